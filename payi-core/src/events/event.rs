@@ -1,0 +1,119 @@
+//! An attempt, settled: who it was for, what was used, what it cost, how it ended.
+
+use std::time::{Duration, SystemTime};
+
+use uuid::Uuid;
+
+use crate::{
+    context::Context,
+    pricing::Cost,
+    usage::{FunctionCall, Usage},
+};
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The provider answered and the answer was read to its end.
+    Ok,
+    /// The provider refused, or could not be reached, or broke off.
+    Failed,
+    /// The caller stopped reading (or waiting) before the end.
+    Aborted,
+    /// A block limit refused the call; it never left the process.
+    Blocked,
+    /// Found open after its process had died.
+    Abandoned,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of its code in the ledger.
+    pub const ALL: [Self; 5] = [Self::Ok, Self::Failed, Self::Aborted, Self::Blocked, Self::Abandoned];
+
+    /// Its name in columns, JSON and tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Aborted => "aborted",
+            Self::Blocked => "blocked",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
+/// The id that all attempts of one call share.
+pub type CallId = Uuid;
+
+/// One attempt at one provider call. Immutable once made.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Event {
+    /// Made when the attempt began (UUIDv7); the key by which everything of ours dedups.
+    pub id: Uuid,
+    /// Shared by the attempts of one call.
+    pub call_id: CallId,
+    /// 1 for the first attempt.
+    pub attempt: u32,
+    /// Who it is for: the context where the call was made.
+    pub context: Context,
+    /// The provider, by its id in the price book (`openai`, `anthropic`; the host where unknown).
+    pub provider: Box<str>,
+    /// What was asked (`chat.completions`, `responses`, `messages`; the path where unknown).
+    pub operation: Box<str>,
+    /// Pay-i's category (`system.openai`).
+    pub category: Box<str>,
+    /// The model asked for, if the request names one.
+    pub request_model: Option<Box<str>>,
+    /// The model that answered, if the answer names one.
+    pub response_model: Option<Box<str>>,
+    /// Whether the answer was a stream.
+    pub streamed: bool,
+    /// When the attempt began.
+    pub started_at: SystemTime,
+    /// From the beginning to the end of the answer, or to where it broke off.
+    pub latency: Duration,
+    /// From the beginning to the first piece of the answer; streams only.
+    pub time_to_first_token: Option<Duration>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The provider's HTTP status; `None` if there was no answer.
+    pub http_status: Option<u16>,
+    /// What failed, by a short code (`rate_limit_exceeded`, `timeout`, `connect`); never a message.
+    pub error: Option<Box<str>>,
+    /// What was used; all zero if the answer does not say.
+    pub usage: Usage,
+    /// Whether `usage` was guessed, because the answer never said it.
+    pub usage_estimated: bool,
+    /// The counts contradicted each other and were clamped, or the answer could not be read.
+    pub usage_suspect: bool,
+    /// What it cost.
+    pub cost: Cost,
+    /// What the provider says it cost, where it does, in addition to `cost`.
+    pub reported_cost: Option<crate::money::Money>,
+    /// The answer's id, as the provider gives it.
+    pub response_id: Option<Box<str>>,
+    /// The service tier the answer names.
+    pub service_tier: Option<Box<str>>,
+    /// The region the answer names, where prices depend on it.
+    pub geo: Option<Box<str>>,
+    /// What travels to Pay-i and nowhere else.
+    pub exchange: Option<Box<Exchange>>,
+}
+
+/// The parts of an exchange that Pay-i keeps with an event, and reports do not need.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Exchange {
+    /// The provider's base address, without credentials or query.
+    pub provider_uri: Option<Box<str>>,
+    /// The client library and its version (`openai/3.54.0`).
+    pub instrumented_module: Option<Box<str>>,
+    /// The answer's headers, without cookies and without `content-*`.
+    pub response_headers: Vec<(Box<str>, Box<str>)>,
+    /// The tools the answer calls.
+    pub function_calls: Vec<FunctionCall>,
+    /// The request's body; only where prompts are asked for.
+    pub request_json: Option<Box<str>>,
+    /// The answer's body, or its stream's events; only where prompts are asked for.
+    pub response_json: Vec<Box<str>>,
+}

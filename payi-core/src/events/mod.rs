@@ -1,0 +1,7 @@
+//! What happened: one immutable [`Event`] per attempt, the only thing sinks see.
+
+mod event;
+mod pipeline;
+
+pub use event::{CallId, Event, Exchange, Outcome};
+pub use pipeline::{Pipeline, Settings, Sink, StreamUsage};

@@ -1,0 +1,56 @@
+//! Where a finished event goes, and what a call needs to know to make one.
+
+use std::{fmt, sync::Arc, time::SystemTime};
+
+use uuid::Uuid;
+
+use crate::{events::Event, pricing::PriceBook};
+
+/// Takes events. Called on the caller's task: it may not wait, do I/O or panic.
+pub trait Sink: Send + Sync {
+    /// An attempt has begun. What is never followed by [`Sink::record`] was abandoned.
+    fn open(&self, id: Uuid, started_at: SystemTime) {
+        let _ = (id, started_at);
+    }
+
+    /// An attempt has ended.
+    fn record(&self, event: Event);
+}
+
+/// Whether streams of chat completions are made to carry their usage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StreamUsage {
+    /// For hosts known to accept it, `stream_options.include_usage` is added to the request and the
+    /// extra chunk is hidden from the caller.
+    #[default]
+    Auto,
+    /// The request is sent exactly as it was written; such streams are estimated or unpriced.
+    Never,
+}
+
+/// What every call of one instrumentation shares.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Whether streams are made to carry their usage.
+    pub stream_usage: StreamUsage,
+    /// Whether prompts and answers are kept, unless a scope says otherwise.
+    pub log_prompt_and_response: bool,
+}
+
+/// One instrumentation: carried by the root of a context, found by a call through its context.
+#[derive(Clone)]
+pub struct Pipeline {
+    /// Takes the events.
+    pub sink: Arc<dyn Sink>,
+    /// Prices them.
+    pub book: &'static PriceBook,
+    /// Says how calls are treated.
+    pub settings: Settings,
+}
+
+impl fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

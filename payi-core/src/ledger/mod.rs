@@ -1,0 +1,1 @@
+//! The embedded SQLite ledger: facts, and the reports read from them.

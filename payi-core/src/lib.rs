@@ -1,0 +1,45 @@
+//! The run time of [payi](https://docs.rs/payi): everything that is not a macro.
+//!
+//! One direction, left may not import right (a test checks it):
+//!
+//! ```text
+//! error < context < money < usage < pricing < events < limits < ledger < sink < clients < runtime < private, testing
+//! ```
+//!
+//! Use it through the `payi` crate; this package keeps no promises of its own.
+
+pub mod error;
+
+pub mod context;
+
+#[cfg(feature = "_calls")]
+pub mod money;
+
+#[cfg(feature = "_calls")]
+pub mod usage;
+
+#[cfg(feature = "_calls")]
+pub mod pricing;
+
+#[cfg(feature = "_calls")]
+pub mod events;
+
+#[cfg(feature = "ledger")]
+pub mod ledger;
+
+#[cfg(feature = "_calls")]
+pub mod sink;
+
+#[cfg(feature = "_calls")]
+pub mod clients;
+
+#[cfg(feature = "_calls")]
+pub mod runtime;
+
+#[doc(hidden)]
+pub mod private;
+
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use error::{Error, Result};

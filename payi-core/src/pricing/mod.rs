@@ -1,0 +1,86 @@
+//! What was used, in money.
+//!
+//! A cost always says where it comes from, and an unknown model is *unpriced*, never free.
+
+use crate::{money::Money, usage::Usage};
+
+/// Where a cost comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CostSource {
+    /// The provider's answer carries it.
+    Reported,
+    /// Counts of the answer at the book's price.
+    Computed,
+    /// A count or a price had to be guessed.
+    Estimated,
+    /// No price is known; the amount is zero and means nothing.
+    Unpriced,
+}
+
+impl CostSource {
+    /// Every source, in the order of its code in the ledger.
+    pub const ALL: [Self; 4] = [Self::Reported, Self::Computed, Self::Estimated, Self::Unpriced];
+
+    /// Its name in columns, JSON and tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reported => "reported",
+            Self::Computed => "computed",
+            Self::Estimated => "estimated",
+            Self::Unpriced => "unpriced",
+        }
+    }
+}
+
+/// What one call cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// The amount; [`Money::ZERO`] where the source is [`CostSource::Unpriced`].
+    pub amount: Money,
+    /// Where it comes from.
+    pub source: CostSource,
+}
+
+impl Cost {
+    /// No price is known.
+    pub const UNPRICED: Self = Self { amount: Money::ZERO, source: CostSource::Unpriced };
+
+    /// The amount, or `None` where no price is known.
+    pub fn known(self) -> Option<Money> {
+        (self.source != CostSource::Unpriced).then_some(self.amount)
+    }
+}
+
+/// What is to be priced.
+#[derive(Clone, Copy, Debug)]
+pub struct Priced<'a> {
+    /// Whose price list: a provider's id in the book (`openai`, `anthropic`).
+    pub provider: &'a str,
+    /// The model, as the answer (else the request) names it.
+    pub model: &'a str,
+    /// When the call started, in microseconds since 1970: prices are dated.
+    pub at_us: i64,
+    /// The service tier billed (`batch`, `flex`, `priority`), as the answer names it.
+    pub service_tier: Option<&'a str>,
+    /// The region billed, where its price depends on it.
+    pub geo: Option<&'a str>,
+    /// What was used.
+    pub usage: &'a Usage,
+}
+
+/// Prices by provider, model and date.
+#[derive(Debug, Default)]
+pub struct PriceBook {}
+
+impl PriceBook {
+    /// The book that is part of this version of payi.
+    pub fn embedded() -> &'static Self {
+        static BOOK: PriceBook = PriceBook {};
+        &BOOK
+    }
+
+    /// What it costs.
+    pub fn price(&self, _what: &Priced<'_>) -> Cost {
+        Cost::UNPRICED
+    }
+}

@@ -1,0 +1,1 @@
+//! What happens to an event after the caller has gone on.

@@ -1,0 +1,1 @@
+//! For the tests of users: a recorder bound to a scope, and a provider on loopback.

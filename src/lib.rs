@@ -1,0 +1,2 @@
+//! placeholder
+pub use payi_core::{Error, Result};
