@@ -1,2 +1,21 @@
-//! placeholder
-pub use payi_core::{Error, Result};
+//! Know, and limit, what your GenAI calls cost: per user, per use case, to the last pico-dollar.
+//!
+//! An independent implementation, not affiliated with Pay-i.
+
+#[doc(inline)]
+pub use payi_core::error::{Error, Result};
+
+#[cfg(feature = "_calls")]
+#[doc(inline)]
+pub use payi_core::{
+    events, money, pricing,
+    runtime::{Builder, Guard, instrument},
+    usage,
+};
+
+#[cfg(feature = "testing")]
+#[doc(inline)]
+pub use payi_core::testing;
+
+#[doc(hidden)]
+pub use payi_core::private as __private;

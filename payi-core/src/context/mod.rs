@@ -11,6 +11,7 @@ pub mod scope;
 use std::{any::Any, fmt, sync::Arc};
 
 pub use frame::Frame;
+pub(crate) use frame::{global, set_global};
 pub use resolved::{Properties, Resolved, UseCase};
 
 /// A snapshot of who the running code works for; cheap to clone, immutable.

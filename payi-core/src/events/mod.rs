@@ -1,7 +1,9 @@
 //! What happened: one immutable [`Event`] per attempt, the only thing sinks see.
 
+mod clock;
 mod event;
 mod pipeline;
 
+pub use clock::{Clock, SystemClock};
 pub use event::{CallId, Event, Exchange, Outcome};
 pub use pipeline::{Pipeline, Settings, Sink, StreamUsage};

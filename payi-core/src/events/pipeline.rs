@@ -1,10 +1,17 @@
 //! Where a finished event goes, and what a call needs to know to make one.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use uuid::Uuid;
 
-use crate::{events::Event, pricing::PriceBook};
+use crate::{
+    events::{Clock, Event, SystemClock},
+    pricing::PriceBook,
+};
 
 /// Takes events. Called on the caller's task: it may not wait, do I/O or panic.
 pub trait Sink: Send + Sync {
@@ -15,6 +22,14 @@ pub trait Sink: Send + Sync {
 
     /// An attempt has ended.
     fn record(&self, event: Event);
+
+    /// Waits until what was recorded before is where it goes, or until `deadline`; whether it is.
+    ///
+    /// Never called on a caller's task: here waiting is allowed.
+    fn flush(&self, deadline: Instant) -> bool {
+        let _ = deadline;
+        true
+    }
 }
 
 /// Whether streams of chat completions are made to carry their usage.
@@ -40,13 +55,28 @@ pub struct Settings {
 
 /// One instrumentation: carried by the root of a context, found by a call through its context.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Pipeline {
     /// Takes the events.
     pub sink: Arc<dyn Sink>,
     /// Prices them.
     pub book: &'static PriceBook,
+    /// Gives attempts their ids and times.
+    pub clock: Arc<dyn Clock>,
     /// Says how calls are treated.
     pub settings: Settings,
+}
+
+impl Pipeline {
+    /// A pipeline into `sink`, with the embedded prices, the machine's clock and default settings.
+    pub fn new(sink: Arc<dyn Sink>) -> Self {
+        Self {
+            sink,
+            book: PriceBook::embedded(),
+            clock: Arc::new(SystemClock),
+            settings: Settings::default(),
+        }
+    }
 }
 
 impl fmt::Debug for Pipeline {

@@ -1,1 +1,0 @@
-//! Starting payi: settings, the ledger, the sinks, and the guard that ends it all.

@@ -1,0 +1,36 @@
+//! Starting payi: settings, the ledger, the sinks, and the guard that ends it all.
+//!
+//! ```text
+//! instrument() -> Builder -> Options (builder > environment > default) -> Running -> Guard
+//! ```
+//!
+//! One instrumentation per process. Everything a call needs is in the [`Pipeline`](crate::events::Pipeline)
+//! that the process-wide root context carries; nothing below `runtime` looks anything up.
+
+mod builder;
+mod guard;
+mod name;
+mod options;
+
+pub use builder::Builder;
+pub use guard::Guard;
+
+/// Starts payi, once per process: `let guard = payi::instrument().start()?;`
+///
+/// Nothing need be set. With nothing set, calls are recorded in `payi.db` in the working directory,
+/// under a use case named after the executable, and go nowhere else.
+///
+/// | setting | on the builder | in the environment | default |
+/// |---|---|---|---|
+/// | the ledger's file | [`ledger`](Builder::ledger), [`in_memory`](Builder::in_memory) | `PAYI_LEDGER` (`:memory:`) | `payi.db` |
+/// | Pay-i's key | [`api_key`](Builder::api_key) | `PAYI_API_KEY` | none: nothing is sent |
+/// | Pay-i's address | [`base_url`](Builder::base_url) | `PAYI_BASE_URL` | `https://api.pay-i.com` |
+///
+/// The builder wins over the environment, and the environment over the default. An empty
+/// environment variable counts as not set.
+///
+/// Without this call the macros do nothing and clients pass calls through, so a library may use
+/// both freely and leave the choice to its user.
+pub fn instrument() -> Builder {
+    Builder::default()
+}

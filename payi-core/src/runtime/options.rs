@@ -1,0 +1,247 @@
+//! Every setting, where it may come from, and what is wrong with it.
+
+use std::{fmt, path::PathBuf};
+
+use crate::{
+    Result,
+    error::{Error, Kind},
+};
+
+/// Where Pay-i is, unless told otherwise.
+pub(super) const PAY_I: &str = "https://api.pay-i.com";
+
+/// The ledger's file, unless told otherwise.
+pub(super) const LEDGER: &str = "payi.db";
+
+/// Environment variables that are settings.
+const VARIABLES: &[&str] = &["PAYI_API_KEY", "PAYI_BASE_URL", "PAYI_LEDGER"];
+
+/// Variables of the official Python SDK and of our command line, which mean nothing here and may well be set.
+const FOREIGN: &[&str] = &["PAYI_CUSTOM_HEADERS", "PAYI_LOG", "PAYI_LEDGER_KEY", "PAYI_CONFIG"];
+
+/// A key: never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(Box<str>);
+
+impl Secret {
+    /// The key itself, for the one header it belongs in.
+    #[cfg_attr(not(feature = "reqwest"), expect(dead_code, reason = "only delivery sends the key"))]
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// Where calls are recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    File(PathBuf),
+    Memory,
+}
+
+/// What one source says; `None` leaves it to the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Options {
+    pub(super) api_key: Option<Secret>,
+    pub(super) base_url: Option<String>,
+    pub(super) ledger: Option<Place>,
+}
+
+impl Options {
+    /// What the environment says. `variables` are its names and values.
+    pub(super) fn from_environment(variables: impl Iterator<Item = (String, String)>) -> Result<Self> {
+        let mut options = Self::default();
+        for (name, value) in variables.filter(|(name, value)| name.starts_with("PAYI_") && !value.is_empty())
+        {
+            match name.as_str() {
+                "PAYI_API_KEY" => options.api_key = Some(api_key(&value, &name)?),
+                "PAYI_BASE_URL" => options.base_url = Some(base_url(&value, &name)?),
+                "PAYI_LEDGER" => options.ledger = Some(place(value.into())),
+                foreign if FOREIGN.contains(&foreign) => {}
+                unknown => match closest(unknown, VARIABLES) {
+                    Some(known) => {
+                        return Err(Error::new(
+                            Kind::Config,
+                            format!("unknown environment variable `{unknown}`; did you mean `{known}`?"),
+                        ));
+                    }
+                    None => tracing::debug!(target: "payi", name = unknown, "unknown environment variable"),
+                },
+            }
+        }
+        Ok(options)
+    }
+
+    /// These, and `lower` where these say nothing.
+    pub(super) fn or(self, lower: Self) -> Self {
+        Self {
+            api_key: self.api_key.or(lower.api_key),
+            base_url: self.base_url.or(lower.base_url),
+            ledger: self.ledger.or(lower.ledger),
+        }
+    }
+}
+
+/// `:memory:`, as everywhere with SQLite, or a file.
+pub(super) fn place(path: PathBuf) -> Place {
+    if path.as_os_str() == ":memory:" { Place::Memory } else { Place::File(path) }
+}
+
+/// A key must fit a header; what is wrong with it is said without showing it.
+pub(super) fn api_key(value: &str, from: &str) -> Result<Secret> {
+    let key = value.trim();
+    if key.is_empty() {
+        return Err(Error::new(
+            Kind::Config,
+            format!("`{from}` is empty; leave it out to send nothing to Pay-i"),
+        ));
+    }
+    if !key.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Error::new(
+            Kind::Config,
+            format!(
+                "`{from}` holds a character that no key has (a space, a line break, a quotation mark?); copy it again"
+            ),
+        ));
+    }
+    Ok(Secret(key.into()))
+}
+
+/// An `http` or `https` address with a host, without credentials, query or fragment; no slash at its end.
+pub(super) fn base_url(value: &str, from: &str) -> Result<String> {
+    let url = value.trim().trim_end_matches('/');
+    let wrong = |what: &str| {
+        let message = format!("`{from}` {what}; write it like `{PAY_I}` or `http://127.0.0.1:8080`");
+        Err(Error::new(Kind::Config, message))
+    };
+    let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
+        return wrong("does not start with http:// or https://");
+    };
+    let host = rest.split('/').next().unwrap_or_default();
+    if host.is_empty() || host.starts_with(':') {
+        return wrong("names no host");
+    }
+    if host.contains('@') {
+        return wrong("holds credentials, which belong in `PAYI_API_KEY`");
+    }
+    if rest.contains(['?', '#', ' ', '\\']) || rest.chars().any(char::is_control) {
+        return wrong("holds a query, a fragment or a space");
+    }
+    Ok(url.to_owned())
+}
+
+/// The candidate that `name` is most likely a slip of the pen for.
+pub(super) fn closest<'c>(name: &str, candidates: &[&'c str]) -> Option<&'c str> {
+    candidates
+        .iter()
+        .map(|candidate| (distance(name, candidate), *candidate))
+        .filter(|(slips, candidate)| *slips <= candidate.len() / 4)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Letters to insert, delete or change to get from one word to the other (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> Result<Options> {
+        Options::from_environment(pairs.iter().map(|&(k, v)| (k.into(), v.into())))
+    }
+
+    #[test]
+    fn the_environment_is_read() {
+        let found = environment(&[
+            ("PAYI_API_KEY", "key-1\n"),
+            ("PAYI_BASE_URL", "http://127.0.0.1:8080/"),
+            ("PAYI_LEDGER", "/var/lib/payi.db"),
+            ("PATH", "/bin"),
+        ])
+        .unwrap();
+        assert_eq!(found.api_key.unwrap().expose(), "key-1");
+        assert_eq!(found.base_url.as_deref(), Some("http://127.0.0.1:8080"));
+        assert_eq!(found.ledger, Some(Place::File("/var/lib/payi.db".into())));
+        assert_eq!(environment(&[("PAYI_LEDGER", ":memory:")]).unwrap().ledger, Some(Place::Memory));
+    }
+
+    #[test]
+    fn an_empty_variable_is_not_set() {
+        let empty = environment(&[("PAYI_API_KEY", ""), ("PAYI_BASE_URL", ""), ("PAYI_LEDGER", "")]).unwrap();
+        assert_eq!(empty, Options::default());
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_is_refused_with_a_suggestion() {
+        let error = environment(&[("PAYI_LEDGR", "x")]).unwrap_err();
+        assert!(error.is_config());
+        assert_eq!(
+            error.to_string(),
+            "unknown environment variable `PAYI_LEDGR`; did you mean `PAYI_LEDGER`?"
+        );
+    }
+
+    #[test]
+    fn variables_of_others_are_left_alone() {
+        let foreign =
+            [("PAYI_LOG", "debug"), ("PAYI_CUSTOM_HEADERS", "a: b"), ("PAYI_DEPLOYMENT_COLOUR", "blue")];
+        assert_eq!(environment(&foreign).unwrap(), Options::default());
+    }
+
+    #[test]
+    fn a_bad_address_is_refused() {
+        for bad in [
+            "api.pay-i.com",
+            "ftp://x",
+            "https://",
+            "https://:80",
+            "https://key@host",
+            "https://h/?q=1",
+            "http://a b",
+        ] {
+            let error = base_url(bad, "PAYI_BASE_URL").unwrap_err();
+            assert!(error.is_config(), "{bad}");
+            assert!(error.to_string().starts_with("`PAYI_BASE_URL` "), "{error}");
+        }
+        assert_eq!(base_url("https://pay-i.internal/eu/", "x").unwrap(), "https://pay-i.internal/eu");
+    }
+
+    #[test]
+    fn a_bad_key_is_refused_without_being_shown() {
+        for bad in ["two words", "with\nbreak", "ключ"] {
+            let error = api_key(bad, "PAYI_API_KEY").unwrap_err();
+            assert!(error.is_config());
+            assert!(!error.to_string().contains(bad), "{error}");
+        }
+        assert_eq!(format!("{:?}", api_key("s3cret", "x").unwrap()), "(secret)");
+    }
+
+    #[test]
+    fn the_builder_wins_over_the_environment() {
+        let builder = Options { ledger: Some(Place::Memory), ..Options::default() };
+        let lower = environment(&[("PAYI_LEDGER", "a.db"), ("PAYI_API_KEY", "k")]).unwrap();
+        let both = builder.or(lower);
+        assert_eq!(both.ledger, Some(Place::Memory));
+        assert!(both.api_key.is_some());
+    }
+}

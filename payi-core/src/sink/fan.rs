@@ -1,0 +1,65 @@
+//! One event, several sinks: a sink that panics hurts neither the caller nor its neighbours.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Instant, SystemTime},
+};
+
+use uuid::Uuid;
+
+use crate::events::{Event, Sink};
+
+/// Hands each event to every sink, in order.
+pub(crate) struct Fan {
+    sinks: Vec<Branch>,
+}
+
+struct Branch {
+    sink: Arc<dyn Sink>,
+    panicked: AtomicBool,
+}
+
+impl Fan {
+    pub(crate) fn new(sinks: impl IntoIterator<Item = Arc<dyn Sink>>) -> Self {
+        let sinks = sinks.into_iter().map(|sink| Branch { sink, panicked: AtomicBool::new(false) });
+        Self { sinks: sinks.collect() }
+    }
+}
+
+impl Branch {
+    /// Calls the sink; its panic is reported once and goes no further.
+    fn call<T>(&self, otherwise: T, f: impl FnOnce(&dyn Sink) -> T) -> T {
+        catch_unwind(AssertUnwindSafe(|| f(&*self.sink))).unwrap_or_else(|_| {
+            if !self.panicked.swap(true, Ordering::Relaxed) {
+                tracing::error!(target: "payi", "a sink panicked; its events may be incomplete");
+            }
+            otherwise
+        })
+    }
+}
+
+impl Sink for Fan {
+    fn open(&self, id: Uuid, started_at: SystemTime) {
+        for branch in &self.sinks {
+            branch.call((), |sink| sink.open(id, started_at));
+        }
+    }
+
+    fn record(&self, event: Event) {
+        let Some((last, others)) = self.sinks.split_last() else { return };
+        for branch in others {
+            let event = event.clone();
+            branch.call((), |sink| sink.record(event));
+        }
+        last.call((), |sink| sink.record(event));
+    }
+
+    fn flush(&self, deadline: Instant) -> bool {
+        // Each gets its turn: a slow first sink may not keep the others from being asked.
+        self.sinks.iter().fold(true, |all, branch| branch.call(false, |sink| sink.flush(deadline)) && all)
+    }
+}

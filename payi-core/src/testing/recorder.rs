@@ -1,0 +1,211 @@
+//! Records the calls of one test, and of no other.
+//!
+//! The recorder hangs on the root of a context of its own, so it sees the calls made inside its
+//! scope and no others; tests that run beside each other need not know of each other, and nothing
+//! of `payi::instrument()` is needed or disturbed.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context as Task, Poll},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use uuid::Uuid;
+
+use crate::{
+    context::{Frame, scope},
+    events::{Clock, Event, Pipeline, Settings, Sink, SystemClock},
+};
+
+/// Records the events of the calls inside its scope.
+///
+/// ```
+/// # use payi_core as payi;
+/// # fn block_on<F: std::future::Future>(_: F) {}
+/// # block_on(async {
+/// let recorder = payi::testing::Recorder::new();
+/// let answer = recorder.scope(async { 6 * 7 }).await; // call what you want to test
+/// assert_eq!(answer, 42);
+/// assert_eq!(recorder.events().len(), 0); // it called no provider
+/// # });
+/// ```
+#[derive(Clone)]
+pub struct Recorder {
+    events: Arc<Events>,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self { events: Arc::default(), clock: Arc::new(SystemClock), settings: Settings::default() }
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("events", &self.events().len()).finish_non_exhaustive()
+    }
+}
+
+impl Recorder {
+    /// A recorder that has seen nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes times and ids from `clock`, so that a test knows them in advance; see [`TestClock`].
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Treats calls as these settings say.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Runs `future`; the calls it makes are recorded here, and nowhere else.
+    ///
+    /// Scopes around it are not seen inside. What it spawns must carry the context
+    /// (`payi::spawn`), as everywhere.
+    pub fn scope<F: Future>(&self, future: F) -> Recorded<F> {
+        Recorded { future, root: Some(self.root()) }
+    }
+
+    /// Runs `f`, likewise, for code that is not async.
+    pub fn run<T>(&self, f: impl FnOnce() -> T) -> T {
+        let _entered = Entered::new(Some(self.root()));
+        f()
+    }
+
+    /// What has been recorded so far, in the order in which calls ended.
+    pub fn events(&self) -> Vec<Event> {
+        self.events.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What has been recorded so far; the recorder forgets it.
+    pub fn take(&self) -> Vec<Event> {
+        std::mem::take(&mut *self.events.ended.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many calls have begun and not ended: 0 at the end of every test.
+    pub fn open_calls(&self) -> usize {
+        self.events.open.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn root(&self) -> Arc<Frame> {
+        let sink: Arc<dyn Sink> = Arc::<Events>::clone(&self.events);
+        let mut pipeline = Pipeline::new(sink);
+        pipeline.clock = Arc::clone(&self.clock);
+        pipeline.settings = self.settings.clone();
+        Arc::new(Frame { parent: None, carried: Some(Arc::new(pipeline)) })
+    }
+}
+
+#[derive(Default)]
+struct Events {
+    open: Mutex<Vec<Uuid>>,
+    ended: Mutex<Vec<Event>>,
+}
+
+impl Sink for Events {
+    fn open(&self, id: Uuid, _started_at: SystemTime) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+    }
+
+    fn record(&self, event: Event) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).retain(|id| *id != event.id);
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// The future of [`Recorder::scope`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Recorded<F> {
+        #[pin]
+        future: F,
+        root: Option<Arc<Frame>>,
+    }
+}
+
+impl<F: Future> Future for Recorded<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let _entered = Entered::new(this.root.clone());
+        this.future.poll(task)
+    }
+}
+
+/// The scope of the running code, replaced until this is dropped.
+struct Entered {
+    outer: Option<Option<Arc<Frame>>>,
+}
+
+impl Entered {
+    fn new(inner: Option<Arc<Frame>>) -> Self {
+        Self { outer: Some(scope::swap(inner)) }
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if let Some(outer) = self.outer.take() {
+            scope::swap(outer);
+        }
+    }
+}
+
+/// A clock that a test sets, and ids (UUIDv7) that are the same in each run.
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+/// use payi_core::{events::Clock, testing::TestClock};
+///
+/// let clock = TestClock::at(UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+/// assert_eq!(clock.id().to_string(), "018bcfe5-6800-7000-8000-000000000001");
+/// clock.advance(Duration::from_secs(60));
+/// assert_eq!(clock.now(), UNIX_EPOCH + Duration::from_secs(1_700_000_060));
+/// ```
+#[derive(Clone, Debug)]
+pub struct TestClock {
+    now: Arc<Mutex<SystemTime>>,
+    last_id: Arc<AtomicU64>,
+}
+
+impl TestClock {
+    /// Stands still at `now`.
+    pub fn at(now: SystemTime) -> Self {
+        Self { now: Arc::new(Mutex::new(now)), last_id: Arc::default() }
+    }
+
+    /// Moves it on.
+    pub fn advance(&self, by: Duration) {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) += by;
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> SystemTime {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn id(&self) -> Uuid {
+        let since_1970 = self.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let n = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut counter = [0; 10];
+        counter[2..].copy_from_slice(&n.to_be_bytes());
+        let millis = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
+        uuid::Builder::from_unix_timestamp_millis(millis, &counter).into_uuid()
+    }
+}
