@@ -2,6 +2,8 @@
 //!
 //! An independent implementation, not affiliated with Pay-i.
 
+pub mod guides;
+
 #[doc(inline)]
 pub use payi_core::error::{Error, Result};
 
