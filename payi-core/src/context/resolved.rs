@@ -1,32 +1,35 @@
 //! Every key's value, after inheritance: what a call, a wire format and the ledger read.
 
-use crate::context::Frame;
+use crate::context::{
+    Key, Text,
+    entry::{Entry, Slot},
+};
 
-/// Free keys and values; a value may be null, which is kept.
-pub type Properties = Vec<(Box<str>, Option<Box<str>>)>;
+/// Free keys and values, outermost scope first; a value may be null, which is kept.
+pub type Properties = Vec<(Text, Option<Text>)>;
 
 /// Every key's value, after inheritance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Resolved {
     /// Who the call is for.
-    pub user_id: Option<Box<str>>,
+    pub user_id: Option<Text>,
     /// The customer, team or tenant the user belongs to.
-    pub account_name: Option<Box<str>>,
+    pub account_name: Option<Text>,
     /// What the call is for.
     pub use_case: Option<UseCase>,
-    /// The limits the call counts against.
-    pub limit_ids: Vec<Box<str>>,
-    /// Free labels of the call.
-    pub request_tags: Vec<Box<str>>,
+    /// The limits the call counts against, each once, outermost scope first.
+    pub limit_ids: Vec<Text>,
+    /// Free labels of the call, each once, outermost scope first.
+    pub request_tags: Vec<Text>,
     /// Free keys and values of the call.
     pub request_properties: Properties,
     /// The category the call is priced as, instead of the provider's own.
-    pub price_as_category: Option<Box<str>>,
+    pub price_as_category: Option<Text>,
     /// The resource the call is priced as, instead of its model.
-    pub price_as_resource: Option<Box<str>>,
+    pub price_as_resource: Option<Text>,
     /// The scope of the resource (`global`, `datazone`, `region.<name>`).
-    pub resource_scope: Option<Box<str>>,
+    pub resource_scope: Option<Text>,
     /// Whether the call goes through Pay-i's proxy.
     pub proxy: Option<bool>,
     /// Whether the prompt and the answer are kept.
@@ -38,19 +41,73 @@ pub struct Resolved {
 #[non_exhaustive]
 pub struct UseCase {
     /// Its name (`summarize`).
-    pub name: Box<str>,
+    pub name: Text,
     /// One execution of it; `None` if cleared.
-    pub id: Option<Box<str>>,
+    pub id: Option<Text>,
     /// Its version.
     pub version: Option<u32>,
     /// The step within it.
-    pub step: Option<Box<str>>,
+    pub step: Option<Text>,
     /// Free keys and values of the execution.
     pub properties: Properties,
 }
 
 impl Resolved {
-    pub(crate) fn of(_frame: Option<&Frame>) -> Self {
-        Self::default()
+    /// Whether `key` has a value.
+    pub fn has(&self, key: Key) -> bool {
+        let use_case = self.use_case.as_ref();
+        match key {
+            Key::UserId => self.user_id.is_some(),
+            Key::AccountName => self.account_name.is_some(),
+            Key::UseCaseName => use_case.is_some(),
+            Key::UseCaseId => use_case.is_some_and(|it| it.id.is_some()),
+            Key::UseCaseVersion => use_case.is_some_and(|it| it.version.is_some()),
+            Key::UseCaseStep => use_case.is_some_and(|it| it.step.is_some()),
+            Key::UseCaseProperties => use_case.is_some_and(|it| !it.properties.is_empty()),
+            Key::LimitIds => !self.limit_ids.is_empty(),
+            Key::RequestTags => !self.request_tags.is_empty(),
+            Key::RequestProperties => !self.request_properties.is_empty(),
+            Key::PriceAsCategory => self.price_as_category.is_some(),
+            Key::PriceAsResource => self.price_as_resource.is_some(),
+            Key::ResourceScope => self.resource_scope.is_some(),
+            Key::Proxy => self.proxy.is_some(),
+            Key::LogPromptAndResponse => self.log_prompt_and_response.is_some(),
+        }
+    }
+
+    /// The same, as the keys of one scope that has no other around it.
+    pub(crate) fn into_entries(self) -> Box<[Entry]> {
+        let text = |key, text: Option<Text>| text.map(|text| Entry { key, value: Slot::Text(text) });
+        let flag = |key, flag: Option<bool>| flag.map(|flag| Entry { key, value: Slot::Flag(flag) });
+        let list =
+            |key, list: Vec<Text>| (!list.is_empty()).then(|| Entry { key, value: Slot::List(list.into()) });
+        let map =
+            |key, map: Properties| (!map.is_empty()).then(|| Entry { key, value: Slot::Map(map.into()) });
+        let use_case = self.use_case.into_iter().flat_map(|it| {
+            let id = it.id.map_or(Slot::Clear, Slot::Text);
+            [
+                text(Key::UseCaseName, Some(it.name)),
+                Some(Entry { key: Key::UseCaseId, value: id }),
+                it.version.map(|it| Entry { key: Key::UseCaseVersion, value: Slot::Version(it) }),
+                text(Key::UseCaseStep, it.step),
+                map(Key::UseCaseProperties, it.properties),
+            ]
+        });
+        [
+            text(Key::UserId, self.user_id),
+            text(Key::AccountName, self.account_name),
+            list(Key::LimitIds, self.limit_ids),
+            list(Key::RequestTags, self.request_tags),
+            map(Key::RequestProperties, self.request_properties),
+            text(Key::PriceAsCategory, self.price_as_category),
+            text(Key::PriceAsResource, self.price_as_resource),
+            text(Key::ResourceScope, self.resource_scope),
+            flag(Key::Proxy, self.proxy),
+            flag(Key::LogPromptAndResponse, self.log_prompt_and_response),
+        ]
+        .into_iter()
+        .chain(use_case)
+        .flatten()
+        .collect()
     }
 }

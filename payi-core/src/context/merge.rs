@@ -1,0 +1,204 @@
+//! The rules by which an inner scope inherits from an outer one.
+//!
+//! Scopes are applied from the outermost inwards. A single value replaces what is there, a list adds to
+//! it, a map lays its keys over it, `Clear` empties it. The use case is a group: a name that differs
+//! from the open one starts clean, with a fresh id; the same name goes on with the open one; a cleared
+//! name closes it; its other keys mean nothing where none is open.
+
+use crate::context::{
+    Frame, Key, Resolved, Text, UseCase,
+    entry::{Entry, Slot},
+    resolved::Properties,
+};
+
+/// What `frame`, and `base` under its outermost scope, say together.
+pub(crate) fn resolve(frame: Option<&Frame>, base: Option<&Frame>) -> Resolved {
+    let mut merged = Merged::default();
+    match frame {
+        Some(frame) => merged.outermost_first(frame, base),
+        None => base.into_iter().for_each(|base| merged.apply(base)),
+    }
+    merged.finish()
+}
+
+/// What the scopes so far say; borrowed from them, because most of it is replaced further in.
+#[derive(Default)]
+struct Merged<'f> {
+    user_id: Option<&'f Text>,
+    account_name: Option<&'f Text>,
+    price_as_category: Option<&'f Text>,
+    price_as_resource: Option<&'f Text>,
+    resource_scope: Option<&'f Text>,
+    proxy: Option<bool>,
+    log_prompt_and_response: Option<bool>,
+    limit_ids: Vec<Text>,
+    request_tags: Vec<Text>,
+    request_properties: Properties,
+    use_case: Option<Open<'f>>,
+}
+
+/// The open use case.
+struct Open<'f> {
+    name: &'f Text,
+    id: Id<'f>,
+    version: Option<u32>,
+    step: Option<&'f Text>,
+    properties: Properties,
+}
+
+/// Where a use case's id comes from.
+enum Id<'f> {
+    Cleared,
+    Given(&'f Text),
+    /// The frame that opened it makes one, if it is asked for.
+    Of(&'f Frame),
+}
+
+impl<'f> Merged<'f> {
+    /// Applies `frame` after everything around it. A chain is at most `frame::DEEP` long.
+    fn outermost_first(&mut self, frame: &'f Frame, base: Option<&'f Frame>) {
+        if !frame.is_sealed() {
+            match frame.parent() {
+                Some(parent) => self.outermost_first(parent, base),
+                None => base.into_iter().for_each(|base| self.apply(base)),
+            }
+        }
+        self.apply(frame);
+    }
+
+    fn apply(&mut self, frame: &'f Frame) {
+        let mut name = None;
+        let mut grouped = false;
+        for Entry { key, value } in frame.entries() {
+            match (key, value) {
+                (_, Slot::Unset) => {}
+                (Key::UseCaseName, Slot::Text(text)) => name = Some(Some(text)),
+                (Key::UseCaseName, _) => name = Some(None),
+                (Key::UserId, value) => text(&mut self.user_id, value),
+                (Key::AccountName, value) => text(&mut self.account_name, value),
+                (Key::PriceAsCategory, value) => text(&mut self.price_as_category, value),
+                (Key::PriceAsResource, value) => text(&mut self.price_as_resource, value),
+                (Key::ResourceScope, value) => text(&mut self.resource_scope, value),
+                (Key::LimitIds, value) => list(&mut self.limit_ids, value),
+                (Key::RequestTags, value) => list(&mut self.request_tags, value),
+                (Key::RequestProperties, value) => map(&mut self.request_properties, value),
+                (Key::Proxy, value) => flag(&mut self.proxy, value),
+                (Key::LogPromptAndResponse, value) => flag(&mut self.log_prompt_and_response, value),
+                (Key::UseCaseId | Key::UseCaseVersion | Key::UseCaseStep | Key::UseCaseProperties, _) => {
+                    grouped = true;
+                }
+            }
+        }
+        match name {
+            Some(None) => {
+                self.use_case = None;
+                return;
+            }
+            Some(Some(name)) if self.use_case.as_ref().is_none_or(|open| open.name != name) => {
+                let id = Id::Of(frame);
+                self.use_case = Some(Open { name, id, version: None, step: None, properties: Vec::new() });
+            }
+            _ => {}
+        }
+        if grouped {
+            match &mut self.use_case {
+                Some(open) => open.apply(frame),
+                None => frame.without_use_case(),
+            }
+        }
+    }
+
+    fn finish(self) -> Resolved {
+        Resolved {
+            user_id: self.user_id.cloned(),
+            account_name: self.account_name.cloned(),
+            use_case: self.use_case.map(Open::finish),
+            limit_ids: self.limit_ids,
+            request_tags: self.request_tags,
+            request_properties: self.request_properties,
+            price_as_category: self.price_as_category.cloned(),
+            price_as_resource: self.price_as_resource.cloned(),
+            resource_scope: self.resource_scope.cloned(),
+            proxy: self.proxy,
+            log_prompt_and_response: self.log_prompt_and_response,
+        }
+    }
+}
+
+impl<'f> Open<'f> {
+    fn apply(&mut self, frame: &'f Frame) {
+        for Entry { key, value } in frame.entries() {
+            match (key, value) {
+                (Key::UseCaseId, Slot::Text(text)) => self.id = Id::Given(text),
+                (Key::UseCaseId, Slot::Clear) => self.id = Id::Cleared,
+                (Key::UseCaseVersion, Slot::Version(version)) => self.version = Some(*version),
+                (Key::UseCaseVersion, Slot::Clear) => self.version = None,
+                (Key::UseCaseStep, value) => text(&mut self.step, value),
+                (Key::UseCaseProperties, value) => map(&mut self.properties, value),
+                _ => {}
+            }
+        }
+    }
+
+    fn finish(self) -> UseCase {
+        UseCase {
+            name: self.name.clone(),
+            id: match self.id {
+                Id::Cleared => None,
+                Id::Given(id) => Some(id.clone()),
+                Id::Of(frame) => {
+                    let id = frame.use_case_id();
+                    Some(Text::new(id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer())))
+                }
+            },
+            version: self.version,
+            step: self.step.cloned(),
+            properties: self.properties,
+        }
+    }
+}
+
+fn text<'f>(to: &mut Option<&'f Text>, value: &'f Slot) {
+    match value {
+        Slot::Text(text) => *to = Some(text),
+        Slot::Clear => *to = None,
+        _ => {}
+    }
+}
+
+fn flag(to: &mut Option<bool>, value: &Slot) {
+    match value {
+        Slot::Flag(flag) => *to = Some(*flag),
+        Slot::Clear => *to = None,
+        _ => {}
+    }
+}
+
+fn list(to: &mut Vec<Text>, value: &Slot) {
+    let mut add = |text: Text| {
+        if !to.contains(&text) {
+            to.push(text);
+        }
+    };
+    match value {
+        Slot::List(texts) => texts.iter().cloned().for_each(add),
+        Slot::Literals(texts) => texts.iter().map(|text| Text::literal(text)).for_each(&mut add),
+        Slot::Clear => to.clear(),
+        _ => {}
+    }
+}
+
+fn map(to: &mut Properties, value: &Slot) {
+    let mut lay = |key: Text, value: Option<Text>| match to.iter_mut().find(|(it, _)| *it == key) {
+        Some((_, old)) => *old = value,
+        None => to.push((key, value)),
+    };
+    match value {
+        Slot::Map(pairs) => pairs.iter().for_each(|(key, value)| lay(key.clone(), value.clone())),
+        Slot::LiteralPairs(pairs) => {
+            pairs.iter().for_each(|(key, value)| lay(Text::literal(key), Some(Text::literal(value))));
+        }
+        Slot::Clear => to.clear(),
+        _ => {}
+    }
+}
