@@ -38,7 +38,7 @@ pub struct Context {
 impl Context {
     /// The context of the code that is running now.
     pub fn current() -> Self {
-        Self { frame: scope::current(), global: frame::global() }
+        Self { frame: scope::current(), global: global() }
     }
 
     /// Every key's value, after inheritance.

@@ -140,7 +140,7 @@ impl Builder {
             settings: self.settings,
         };
         let pipeline = Arc::new(pipeline);
-        let root = Frame { parent: None, carried: Some(Arc::<Pipeline>::clone(&pipeline)) };
-        Ok(Running::new(pipeline, Arc::new(root)))
+        let root = Frame::root(Some(Arc::<Pipeline>::clone(&pipeline)), Vec::new());
+        Ok(Running::new(pipeline, root))
     }
 }

@@ -106,7 +106,7 @@ impl Recorder {
         let mut pipeline = Pipeline::new(sink);
         pipeline.clock = Arc::clone(&self.clock);
         pipeline.settings = self.settings.clone();
-        Arc::new(Frame { parent: None, carried: Some(Arc::new(pipeline)) })
+        Frame::root(Some(Arc::new(pipeline)), Vec::new())
     }
 }
 
