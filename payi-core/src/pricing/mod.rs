@@ -2,6 +2,21 @@
 //!
 //! A cost always says where it comes from, and an unknown model is *unpriced*, never free.
 
+#![deny(clippy::float_arithmetic, clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+
+mod bill;
+mod book;
+mod format;
+mod memo;
+mod model;
+mod pattern;
+mod rate;
+#[cfg(test)]
+mod tests;
+
+pub use bill::{Explanation, Line, Matched, UnitPrice};
+pub use book::PriceBook;
+
 use crate::{money::Money, usage::Usage};
 
 /// Where a cost comes from.
@@ -68,19 +83,28 @@ pub struct Priced<'a> {
     pub usage: &'a Usage,
 }
 
-/// Prices by provider, model and date.
-#[derive(Debug, Default)]
-pub struct PriceBook {}
+/// How a model's name led to an entry of the book, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum MatchKind {
+    /// It is an id of that model.
+    Exact,
+    /// It is the model's name with a date, a version or a region.
+    Snapshot,
+    /// It is another spelling: with a host's path before it, or the date written differently.
+    Normalised,
+    /// It begins with, or contains, that model's name, or is an unknown snapshot of it. The price is a guess.
+    Similar,
+}
 
-impl PriceBook {
-    /// The book that is part of this version of payi.
-    pub fn embedded() -> &'static Self {
-        static BOOK: PriceBook = PriceBook {};
-        &BOOK
-    }
-
-    /// What it costs.
-    pub fn price(&self, _what: &Priced<'_>) -> Cost {
-        Cost::UNPRICED
+impl MatchKind {
+    /// Its name in JSON and tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Snapshot => "snapshot",
+            Self::Normalised => "normalised",
+            Self::Similar => "similar",
+        }
     }
 }

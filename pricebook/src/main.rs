@@ -1,0 +1,38 @@
+//! Makes the committed price book from the published data of others.
+//!
+//! ```text
+//! cargo run -p payi-pricebook -- genai-prices <dump.json> <version> <date> > payi-core/src/pricing/book/genai-prices.txt
+//! ```
+//!
+//! The book is reviewed as the diff of its text. What the data says wrongly is put right by hand in
+//! `corrections.txt`, which is laid over it, with source and date.
+
+mod clause;
+mod decimal;
+mod genai;
+
+use std::{error::Error, fs, io::Write as _, process::ExitCode};
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match run(&args).and_then(|text| Ok(std::io::stdout().write_all(text.as_bytes())?)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[&str]) -> Result<String, Box<dyn Error>> {
+    match args {
+        ["genai-prices", path, version, date] => {
+            let data = serde_json::from_str(&fs::read_to_string(path)?)?;
+            let source =
+                format!("genai-prices {version} {date} MIT https://github.com/pydantic/genai-prices");
+            Ok(genai::book(&data, &source)?)
+        }
+        _ => Err("usage: payi-pricebook genai-prices <dump.json> <version> <date>".into()),
+    }
+}
