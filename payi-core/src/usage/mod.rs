@@ -4,7 +4,17 @@
 //! `input_tokens` do not); each parser resolves that overlap, so that behind this module every
 //! token is in exactly one [`Bucket`].
 
+mod answer;
+mod anthropic;
+mod gemini;
+mod meter;
+mod openai;
+pub(crate) mod pick;
+mod sse;
+
 use std::ops::AddAssign;
+
+pub use meter::Meter;
 
 use crate::money::Money;
 
@@ -229,4 +239,29 @@ pub struct FunctionCall {
     pub name: Box<str>,
     /// Its arguments as the model wrote them (usually JSON).
     pub arguments: Option<Box<str>>,
+}
+
+/// The kind of answer, which decides how its usage is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Api {
+    /// OpenAI's chat completions, and the hosts that speak them.
+    Chat,
+    /// OpenAI's older completions.
+    Completions,
+    /// OpenAI's responses.
+    Responses,
+    /// Anthropic's messages.
+    Messages,
+    /// Embeddings.
+    Embeddings,
+    /// Pictures.
+    Images,
+    /// Speech and transcriptions.
+    Audio,
+    /// Gemini's generated content.
+    Gemini,
+    /// Not known: whatever looks like a usage is read.
+    #[default]
+    Unknown,
 }

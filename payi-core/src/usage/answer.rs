@@ -1,0 +1,366 @@
+//! What is read in an answer, of any provider: one table of keys, folded into one [`Reading`].
+//!
+//! A JSON answer is one document, a stream is a row of them; each is absorbed in turn. Counts in
+//! streams are cumulative, so that a later one overwrites an earlier one and nothing is ever added.
+
+use serde_json::{Map, Value};
+
+use crate::usage::{
+    Api, Bucket, Reading, anthropic, gemini, openai,
+    pick::{Picker, Rule, Then, text},
+};
+
+/// The values that matter in an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    Id,
+    Model,
+    Tier,
+    Usage,
+    /// The outermost `type`: a stream's events are told apart by it.
+    Type,
+    Status,
+    Error,
+    /// Where an item of `output` begins.
+    Item,
+    ItemType,
+    Action,
+    Cost,
+    Ticks,
+}
+
+const fn keep(level: u8, key: &'static str, name: Key) -> Rule<Key> {
+    Rule { level, key, then: Then::Keep(name) }
+}
+
+const fn enter(level: u8, key: &'static str, to: u8) -> Rule<Key> {
+    Rule { level, key, then: Then::Enter(to) }
+}
+
+/// Level 0 is the document, 1 the answer inside an event, 2 an item of its output, 3 its action,
+/// 4 a vendor's envelope around the usage.
+pub(crate) const RULES: &[Rule<Key>] = &[
+    keep(0, "id", Key::Id),
+    keep(0, "model", Key::Model),
+    keep(0, "usage", Key::Usage),
+    keep(0, "type", Key::Type),
+    keep(0, "error", Key::Error),
+    keep(0, "service_tier", Key::Tier),
+    keep(0, "status", Key::Status),
+    keep(0, "responseId", Key::Id),
+    keep(0, "modelVersion", Key::Model),
+    keep(0, "usageMetadata", Key::Usage),
+    enter(0, "response", 1),
+    enter(0, "message", 1),
+    enter(0, "x_groq", 4),
+    Rule { level: 0, key: "output", then: Then::Each(2, Key::Item) },
+    keep(1, "id", Key::Id),
+    keep(1, "model", Key::Model),
+    keep(1, "usage", Key::Usage),
+    keep(1, "error", Key::Error),
+    keep(1, "service_tier", Key::Tier),
+    keep(1, "status", Key::Status),
+    Rule { level: 1, key: "output", then: Then::Each(2, Key::Item) },
+    keep(2, "type", Key::ItemType),
+    enter(2, "action", 3),
+    keep(3, "type", Key::Action),
+    keep(4, "usage", Key::Usage),
+];
+
+/// The cost that some hosts put into the usage.
+const COSTS: &[Rule<Key>] = &[keep(0, "cost", Key::Cost), keep(0, "cost_in_usd_ticks", Key::Ticks)];
+
+/// What has been read so far.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) reading: Reading,
+    usage: Map<String, Value>,
+    web_searches: u64,
+    file_searches: u64,
+    /// The document, or the event that ends a stream, has been seen.
+    pub(crate) complete: bool,
+    /// Some document could be read.
+    pub(crate) seen: bool,
+}
+
+impl Answer {
+    /// Whether a stream has said who answers.
+    pub(crate) fn is_named(&self) -> bool {
+        self.reading.response_id.is_some() && self.reading.model.is_some()
+    }
+
+    /// Takes in one document.
+    pub(crate) fn absorb(&mut self, api: Api, picked: &Picker<Key>) {
+        self.seen |= picked.is_done();
+        for (name, slot) in [
+            (Key::Id, &mut self.reading.response_id),
+            (Key::Model, &mut self.reading.model),
+            (Key::Tier, &mut self.reading.service_tier),
+        ] {
+            if let Some(text) = picked.text(name) {
+                *slot = Some(text);
+            }
+        }
+        if let Some(raw) = picked.last(Key::Usage) {
+            self.absorb_usage(api, raw);
+        }
+        self.absorb_tools(picked);
+        if let Some(code) = picked.last(Key::Error).and_then(error_code) {
+            self.reading.error = Some(code);
+            self.complete = true;
+        }
+        let is = |name, word: &[u8]| picked.last(name).is_some_and(|raw| raw == word);
+        if is(Key::Status, b"\"failed\"") && self.reading.error.is_none() {
+            self.reading.error = Some("failed".into());
+        }
+        let ends: [&[u8]; 5] = [
+            b"\"message_stop\"",
+            b"\"response.completed\"",
+            b"\"response.incomplete\"",
+            b"\"response.failed\"",
+            b"\"error\"",
+        ];
+        self.complete |= ends.iter().any(|end| is(Key::Type, end));
+        self.reading.inconsistent |= picked.is_clipped() && picked.last(Key::Usage).is_none();
+    }
+
+    fn absorb_usage(&mut self, api: Api, raw: &[u8]) {
+        match serde_json::from_slice::<Value>(raw) {
+            Ok(Value::Object(usage)) => {
+                if api == Api::Messages {
+                    // Field by field, because the last event of a stream leaves out what has not changed.
+                    self.usage.extend(usage.into_iter().filter(|(_, value)| !value.is_null()));
+                } else {
+                    self.usage = usage;
+                }
+                let costs = Picker::over(COSTS, raw);
+                if let Some(cost) = reported_cost(&costs) {
+                    self.reading.reported_cost = Some(cost);
+                }
+            }
+            Ok(Value::Null) => {}
+            _ => self.reading.malformed = true,
+        }
+    }
+
+    /// Counts the searches among the items of an output.
+    fn absorb_tools(&mut self, picked: &Picker<Key>) {
+        if picked.last(Key::Item).is_none() {
+            return;
+        }
+        let (mut web, mut files) = (0, 0);
+        let mut item = (false, false, true);
+        for (name, raw) in picked.all().chain([(Key::Item, &b""[..])]) {
+            match name {
+                Key::Item => {
+                    web += u64::from(item.0 && item.2);
+                    files += u64::from(item.1);
+                    item = (false, false, true);
+                }
+                Key::ItemType => {
+                    item.0 = raw == b"\"web_search_call\"";
+                    item.1 = raw == b"\"file_search_call\"";
+                }
+                // Opening a found page is not billed as a search.
+                Key::Action => item.2 = raw == b"\"search\"",
+                _ => {}
+            }
+        }
+        (self.web_searches, self.file_searches) = (web, files);
+    }
+
+    /// What the answer said, in disjoint buckets.
+    pub(crate) fn into_reading(mut self, api: Api) -> Reading {
+        if self.usage.is_empty() {
+            return self.reading;
+        }
+        let usage = std::mem::take(&mut self.usage);
+        match shape(api, &usage) {
+            Shape::Anthropic => anthropic::read(&usage, &mut self.reading),
+            Shape::Gemini => gemini::read(&usage, &mut self.reading),
+            Shape::OpenAi => openai::read(api, &usage, &mut self.reading),
+            Shape::Unknown => self.reading.malformed |= api != Api::Unknown,
+        }
+        if let Some(counted) = &mut self.reading.usage {
+            for (bucket, n) in
+                [(Bucket::WebSearches, self.web_searches), (Bucket::FileSearches, self.file_searches)]
+            {
+                if n > 0 {
+                    counted.set(bucket, n);
+                }
+            }
+        }
+        self.reading
+    }
+}
+
+enum Shape {
+    OpenAi,
+    Anthropic,
+    Gemini,
+    Unknown,
+}
+
+/// Hosts put one provider's usage into another's envelope, so the keys decide.
+fn shape(api: Api, usage: &Map<String, Value>) -> Shape {
+    let has = |key: &str| usage.contains_key(key);
+    if has("promptTokenCount") || has("totalTokenCount") || has("candidatesTokenCount") {
+        Shape::Gemini
+    } else if api == Api::Messages
+        || has("cache_creation_input_tokens")
+        || (has("cache_read_input_tokens") && !has("total_tokens"))
+    {
+        Shape::Anthropic
+    } else if [
+        "prompt_tokens",
+        "completion_tokens",
+        "input_tokens",
+        "output_tokens",
+        "total_tokens",
+        "seconds",
+    ]
+    .into_iter()
+    .any(has)
+    {
+        Shape::OpenAi
+    } else {
+        Shape::Unknown
+    }
+}
+
+/// A count, however it is written: null and nonsense are 0, a negative one too.
+pub(crate) fn count(usage: &Map<String, Value>, key: &str) -> u64 {
+    usage.get(key).map_or(0, number)
+}
+
+/// A count inside a nested object.
+pub(crate) fn inner(usage: &Map<String, Value>, object: &str, key: &str) -> u64 {
+    usage.get(object).and_then(|o| o.get(key)).map_or(0, number)
+}
+
+/// Larger counts are nonsense, and would overflow somebody's sum.
+const COUNT_MAX: u64 = 1 << 40;
+
+fn number(value: &Value) -> u64 {
+    let n = match value {
+        Value::Number(n) => n.as_u64().or_else(|| {
+            // Some hosts write 12.0.
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "saturates, which is meant"
+            )]
+            n.as_f64().map(|f| f as u64)
+        }),
+        Value::String(s) => s.parse().ok(),
+        _ => None,
+    };
+    n.unwrap_or(0).min(COUNT_MAX)
+}
+
+/// Whether a value that should be a count is something else, or absurd.
+pub(crate) fn is_odd(usage: &Map<String, Value>, keys: &[&str]) -> bool {
+    keys.iter().filter_map(|key| usage.get(*key)).any(|value| match value {
+        Value::Null => false,
+        Value::Number(n) => n
+            .as_u64()
+            .map_or_else(|| n.as_f64().is_none_or(|f| f < 0.0 || f.fract() != 0.0), |n| n > COUNT_MAX),
+        _ => true,
+    })
+}
+
+/// An error by its code, else its type: short, and never its message.
+fn error_code(raw: &[u8]) -> Option<Box<str>> {
+    let error: Value = serde_json::from_slice(raw).ok()?;
+    let code = match &error {
+        Value::Object(error) => ["code", "status", "type"]
+            .iter()
+            .find_map(|key| error.get(*key).and_then(Value::as_str).filter(|code| !code.is_empty())),
+        Value::Null => return None,
+        _ => None,
+    };
+    Some(code.filter(|code| is_code(code)).unwrap_or("error").into())
+}
+
+fn is_code(code: &str) -> bool {
+    code.len() <= 64 && code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+}
+
+/// What the host says it charges, in US dollars.
+fn reported_cost(costs: &Picker<Key>) -> Option<crate::money::Money> {
+    let raw = |name| costs.last(name).and_then(|raw| std::str::from_utf8(raw).ok());
+    // xAI counts in ticks of 10⁻¹⁰ US dollars.
+    if let Some(ticks) = raw(Key::Ticks).and_then(|ticks| ticks.parse::<u64>().ok()) {
+        return Some(crate::money::Money::from_pico(100).times(ticks));
+    }
+    let cost = raw(Key::Cost)?;
+    if cost.starts_with('{') {
+        let total = serde_json::from_str::<Value>(cost).ok()?;
+        return decimal(&total.get("total_cost")?.to_string());
+    }
+    decimal(cost)
+}
+
+/// Exact decimal dollars, also with an exponent; digits beyond the pico-dollar are cut off.
+fn decimal(text: &str) -> Option<crate::money::Money> {
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits: i128 = format!("{whole}{fraction}").parse().ok().filter(|n| *n >= 0)?;
+    let shift = 12 + exponent - i32::try_from(fraction.len()).ok()?;
+    let pico = match shift {
+        0..=30 => digits.checked_mul(10_i128.checked_pow(shift.unsigned_abs())?)?,
+        -38..0 => digits / 10_i128.checked_pow(shift.unsigned_abs())?,
+        _ => return None,
+    };
+    Some(crate::money::Money::from_pico(pico))
+}
+
+/// The text of a raw JSON string, shortened to what fits a label.
+pub(crate) fn label(value: Option<&Value>) -> Option<Box<str>> {
+    value.and_then(|value| text(value.to_string().as_bytes())).filter(|text| text.len() <= 128)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used, clippy::panic, reason = "tests")]
+
+    use super::{decimal, error_code};
+
+    #[test]
+    fn reads_amounts_without_a_float() {
+        for (text, pico) in [
+            ("0.000112", 112_000_000),
+            ("1.12e-4", 112_000_000),
+            ("2E-05", 20_000_000),
+            ("3", 3_000_000_000_000),
+            ("0.0000000000019", 1),
+            ("1e2", 100_000_000_000_000),
+        ] {
+            assert_eq!(decimal(text).map(crate::money::Money::pico), Some(pico), "{text}");
+        }
+        for text in ["", "-1", "x", "1e99", "1e-99", "null", "1.2.3"] {
+            assert_eq!(decimal(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_a_code_and_never_a_message() {
+        for (raw, code) in [
+            (
+                r#"{"message":"Rate limit","type":"tokens","code":"rate_limit_exceeded"}"#,
+                Some("rate_limit_exceeded"),
+            ),
+            (r#"{"type":"overloaded_error","message":"Overloaded"}"#, Some("overloaded_error")),
+            (r#"{"code":429,"status":"RESOURCE_EXHAUSTED"}"#, Some("RESOURCE_EXHAUSTED")),
+            (r#"{"code":"my secret is 42"}"#, Some("error")),
+            (r#""alice@example.com may not""#, Some("error")),
+            ("null", None),
+            ("{", None),
+        ] {
+            assert_eq!(error_code(raw.as_bytes()).as_deref(), code, "{raw}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Usage in Gemini's form: thoughts and tool use lie outside the counts of prompt and answer.
+
+use serde_json::{Map, Value};
+
+use crate::usage::{
+    Bucket, Reading, Usage,
+    answer::{count, is_odd, label},
+};
+
+/// Reads the `usageMetadata` of generated content.
+pub(crate) fn read(usage: &Map<String, Value>, reading: &mut Reading) {
+    let (prompt, tools) = (count(usage, "promptTokenCount"), count(usage, "toolUsePromptTokenCount"));
+    let (answer, thoughts) = (count(usage, "candidatesTokenCount"), count(usage, "thoughtsTokenCount"));
+    let total = count(usage, "totalTokenCount");
+    let cached = count(usage, "cachedContentTokenCount").min(prompt);
+    let sum = prompt.saturating_add(tools).saturating_add(answer).saturating_add(thoughts);
+    let mut counted = Usage::new();
+    let mut left = prompt - cached;
+    let mut cached_text = cached;
+    for (modality, fresh, from_cache) in [
+        ("AUDIO", Bucket::AudioInput, Some(Bucket::AudioCacheRead)),
+        ("IMAGE", Bucket::ImageInput, Some(Bucket::ImageCacheRead)),
+        ("VIDEO", Bucket::VideoInput, None),
+    ] {
+        let hit = modal(usage, "cacheTokensDetails", modality).min(cached_text);
+        if let Some(bucket) = from_cache {
+            cached_text -= hit;
+            counted.set(bucket, hit);
+        }
+        let n = modal(usage, "promptTokensDetails", modality).saturating_sub(hit).min(left);
+        left -= n;
+        counted.set(fresh, n);
+    }
+    counted.set(Bucket::Input, left.saturating_add(tools));
+    counted.set(Bucket::CacheRead, cached_text);
+    let mut written = answer;
+    for (modality, bucket) in [("AUDIO", Bucket::AudioOutput), ("IMAGE", Bucket::ImageOutput)] {
+        let n = modal(usage, "candidatesTokensDetails", modality).min(written);
+        written -= n;
+        counted.set(bucket, n);
+    }
+    counted.set(Bucket::Output, written);
+    counted.set(Bucket::Reasoning, thoughts);
+    reading.inconsistent |= (total > 0 && total != sum)
+        || is_odd(
+            usage,
+            &["promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount"],
+        );
+    if let Some(tier) = label(usage.get("serviceTier")) {
+        reading.service_tier = Some(tier);
+    }
+    reading.usage = Some(counted);
+}
+
+fn modal(usage: &Map<String, Value>, list: &str, modality: &str) -> u64 {
+    let entries = usage.get(list).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    entries
+        .iter()
+        .filter_map(Value::as_object)
+        .filter(|entry| entry.get("modality").and_then(Value::as_str) == Some(modality))
+        .fold(0, |sum: u64, entry| sum.saturating_add(count(entry, "tokenCount")))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used, clippy::panic, reason = "tests")]
+
+    use serde_json::json;
+
+    use super::read;
+    use crate::usage::{Bucket, Reading};
+
+    #[test]
+    fn thoughts_and_tool_use_are_added_and_modalities_taken_out() {
+        let usage = json!({
+            "promptTokenCount": 300, "cachedContentTokenCount": 100, "toolUsePromptTokenCount": 7,
+            "candidatesTokenCount": 50, "thoughtsTokenCount": 20, "totalTokenCount": 377,
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 42}, {"modality": "IMAGE", "tokenCount": 258}],
+            "cacheTokensDetails": [{"modality": "IMAGE", "tokenCount": 90}, {"modality": "TEXT", "tokenCount": 10}],
+            "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 8}],
+        });
+        let mut reading = Reading::default();
+        read(usage.as_object().expect("an object"), &mut reading);
+        let counted = reading.usage.expect("counted");
+        assert_eq!(
+            counted.iter().collect::<Vec<_>>(),
+            [
+                (Bucket::Input, 39),
+                (Bucket::CacheRead, 10),
+                (Bucket::ImageInput, 168),
+                (Bucket::ImageCacheRead, 90),
+                (Bucket::Output, 42),
+                (Bucket::Reasoning, 20),
+                (Bucket::AudioOutput, 8),
+            ]
+        );
+        assert_eq!(counted.input_tokens() + counted.output_tokens(), 377);
+        assert!(!reading.inconsistent);
+    }
+}

@@ -1,0 +1,99 @@
+//! Reads one answer as its bytes pass by.
+
+use crate::usage::{
+    Api, Reading,
+    answer::{Answer, Key, RULES},
+    pick::Picker,
+    sse::Sse,
+};
+
+/// Reads one answer as its bytes pass by, in pieces of any size, keeping a few kilobytes at most
+/// (and no event of a stream beyond 256 KiB), however long the answer is.
+///
+/// It never fails: what cannot be read is marked in the [`Reading`].
+///
+/// ```
+/// use payi_core::usage::{Api, Bucket, Meter};
+///
+/// let mut meter = Meter::json(Api::Chat);
+/// meter.push(br#"{"id":"chatcmpl-1","model":"gpt-4o-mini","choices":[],"usage":{"prompt_to"#);
+/// meter.push(br#"kens":9,"completion_tokens":3,"total_tokens":12}}"#);
+/// let reading = meter.finish();
+/// assert_eq!(reading.model.as_deref(), Some("gpt-4o-mini"));
+/// assert_eq!(reading.usage.map(|u| u.get(Bucket::Input)), Some(9));
+/// ```
+#[derive(Debug)]
+pub struct Meter {
+    api: Api,
+    kind: Kind,
+    any: bool,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Json(Picker<Key>),
+    Sse(Box<Sse>),
+    Opaque,
+}
+
+impl Meter {
+    /// For an answer that is one JSON document.
+    pub fn json(api: Api) -> Self {
+        Self { api, kind: Kind::Json(Picker::new(RULES)), any: false }
+    }
+
+    /// For an answer that is a stream of server-sent events.
+    pub fn sse(api: Api) -> Self {
+        Self { api, kind: Kind::Sse(Box::new(Sse::new(api))), any: false }
+    }
+
+    /// For an answer that says nothing about itself: sound, pictures, or compressed bytes.
+    pub fn opaque(api: Api) -> Self {
+        Self { api, kind: Kind::Opaque, any: false }
+    }
+
+    /// Reads on.
+    #[inline]
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.any |= !bytes.is_empty();
+        match &mut self.kind {
+            Kind::Sse(sse) => sse.push(bytes),
+            Kind::Json(picker) => picker.push(bytes),
+            Kind::Opaque => {}
+        }
+    }
+
+    /// Whether the answer has said all it has to say, so that stopping here is not stopping early.
+    pub fn is_complete(&mut self) -> bool {
+        match &mut self.kind {
+            Kind::Sse(sse) => sse.is_complete(),
+            Kind::Json(picker) => picker.is_done(),
+            Kind::Opaque => false,
+        }
+    }
+
+    /// What the answer said of itself, as far as it was read.
+    pub fn finish(self) -> Reading {
+        let any = self.any;
+        let (answer, ended) = match self.kind {
+            Kind::Opaque => return Reading::default(),
+            Kind::Sse(sse) => {
+                let answer = sse.finish();
+                let seen = answer.seen;
+                (answer, seen)
+            }
+            Kind::Json(picker) => {
+                let mut answer = Answer::default();
+                answer.absorb(self.api, &picker);
+                (answer, picker.is_done() && !picker.is_broken())
+            }
+        };
+        let mut reading = answer.into_reading(self.api);
+        reading.malformed |= any && !ended;
+        reading
+    }
+}
+
+#[cfg(test)]
+#[path = "meter_tests.rs"]
+mod tests;

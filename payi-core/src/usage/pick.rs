@@ -1,0 +1,479 @@
+//! Picks a few values out of a JSON document that arrives in pieces, without keeping the rest.
+//!
+//! An answer may be 100 MB of embeddings or pictures; what a call costs is a few hundred bytes of it,
+//! anywhere. So the document is walked once, byte for byte where it matters and by `memchr` where it
+//! does not, and only the values named by a table of [`Rule`]s are kept.
+
+use memchr::{memchr2, memchr3};
+
+/// The longest value that is kept; a longer one is not an id, a model or a usage.
+const KEEP_MAX: usize = 64 * 1024;
+/// The longest key that a rule can name.
+const KEY_MAX: usize = 40;
+/// How many containers deep the rules can lead.
+const DEPTH_MAX: usize = 8;
+/// How many values are kept; a list of more items is clipped.
+const KEPT_MAX: usize = 4096;
+
+/// What to do with the value of `key` in an object on `level`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rule<K: 'static> {
+    pub(crate) level: u8,
+    pub(crate) key: &'static str,
+    pub(crate) then: Then<K>,
+}
+
+/// What becomes of a value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Then<K> {
+    /// It is kept, as it was written, under this name.
+    Keep(K),
+    /// If it is an object, or an array of objects, their keys are looked up on this level.
+    Enter(u8),
+    /// The same, and each object leaves a mark of this name where it begins.
+    Each(u8, K),
+    /// It is passed over.
+    Skip,
+}
+
+/// One kept value.
+#[derive(Clone, Copy, Debug)]
+struct Kept<K> {
+    name: K,
+    /// Where it begins in the document.
+    at: u64,
+    start: usize,
+    end: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open<K> {
+    array: bool,
+    then: Then<K>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// A value must follow; `]` too if it would be the first of an array.
+    Value {
+        first: bool,
+    },
+    /// A key must follow; `}` too if it would be the first.
+    Key {
+        first: bool,
+    },
+    InKey {
+        escaped: bool,
+    },
+    Colon,
+    /// A value has ended.
+    After,
+    InString {
+        escaped: bool,
+    },
+    InScalar,
+    /// Inside a container that holds nothing of interest; only its own kind of bracket is counted.
+    InContainer {
+        open: u8,
+        close: u8,
+        depth: u32,
+        string: bool,
+        escaped: bool,
+    },
+    /// The outermost value has ended.
+    Done,
+    /// This is not JSON.
+    Broken,
+}
+
+/// Walks one document.
+#[derive(Debug)]
+pub(crate) struct Picker<K: 'static> {
+    rules: &'static [Rule<K>],
+    state: State,
+    stack: [Open<K>; DEPTH_MAX],
+    depth: usize,
+    then: Then<K>,
+    key: [u8; KEY_MAX],
+    key_len: usize,
+    kept: Vec<Kept<K>>,
+    arena: Vec<u8>,
+    keeping: Option<(K, u64, usize)>,
+    seen: u64,
+    clipped: bool,
+}
+
+impl<K: Copy + PartialEq> Picker<K> {
+    pub(crate) fn new(rules: &'static [Rule<K>]) -> Self {
+        Self {
+            rules,
+            state: State::Value { first: false },
+            stack: [Open { array: false, then: Then::Skip }; DEPTH_MAX],
+            depth: 0,
+            then: Then::Enter(0),
+            key: [0; KEY_MAX],
+            key_len: 0,
+            kept: Vec::new(),
+            arena: Vec::new(),
+            keeping: None,
+            seen: 0,
+            clipped: false,
+        }
+    }
+
+    /// Walks a whole document.
+    pub(crate) fn over(rules: &'static [Rule<K>], document: &[u8]) -> Self {
+        let mut picker = Self::new(rules);
+        picker.push(document);
+        picker
+    }
+
+    /// Walks on.
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let used = self.step(bytes);
+            if let Some((_, _, start)) = self.keeping {
+                self.arena.extend_from_slice(&bytes[..used]);
+                if self.arena.len() - start > KEEP_MAX {
+                    self.arena.truncate(start);
+                    self.keeping = None;
+                    self.clipped = true;
+                }
+            }
+            self.seen += used as u64;
+            bytes = &bytes[used..];
+            if matches!(self.state, State::After) {
+                self.keep();
+            }
+            if matches!(self.state, State::Done | State::Broken) {
+                return;
+            }
+        }
+    }
+
+    /// Whether the document has been walked to its end.
+    pub(crate) fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Whether this is no JSON document.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.state == State::Broken
+    }
+
+    /// Whether something had to be left out because it was too long or too much.
+    pub(crate) fn is_clipped(&self) -> bool {
+        self.clipped
+    }
+
+    /// The last value of this name, as it was written.
+    pub(crate) fn last(&self, name: K) -> Option<&[u8]> {
+        self.kept.iter().rev().find(|k| k.name == name).map(|k| &self.arena[k.start..k.end])
+    }
+
+    /// Where the last value of this name begins.
+    pub(crate) fn place(&self, name: K) -> Option<usize> {
+        self.kept.iter().rev().find(|k| k.name == name).and_then(|k| usize::try_from(k.at).ok())
+    }
+
+    /// Every value and mark, in the order of the document.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (K, &[u8])> {
+        self.kept.iter().map(|k| (k.name, &self.arena[k.start..k.end]))
+    }
+
+    /// The last value of this name, if it is a string that is not empty.
+    pub(crate) fn text(&self, name: K) -> Option<Box<str>> {
+        self.last(name).and_then(text)
+    }
+
+    fn keep(&mut self) {
+        if let Some((name, at, start)) = self.keeping.take() {
+            self.record(Kept { name, at, start, end: self.arena.len() });
+        }
+    }
+
+    fn record(&mut self, kept: Kept<K>) {
+        if self.kept.len() < KEPT_MAX {
+            self.kept.push(kept);
+        } else {
+            self.clipped = true;
+        }
+    }
+
+    /// Consumes some of `bytes`, or changes the state, and says how many.
+    fn step(&mut self, bytes: &[u8]) -> usize {
+        let first = bytes[0];
+        match self.state {
+            State::InString { .. } | State::InScalar | State::InContainer { .. } => self.inside(bytes),
+            State::InKey { escaped } => self.in_key(bytes, escaped),
+            _ if first.is_ascii_whitespace() => {
+                bytes.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(bytes.len())
+            }
+            State::Value { first: empty } => {
+                if first == b']' && empty {
+                    self.pop(true);
+                } else {
+                    self.begin(first);
+                }
+                1
+            }
+            State::Key { first: empty } => {
+                match first {
+                    b'"' => {
+                        self.key_len = 0;
+                        self.state = State::InKey { escaped: false };
+                    }
+                    b'}' if empty => self.pop(false),
+                    _ => self.state = State::Broken,
+                }
+                1
+            }
+            State::Colon => {
+                self.state = if first == b':' { State::Value { first: false } } else { State::Broken };
+                1
+            }
+            State::After => {
+                self.after(first);
+                1
+            }
+            State::Done | State::Broken => bytes.len(),
+        }
+    }
+
+    fn after(&mut self, byte: u8) {
+        let open = self.depth.checked_sub(1).map(|top| self.stack[top]);
+        match (byte, open) {
+            (b',', Some(open)) if open.array => {
+                self.then = open.then;
+                self.state = State::Value { first: false };
+            }
+            (b',', Some(_)) => self.state = State::Key { first: false },
+            (b']', Some(open)) if open.array => self.pop(true),
+            (b'}', Some(open)) if !open.array => self.pop(false),
+            _ => self.state = State::Broken,
+        }
+    }
+
+    fn pop(&mut self, array: bool) {
+        match self.depth.checked_sub(1) {
+            Some(top) if self.stack[top].array == array => {
+                self.depth = top;
+                self.state = if top == 0 { State::Done } else { State::After };
+            }
+            _ => self.state = State::Broken,
+        }
+    }
+
+    /// A value begins with `byte`.
+    fn begin(&mut self, byte: u8) {
+        let container = matches!(byte, b'{' | b'[');
+        match self.then {
+            Then::Enter(_) | Then::Each(..) if container && self.depth < DEPTH_MAX => {
+                self.stack[self.depth] = Open { array: byte == b'[', then: self.then };
+                self.depth += 1;
+                if let (Then::Each(_, name), b'{') = (self.then, byte) {
+                    self.record(Kept { name, at: self.seen, start: 0, end: 0 });
+                }
+                self.state =
+                    if byte == b'[' { State::Value { first: true } } else { State::Key { first: true } };
+                return;
+            }
+            Then::Keep(name) => {
+                self.keeping = Some((name, self.seen, self.arena.len()));
+            }
+            _ => {}
+        }
+        self.state = match byte {
+            b'{' => State::InContainer { open: b'{', close: b'}', depth: 1, string: false, escaped: false },
+            b'[' => State::InContainer { open: b'[', close: b']', depth: 1, string: false, escaped: false },
+            b'"' => State::InString { escaped: false },
+            b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => State::InScalar,
+            _ => State::Broken,
+        };
+    }
+
+    fn in_key(&mut self, bytes: &[u8], escaped: bool) -> usize {
+        let end = if escaped { Some(0) } else { memchr2(b'"', b'\\', bytes) };
+        let taken = end.map_or(bytes.len(), |end| end + 1);
+        let closing = !escaped && end.is_some_and(|end| bytes[end] == b'"');
+        let part = if closing { &bytes[..taken - 1] } else { &bytes[..taken] };
+        if self.key_len + part.len() <= KEY_MAX {
+            self.key[self.key_len..self.key_len + part.len()].copy_from_slice(part);
+            self.key_len += part.len();
+        } else {
+            // Longer than any rule's key: no match, whatever else comes.
+            self.key_len = KEY_MAX + 1;
+        }
+        if closing {
+            self.then = self.rule();
+            self.state = State::Colon;
+        } else {
+            self.state = State::InKey { escaped: !escaped && end.is_some() };
+        }
+        taken
+    }
+
+    fn rule(&self) -> Then<K> {
+        let top = self.depth.checked_sub(1).map(|top| self.stack[top].then);
+        let Some(Then::Enter(level) | Then::Each(level, _)) = top else { return Then::Skip };
+        let Some(key) = self.key.get(..self.key_len) else { return Then::Skip };
+        self.rules
+            .iter()
+            .find(|rule| rule.level == level && rule.key.as_bytes() == key)
+            .map_or(Then::Skip, |rule| rule.then)
+    }
+
+    /// Passes over (or keeps) the inside of a string, a number or a container.
+    fn inside(&mut self, bytes: &[u8]) -> usize {
+        match &mut self.state {
+            State::InString { escaped } => {
+                let (taken, closed) = string(bytes, escaped);
+                if closed {
+                    self.ended();
+                }
+                taken
+            }
+            State::InScalar => match bytes
+                .iter()
+                .position(|b| matches!(b, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
+            {
+                None => bytes.len(),
+                // What ends a number is not part of it.
+                Some(0) => {
+                    self.keep();
+                    self.ended();
+                    0
+                }
+                Some(end) => end,
+            },
+            State::InContainer { open, close, depth, string: in_string, escaped } => {
+                if *in_string {
+                    let (taken, closed) = string(bytes, escaped);
+                    *in_string = !closed;
+                    return taken;
+                }
+                let Some(at) = memchr3(b'"', *open, *close, bytes) else { return bytes.len() };
+                match bytes[at] {
+                    b'"' => *in_string = true,
+                    byte if byte == *open => *depth = depth.saturating_add(1),
+                    _ => *depth -= 1,
+                }
+                if *depth == 0 {
+                    self.ended();
+                }
+                at + 1
+            }
+            _ => bytes.len(),
+        }
+    }
+
+    fn ended(&mut self) {
+        self.state = if self.depth == 0 { State::Done } else { State::After };
+    }
+}
+
+/// How much of `bytes` belongs to the string they are in, and whether it ends there.
+fn string(bytes: &[u8], escaped: &mut bool) -> (usize, bool) {
+    if *escaped {
+        *escaped = false;
+        return (1, false);
+    }
+    match memchr2(b'"', b'\\', bytes) {
+        None => (bytes.len(), false),
+        Some(at) if bytes[at] == b'"' => (at + 1, true),
+        Some(at) => {
+            *escaped = true;
+            (at + 1, false)
+        }
+    }
+}
+
+/// A JSON string's text, unless it is empty or no string.
+pub(crate) fn text(raw: &[u8]) -> Option<Box<str>> {
+    let text: Box<str> = match raw {
+        [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => std::str::from_utf8(inner).ok()?.into(),
+        _ => serde_json::from_slice::<String>(raw).ok()?.into(),
+    };
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used, clippy::panic, reason = "tests")]
+
+    use super::{Picker, Rule, Then};
+
+    const RULES: &[Rule<&str>] = &[
+        Rule { level: 0, key: "id", then: Then::Keep("id") },
+        Rule { level: 0, key: "usage", then: Then::Keep("usage") },
+        Rule { level: 0, key: "n", then: Then::Keep("n") },
+        Rule { level: 0, key: "response", then: Then::Enter(1) },
+        Rule { level: 1, key: "id", then: Then::Keep("inner") },
+        Rule { level: 0, key: "output", then: Then::Each(2, "item") },
+        Rule { level: 2, key: "type", then: Then::Keep("type") },
+    ];
+
+    const DOCUMENT: &str = r#" {"a":[1,{"id":"no","]":"}"},"\"]"],"id":"x\"y","usage" : {"t":{"c":1},"s":"}"},
+        "n":-1.5e3,"response":{"z":{"id":"no"},"id":"in"},"output":[{"type":"p","c":[{"type":"no"}]},[],7,{"type":"q"}],
+        "longer than any key that a rule may name here":"id","k\\":{"id":1},"end":null}"#;
+
+    fn picked(picker: &Picker<&'static str>) -> Vec<(&'static str, String)> {
+        picker.all().map(|(name, value)| (name, String::from_utf8_lossy(value).into_owned())).collect()
+    }
+
+    #[test]
+    fn picks_by_place_and_passes_over_the_rest_wherever_the_document_is_split() {
+        let whole = Picker::over(RULES, DOCUMENT.as_bytes());
+        assert!(whole.is_done() && !whole.is_broken() && !whole.is_clipped());
+        let expected = [
+            ("id", r#""x\"y""#),
+            ("usage", r#"{"t":{"c":1},"s":"}"}"#),
+            ("n", "-1.5e3"),
+            ("inner", r#""in""#),
+            ("item", ""),
+            ("type", r#""p""#),
+            ("item", ""),
+            ("type", r#""q""#),
+        ];
+        assert_eq!(picked(&whole), expected.map(|(k, v)| (k, v.to_owned())));
+        assert_eq!(whole.text("id").as_deref(), Some("x\"y"));
+        let place = whole.place("usage").expect("kept");
+        assert!(DOCUMENT[place..].starts_with(r#"{"t""#));
+        for size in 1..40 {
+            let mut pieces = Picker::new(RULES);
+            DOCUMENT.as_bytes().chunks(size).for_each(|piece| pieces.push(piece));
+            assert_eq!(picked(&pieces), picked(&whole), "pieces of {size}");
+            assert_eq!(pieces.place("usage"), Some(place));
+        }
+    }
+
+    #[test]
+    fn says_what_is_cut_short_or_no_json() {
+        for (document, done, broken) in [
+            ("", false, false),
+            ("{", false, false),
+            ("{}", true, false),
+            ("[]", true, false),
+            ("{\"id\":\"x\"", false, false),
+            ("<html>", false, true),
+            ("{\"id\" 1}", false, true),
+            ("{]", false, true),
+            ("{\"id\":1]", false, true),
+            ("\"text\"", true, false),
+            ("{}{}", true, false),
+        ] {
+            let picker = Picker::over(RULES, document.as_bytes());
+            assert_eq!((picker.is_done(), picker.is_broken()), (done, broken), "{document}");
+        }
+    }
+
+    #[test]
+    fn a_value_too_long_to_be_wanted_is_not_kept() {
+        let document = format!(r#"{{"id":"{}","n":7}}"#, "x".repeat(200_000));
+        let mut picker = Picker::new(RULES);
+        document.as_bytes().chunks(1000).for_each(|piece| picker.push(piece));
+        assert!(picker.is_done() && picker.is_clipped());
+        assert_eq!(picked(&picker), [("n", "7".to_owned())]);
+        assert!(picker.arena.capacity() < 200_000);
+    }
+}
