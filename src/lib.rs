@@ -7,6 +7,13 @@ pub mod guides;
 #[doc(inline)]
 pub use payi_core::error::{Error, Result};
 
+// A function of the value namespace, a module of the type namespace.
+#[doc(inline)]
+pub use payi_core::context::{
+    self, Clear, Context, ContextFlag, ContextList, ContextValue, ContextVersion, InContext, InContextFn,
+    Key, builder as context, current,
+};
+
 #[cfg(feature = "_calls")]
 #[doc(inline)]
 pub use payi_core::{

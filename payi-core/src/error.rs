@@ -46,6 +46,7 @@ pub(crate) enum Kind {
     Timeout,
 }
 
+#[cfg_attr(not(feature = "_calls"), allow(dead_code, reason = "only calls can fail"))]
 impl Error {
     #[cold]
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {

@@ -6,7 +6,7 @@
 
 use std::{
     any::Any,
-    array, iter,
+    array, fmt, iter,
     sync::{
         Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -61,8 +61,24 @@ impl Frame {
         Arc::new(Self::new(parent, Entries::new(entries), depth))
     }
 
+    /// The same, with as many keys as there are.
+    pub(crate) fn with_entries(parent: Option<Arc<Self>>, entries: Vec<Entry>) -> Arc<Self> {
+        let mut entries = entries.into_iter();
+        let few = array::from_fn::<_, FEW, _>(|_| entries.next().unwrap_or(Entry::UNSET));
+        if entries.len() == 0 {
+            return Self::child(parent, few);
+        }
+        let depth = parent.as_ref().map_or(0, |parent| parent.depth + 1);
+        let many: Box<[Entry]> = few.into_iter().chain(entries).collect();
+        match parent {
+            Some(parent) if parent.depth >= DEEP => Self::grandchild(&parent, many),
+            parent => Arc::new(Self::new(parent, Entries::Many(many), depth)),
+        }
+    }
+
     /// A scope inside no other that carries something for [`Context::root`](super::Context::root).
     /// The process-wide root's keys are not seen through it.
+    #[cfg(feature = "_calls")]
     pub(crate) fn root(carried: Option<Arc<dyn Any + Send + Sync>>, entries: Vec<Entry>) -> Arc<Self> {
         Arc::new(Self { carried, sealed: true, ..Self::new(None, Entries::Many(entries.into()), 0) })
     }
@@ -131,6 +147,13 @@ impl Frame {
     }
 }
 
+/// Says how deep it is, and not whom it names.
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame").field("depth", &self.depth).finish_non_exhaustive()
+    }
+}
+
 impl Entries {
     #[inline]
     fn new<const N: usize>(entries: [Entry; N]) -> Self {
@@ -146,6 +169,7 @@ impl Entries {
 static GLOBAL: RwLock<Option<Arc<Frame>>> = RwLock::new(None);
 
 /// Makes `frame` the process-wide root; `None` takes it away.
+#[cfg(feature = "_calls")]
 pub(crate) fn set_global(frame: Option<Arc<Frame>>) {
     *GLOBAL.write().unwrap_or_else(PoisonError::into_inner) = frame;
 }

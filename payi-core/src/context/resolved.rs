@@ -52,6 +52,69 @@ pub struct UseCase {
     pub properties: Properties,
 }
 
+/// One key each, as [`Context`](super::Context) hands them out.
+impl Resolved {
+    pub(crate) fn user_id(self) -> Option<Text> {
+        self.user_id
+    }
+
+    pub(crate) fn account_name(self) -> Option<Text> {
+        self.account_name
+    }
+
+    pub(crate) fn use_case_name(self) -> Option<Text> {
+        self.use_case.map(|it| it.name)
+    }
+
+    pub(crate) fn use_case_id(self) -> Option<Text> {
+        self.use_case.and_then(|it| it.id)
+    }
+
+    pub(crate) fn use_case_version(self) -> Option<u32> {
+        self.use_case.and_then(|it| it.version)
+    }
+
+    pub(crate) fn use_case_step(self) -> Option<Text> {
+        self.use_case.and_then(|it| it.step)
+    }
+
+    pub(crate) fn use_case_properties(self) -> Properties {
+        self.use_case.map(|it| it.properties).unwrap_or_default()
+    }
+
+    pub(crate) fn limit_ids(self) -> Vec<Text> {
+        self.limit_ids
+    }
+
+    pub(crate) fn request_tags(self) -> Vec<Text> {
+        self.request_tags
+    }
+
+    pub(crate) fn request_properties(self) -> Properties {
+        self.request_properties
+    }
+
+    pub(crate) fn price_as_category(self) -> Option<Text> {
+        self.price_as_category
+    }
+
+    pub(crate) fn price_as_resource(self) -> Option<Text> {
+        self.price_as_resource
+    }
+
+    pub(crate) fn resource_scope(self) -> Option<Text> {
+        self.resource_scope
+    }
+
+    pub(crate) fn proxy(self) -> Option<bool> {
+        self.proxy
+    }
+
+    pub(crate) fn log_prompt_and_response(self) -> Option<bool> {
+        self.log_prompt_and_response
+    }
+}
+
 impl Resolved {
     /// Whether `key` has a value.
     pub fn has(&self, key: Key) -> bool {

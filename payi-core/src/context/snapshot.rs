@@ -1,0 +1,135 @@
+//! The context as other code sees it: taken once, where a call is made, and asked later.
+
+use std::{any::Any, fmt, sync::Arc};
+
+use crate::context::{
+    Frame, Key, Properties, Resolved, Text,
+    builder::Builder,
+    field::fields,
+    frame::global,
+    merge, scope,
+    scoped::{Entered, Scoped},
+};
+
+/// A snapshot of who the running code works for; cheap to take and to clone, immutable.
+///
+/// ```
+/// use payi_core::context::{self, Context};
+///
+/// context::builder().user_id(7).limit_ids(["free"]).run(|| {
+///     let context = Context::current();
+///     assert_eq!(context.user_id().as_deref(), Some("7"));
+///     assert_eq!(context.limit_ids(), ["free"]);
+/// });
+/// ```
+#[derive(Clone, Default)]
+pub struct Context {
+    pub(crate) frame: Option<Arc<Frame>>,
+    /// The process-wide root when the snapshot was taken.
+    global: Option<Arc<Frame>>,
+}
+
+/// The context of the code that is running now.
+///
+/// ```
+/// # use payi_core::context::{builder, current};
+/// builder().user_id("u-1").run(|| assert_eq!(current().user_id().as_deref(), Some("u-1")));
+/// ```
+#[inline]
+pub fn current() -> Context {
+    Context::current()
+}
+
+macro_rules! getter {
+    ($name:ident, text, $doc:literal) => {
+        getter!($name, $doc, Option<Text>);
+    };
+    ($name:ident, version, $doc:literal) => {
+        getter!($name, $doc, Option<u32>);
+    };
+    ($name:ident, flag, $doc:literal) => {
+        getter!($name, $doc, Option<bool>);
+    };
+    ($name:ident, list, $doc:literal) => {
+        getter!($name, $doc, Vec<Text>);
+    };
+    ($name:ident, map, $doc:literal) => {
+        getter!($name, $doc, Properties);
+    };
+    ($name:ident, $doc:literal, $type:ty) => {
+        #[doc = $doc]
+        pub fn $name(&self) -> $type {
+            self.resolve().$name()
+        }
+    };
+}
+
+macro_rules! getters {
+    ($(($name:ident, $key:ident, $kind:ident, $doc:literal, $header:expr, $wire:expr, $column:expr),)*) => {
+        /// One key after inheritance. To read several, [`resolve`](Self::resolve) once.
+        impl Context {
+            $(getter!($name, $kind, $doc);)*
+        }
+    };
+}
+fields!(getters);
+
+impl Context {
+    /// The context of the code that is running now.
+    #[inline]
+    pub fn current() -> Self {
+        Self { frame: scope::current(), global: global() }
+    }
+
+    pub(crate) fn of(frame: Arc<Frame>) -> Self {
+        Self { frame: Some(frame), global: global() }
+    }
+
+    /// Every key's value, after inheritance.
+    pub fn resolve(&self) -> Resolved {
+        merge::resolve(self.frame.as_deref(), self.global.as_deref())
+    }
+
+    /// Which of `keys` have no value here.
+    pub fn missing(&self, keys: &[Key]) -> Vec<Key> {
+        if keys.is_empty() {
+            return Vec::new();
+        }
+        let resolved = self.resolve();
+        keys.iter().copied().filter(|key| !resolved.has(*key)).collect()
+    }
+
+    /// What the root of this context carries, if it is a `T`: else what the process-wide root carries.
+    pub fn root<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let carried = self.frame.as_deref().and_then(Frame::carried);
+        carried.or_else(|| self.global.as_deref().and_then(Frame::carried))?.downcast().ok()
+    }
+
+    /// Runs `future` in this context.
+    pub fn scope<F: Future>(&self, future: F) -> Scoped<F> {
+        Scoped::new(self.frame.clone(), future)
+    }
+
+    /// Runs `work` in this context.
+    pub fn run<R>(&self, work: impl FnOnce() -> R) -> R {
+        let _inside = self.enter();
+        work()
+    }
+
+    /// Enters this context until the guard is dropped: for sync code only.
+    pub fn enter(&self) -> Entered {
+        Entered::new(self.frame.clone())
+    }
+
+    /// This context with `keys` inside it.
+    pub fn with(&self, keys: Builder) -> Self {
+        let frame = Frame::with_entries(self.frame.clone(), keys.into_entries());
+        Self { frame: Some(frame), global: self.global.clone() }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.resolve(), f)
+    }
+}
