@@ -6,7 +6,7 @@
 
 mod builder;
 pub mod entry;
-mod field;
+pub(crate) mod field;
 mod frame;
 mod loss;
 mod merge;

@@ -2,13 +2,20 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use serde::Serialize;
+
 use crate::{
     Result,
-    context::Frame,
+    context::{
+        ContextFlag, ContextList, ContextValue, ContextVersion, Entry, Frame, Key,
+        entry::{Slot, expression},
+        field::fields,
+    },
     events::{Clock, Pipeline, Settings, Sink, StreamUsage, SystemClock},
     pricing::PriceBook,
     runtime::{
         guard::{self, Guard, Running},
+        name,
         options::{self, Options},
     },
     sink::Fan,
@@ -18,6 +25,7 @@ use crate::{
 #[must_use = "nothing happens before `.start()`"]
 pub struct Builder {
     options: Options,
+    entries: Vec<Entry>,
     wrong: Option<crate::Error>,
     settings: Settings,
     sinks: Vec<Arc<dyn Sink>>,
@@ -28,6 +36,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             options: Options::default(),
+            entries: Vec::new(),
             wrong: None,
             settings: Settings::default(),
             sinks: Vec::new(),
@@ -84,13 +93,6 @@ impl Builder {
         self
     }
 
-    /// Whether prompts and answers are kept, and sent to Pay-i. Off unless asked for; a scope's own
-    /// `log_prompt_and_response` wins.
-    pub fn log_prompt_and_response(mut self, keep: bool) -> Self {
-        self.settings.log_prompt_and_response = keep;
-        self
-    }
-
     /// Also hands every event to `sink`.
     pub fn sink(mut self, sink: impl Sink + 'static) -> Self {
         self.sinks.push(Arc::new(sink));
@@ -133,14 +135,58 @@ impl Builder {
         crate::sink::tls::ensure_provider();
         let sinks = self.sinks;
         drop(options);
+        let mut entries = self.entries;
+        if !entries.iter().any(|entry| entry.key == Key::UseCaseName) {
+            entries.extend(name::of_executable().map(|name| expression::use_case_name(&name)));
+        }
+        let mut settings = self.settings;
+        let asked = entries.iter().rev().find(|entry| entry.key == Key::LogPromptAndResponse);
+        if let Some(Slot::Flag(keep)) = asked.map(|entry| &entry.value) {
+            settings.log_prompt_and_response = *keep;
+        }
         let pipeline = Pipeline {
             sink: Arc::new(Fan::new(sinks)),
             book: PriceBook::embedded(),
             clock: self.clock,
-            settings: self.settings,
+            settings,
         };
         let pipeline = Arc::new(pipeline);
-        let root = Frame::root(Some(Arc::<Pipeline>::clone(&pipeline)), Vec::new());
+        let root = Frame::root(Some(Arc::<Pipeline>::clone(&pipeline)), entries);
         Ok(Running::new(pipeline, root))
     }
 }
+
+macro_rules! setter {
+    ($name:ident, text, $doc:literal) => {
+        setter!($name, ContextValue, $doc);
+    };
+    ($name:ident, version, $doc:literal) => {
+        setter!($name, ContextVersion, $doc);
+    };
+    ($name:ident, flag, $doc:literal) => {
+        setter!($name, ContextFlag, $doc);
+    };
+    ($name:ident, list, $doc:literal) => {
+        setter!($name, ContextList, $doc);
+    };
+    ($name:ident, map, $doc:literal) => {
+        setter!($name, Serialize, $doc);
+    };
+    ($name:ident, $bound:ident, $doc:literal) => {
+        #[doc = $doc]
+        pub fn $name(mut self, value: impl $bound) -> Self {
+            self.entries.push(expression::$name(&value));
+            self
+        }
+    };
+}
+
+macro_rules! setters {
+    ($(($name:ident, $key:ident, $kind:ident, $doc:literal, $header:expr, $wire:expr, $column:expr),)*) => {
+        /// The keys of the process-wide context: what a call says that no scope around it says otherwise.
+        impl Builder {
+            $(setter!($name, $kind, $doc);)*
+        }
+    };
+}
+fields!(setters);

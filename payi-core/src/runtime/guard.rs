@@ -167,12 +167,10 @@ impl Future for Aside {
 
     fn poll(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<bool> {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match slot.done {
-            Some(done) => Poll::Ready(done),
-            None => {
-                slot.waker = Some(task.waker().clone());
-                Poll::Pending
-            }
-        }
+        let Some(done) = slot.done else {
+            slot.waker = Some(task.waker().clone());
+            return Poll::Pending;
+        };
+        Poll::Ready(done)
     }
 }

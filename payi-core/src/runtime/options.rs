@@ -63,15 +63,14 @@ impl Options {
                 "PAYI_BASE_URL" => options.base_url = Some(base_url(&value, &name)?),
                 "PAYI_LEDGER" => options.ledger = Some(place(value.into())),
                 foreign if FOREIGN.contains(&foreign) => {}
-                unknown => match closest(unknown, VARIABLES) {
-                    Some(known) => {
-                        return Err(Error::new(
-                            Kind::Config,
-                            format!("unknown environment variable `{unknown}`; did you mean `{known}`?"),
-                        ));
+                unknown => {
+                    if let Some(known) = closest(unknown, VARIABLES) {
+                        let message =
+                            format!("unknown environment variable `{unknown}`; did you mean `{known}`?");
+                        return Err(Error::new(Kind::Config, message));
                     }
-                    None => tracing::debug!(target: "payi", name = unknown, "unknown environment variable"),
-                },
+                    tracing::debug!(target: "payi", name = unknown, "unknown environment variable");
+                }
             }
         }
         Ok(options)

@@ -60,6 +60,6 @@ impl Sink for Fan {
 
     fn flush(&self, deadline: Instant) -> bool {
         // Each gets its turn: a slow first sink may not keep the others from being asked.
-        self.sinks.iter().fold(true, |all, branch| branch.call(false, |sink| sink.flush(deadline)) && all)
+        self.sinks.iter().filter(|branch| !branch.call(false, |sink| sink.flush(deadline))).count() == 0
     }
 }

@@ -149,20 +149,18 @@ impl<F: Future> Future for Recorded<F> {
 
 /// The scope of the running code, replaced until this is dropped.
 struct Entered {
-    outer: Option<Option<Arc<Frame>>>,
+    outer: Option<Arc<Frame>>,
 }
 
 impl Entered {
     fn new(inner: Option<Arc<Frame>>) -> Self {
-        Self { outer: Some(scope::swap(inner)) }
+        Self { outer: scope::swap(inner) }
     }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        if let Some(outer) = self.outer.take() {
-            scope::swap(outer);
-        }
+        scope::swap(self.outer.take());
     }
 }
 
