@@ -36,6 +36,8 @@ pub(crate) enum Kind {
     Config,
     /// The ledger's file cannot be opened, read or written.
     Ledger,
+    /// The ledger's file is something else, or from a newer payi.
+    NotALedger,
     /// A block limit refused the call; it never left the process.
     Limit,
     /// A call was made for nobody although attribution is required.
@@ -83,7 +85,13 @@ impl Error {
     /// The ledger's file cannot be opened, read or written.
     #[must_use]
     pub fn is_ledger(&self) -> bool {
-        self.0.kind == Kind::Ledger
+        matches!(self.0.kind, Kind::Ledger | Kind::NotALedger)
+    }
+
+    /// The file named as the ledger is something else, or was written by a newer payi. It is left as it is.
+    #[must_use]
+    pub fn is_foreign_ledger(&self) -> bool {
+        self.0.kind == Kind::NotALedger
     }
 
     /// A call was made for nobody although attribution is required.

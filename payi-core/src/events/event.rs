@@ -41,8 +41,31 @@ impl Outcome {
     }
 }
 
-/// The id that all attempts of one call share.
+/// The id that all attempts of one call share: the event id of the first attempt.
 pub type CallId = Uuid;
+
+/// An attempt that has begun. If no [`Event`] of the same id follows, its process died in between.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// The id that the attempt's event will have.
+    pub id: Uuid,
+    /// Shared by the attempts of one call.
+    pub call_id: CallId,
+    /// 1 for the first attempt.
+    pub attempt: u32,
+    /// Who it is for.
+    pub context: Context,
+    /// The provider, by its id in the price book.
+    pub provider: Box<str>,
+    /// What was asked.
+    pub operation: Box<str>,
+    /// Pay-i's category.
+    pub category: Box<str>,
+    /// The model asked for, if the request names one.
+    pub request_model: Option<Box<str>>,
+    /// When the attempt began.
+    pub started_at: SystemTime,
+}
 
 /// One attempt at one provider call. Immutable once made.
 #[derive(Clone, Debug)]

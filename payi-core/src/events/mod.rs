@@ -5,5 +5,5 @@ mod event;
 mod pipeline;
 
 pub use clock::{Clock, SystemClock};
-pub use event::{CallId, Event, Exchange, Outcome};
+pub use event::{CallId, Event, Exchange, Opening, Outcome};
 pub use pipeline::{Pipeline, Settings, Sink, StreamUsage};

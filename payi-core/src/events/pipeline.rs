@@ -1,23 +1,17 @@
 //! Where a finished event goes, and what a call needs to know to make one.
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
-
-use uuid::Uuid;
+use std::{fmt, sync::Arc, time::Instant};
 
 use crate::{
-    events::{Clock, Event, SystemClock},
+    events::{Clock, Event, Opening, SystemClock},
     pricing::PriceBook,
 };
 
 /// Takes events. Called on the caller's task: it may not wait, do I/O or panic.
 pub trait Sink: Send + Sync {
     /// An attempt has begun. What is never followed by [`Sink::record`] was abandoned.
-    fn open(&self, id: Uuid, started_at: SystemTime) {
-        let _ = (id, started_at);
+    fn open(&self, opening: Opening) {
+        let _ = opening;
     }
 
     /// An attempt has ended.

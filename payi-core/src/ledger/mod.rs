@@ -1,1 +1,204 @@
-//! The embedded SQLite ledger: facts, and the reports read from them.
+//! The ledger: one SQLite file that holds what was spent, by whom and for what, each attempt once.
+//!
+//! It is also the queue: deliverers follow it in commit order with a cursor each
+//! ([`Ledger::follow`]), so there is no second place where an event could be lost.
+//! Several processes may write one file.
+
+mod append;
+mod chain;
+mod dict;
+mod follow;
+mod ids;
+mod open;
+pub mod read;
+#[cfg(test)]
+mod sample;
+mod schema;
+mod stored;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rusqlite::Connection;
+use uuid::Uuid;
+
+pub(crate) use append::{Appended, Appender, Keep, count_losses};
+pub use follow::{Lease, Quarantined};
+pub use read::{Filter, Sort, UsersReport};
+pub use stored::StoredEvent;
+
+use crate::error::{Error, Kind, Result};
+
+/// What a commit survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// A committed event survives the end of the process, however it ends. A power cut or a crash of
+    /// the operating system may take the last commits (SQLite `synchronous = NORMAL`).
+    Buffered,
+    /// A committed event survives a power cut too, as far as the disk keeps its word
+    /// (`synchronous = FULL`). The default.
+    #[default]
+    Synced,
+}
+
+/// A handle to a ledger. Cheap to clone; clones share one connection.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    place: Place,
+    conn: Arc<Mutex<Connection>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    File(PathBuf, Durability),
+    Memory,
+    ReadOnly(PathBuf),
+}
+
+impl Ledger {
+    /// Opens the ledger at `path` for reading and writing, and makes it if there is none.
+    ///
+    /// # Errors
+    /// [`Error::is_ledger`] if the file is not a payi ledger, was written by a newer payi, or cannot be
+    /// written. Nothing is created or changed then.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, Durability::default())
+    }
+
+    /// The same with a choice of what a commit survives.
+    pub fn open_with(path: impl AsRef<Path>, durability: Durability) -> Result<Self> {
+        let path = path.as_ref();
+        let conn = open::writable(path, durability)?;
+        Ok(Self::of(Place::File(path.into(), durability), conn))
+    }
+
+    /// Opens the ledger at `path` for reading only, also while other processes write it. Neither the file
+    /// nor its directory is changed.
+    ///
+    /// # Errors
+    /// [`Error::is_ledger`] if there is no file, or it is not a payi ledger.
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let conn = open::readable(path)?;
+        Ok(Self::of(Place::ReadOnly(path.into()), conn))
+    }
+
+    /// A ledger that is gone with its last handle.
+    pub fn in_memory() -> Result<Self> {
+        Ok(Self::of(Place::Memory, open::memory()?))
+    }
+
+    fn of(place: Place, conn: Connection) -> Self {
+        Self { place, conn: Arc::new(Mutex::new(conn)) }
+    }
+
+    /// A handle with a connection of its own, for another thread; in memory there is only one to share.
+    pub(crate) fn another(&self) -> Result<Self> {
+        match &self.place {
+            Place::File(path, durability) => Self::open_with(path, *durability),
+            Place::ReadOnly(path) => Self::open_read_only(path),
+            Place::Memory => Ok(self.clone()),
+        }
+    }
+
+    /// The file, unless the ledger is in memory.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::File(path, _) | Place::ReadOnly(path) => Some(path),
+            Place::Memory => None,
+        }
+    }
+
+    /// Runs `work` on the connection.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        work(&self.lock()).map_err(|e| self.broken(e))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.conn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn broken(&self, source: rusqlite::Error) -> Error {
+        let place = self.path().map_or_else(|| "in memory".into(), |p| p.display().to_string());
+        Error::with_source(Kind::Ledger, format!("the ledger {place} could not be used: {source}"), source)
+    }
+}
+
+/// For deliverers: what to send next, and how far they have come.
+impl Ledger {
+    /// Makes a deliverer known: from now on what it has not yet seen is kept for it. The first time it
+    /// begins at the end of the ledger, or with `from_start` at its beginning.
+    pub fn register(&self, deliverer: &str, from_start: bool) -> Result<()> {
+        self.with(|conn| follow::register(conn, deliverer, from_start))
+    }
+
+    /// Up to `limit` events after number `after`, in commit order.
+    pub fn follow(&self, after: i64, limit: usize) -> Result<Vec<StoredEvent>> {
+        self.with(|conn| stored::after(conn, after, limit))
+    }
+
+    /// The number of the newest event; 0 if there is none.
+    pub fn last_seq(&self) -> Result<i64> {
+        self.with(append::last_seq)
+    }
+
+    /// The number of the event with this id.
+    pub fn find(&self, id: Uuid) -> Result<Option<i64>> {
+        self.with(|conn| append::find_seq(conn, id))
+    }
+
+    /// The number of the last event that `deliverer` has dealt with.
+    pub fn cursor(&self, deliverer: &str) -> Result<i64> {
+        self.with(|conn| follow::cursor(conn, deliverer))
+    }
+
+    /// Moves the cursor of `deliverer` forward, in the name of `lease`. `false` if the lease has passed to
+    /// somebody else: stop then.
+    pub fn set_cursor(&self, lease: &Lease, deliverer: &str, seq: i64) -> Result<bool> {
+        self.with(|conn| follow::set_cursor(conn, lease, deliverer, seq))
+    }
+
+    /// Takes the lease `name` for `owner`, or renews it; `None` while somebody else holds it.
+    pub fn lease(&self, name: &str, owner: &str, ttl: Duration) -> Result<Option<Lease>> {
+        self.with(|conn| follow::lease(conn, name, owner, ttl))
+    }
+
+    /// Gives a lease back before it expires.
+    pub fn release(&self, lease: &Lease) -> Result<()> {
+        self.with(|conn| follow::release(conn, lease))
+    }
+
+    /// Claims a provider's response id for the event `seq`; `false` if another event has it, because hosts
+    /// repeat them.
+    pub fn claim_response_id(&self, response_id: &str, seq: i64) -> Result<bool> {
+        self.with(|conn| follow::claim_response_id(conn, response_id, seq))
+    }
+
+    /// Sets an event aside that `deliverer` cannot place; `reason` is a short code.
+    pub fn quarantine(&self, deliverer: &str, seq: i64, reason: &str) -> Result<()> {
+        self.with(|conn| follow::quarantine(conn, deliverer, seq, reason))
+    }
+
+    /// What `deliverer` has set aside, oldest first.
+    pub fn quarantined(&self, deliverer: &str, limit: usize) -> Result<Vec<Quarantined>> {
+        self.with(|conn| follow::quarantined(conn, deliverer, limit))
+    }
+
+    /// Takes an event out of quarantine: it was placed after all, or given up.
+    pub fn release_quarantined(&self, deliverer: &str, seq: i64) -> Result<bool> {
+        self.with(|conn| follow::release_quarantined(conn, deliverer, seq))
+    }
+}
+
+/// Reports.
+impl Ledger {
+    /// Who spent what: one row per user and account, and a total that is the sum of the rows.
+    pub fn users(&self, filter: &Filter) -> Result<UsersReport> {
+        self.with(|conn| read::users(conn, filter))
+    }
+}

@@ -6,12 +6,10 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Instant, SystemTime},
+    time::Instant,
 };
 
-use uuid::Uuid;
-
-use crate::events::{Event, Sink};
+use crate::events::{Event, Opening, Sink};
 
 /// Hands each event to every sink, in order.
 pub(crate) struct Fan {
@@ -43,9 +41,10 @@ impl Branch {
 }
 
 impl Sink for Fan {
-    fn open(&self, id: Uuid, started_at: SystemTime) {
+    fn open(&self, opening: Opening) {
         for branch in &self.sinks {
-            branch.call((), |sink| sink.open(id, started_at));
+            let opening = opening.clone();
+            branch.call((), |sink| sink.open(opening));
         }
     }
 

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     context::{Frame, scope},
-    events::{Clock, Event, Pipeline, Settings, Sink, SystemClock},
+    events::{Clock, Event, Opening, Pipeline, Settings, Sink, SystemClock},
 };
 
 /// Records the events of the calls inside its scope.
@@ -117,8 +117,8 @@ struct Events {
 }
 
 impl Sink for Events {
-    fn open(&self, id: Uuid, _started_at: SystemTime) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+    fn open(&self, opening: Opening) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).push(opening.id);
     }
 
     fn record(&self, event: Event) {

@@ -1,0 +1,158 @@
+//! What deliverers build on: events in commit order, a cursor each, and leases, so that several
+//! processes on one file do not deliver twice.
+
+use std::time::{Duration, SystemTime};
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::ledger::{append::micros, ids};
+
+/// The right to do, for a while, what only one process may do at a time.
+///
+/// It is known by its fencing number: writes made in its name are refused once somebody else holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lease {
+    /// What it is for (`deliver:pay-i`).
+    pub name: String,
+    /// Who holds it.
+    pub owner: String,
+    /// Grows with every change of hands.
+    pub fence: i64,
+}
+
+/// Takes or renews a lease; `None` while somebody else holds it.
+pub(crate) fn lease(
+    conn: &Connection,
+    name: &str,
+    owner: &str,
+    ttl: Duration,
+) -> rusqlite::Result<Option<Lease>> {
+    let now = micros(SystemTime::now());
+    let expires = now.saturating_add(i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX));
+    // A clock that was set back leaves leases that seem to last for ever: none is longer than this.
+    let absurd = expires.saturating_add(micros(SystemTime::UNIX_EPOCH + ttl.max(Duration::from_secs(600))));
+    let fence = conn
+        .query_row(
+            "INSERT INTO leases(name, owner, fence, expires_us) VALUES(?1, ?2, 1, ?3)
+             ON CONFLICT(name) DO UPDATE SET
+               fence = fence + (owner <> excluded.owner OR expires_us <= ?4),
+               owner = excluded.owner, expires_us = excluded.expires_us
+             WHERE owner = excluded.owner OR expires_us <= ?4 OR expires_us > ?5
+             RETURNING fence",
+            params![name, owner, expires, now, absurd],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(fence.map(|fence| Lease { name: name.into(), owner: owner.into(), fence }))
+}
+
+/// Gives a lease back before it expires.
+pub(crate) fn release(conn: &Connection, lease: &Lease) -> rusqlite::Result<()> {
+    conn.execute(
+        "UPDATE leases SET expires_us = 0 WHERE name = ?1 AND owner = ?2 AND fence = ?3",
+        params![lease.name, lease.owner, lease.fence],
+    )
+    .map(drop)
+}
+
+/// Whether a lease is still this one's. To be asked inside the transaction that relies on it.
+pub(crate) fn holds(conn: &Connection, lease: &Lease) -> rusqlite::Result<bool> {
+    conn.query_row(
+        "SELECT count(*) FROM leases WHERE name = ?1 AND owner = ?2 AND fence = ?3",
+        params![lease.name, lease.owner, lease.fence],
+        |row| row.get::<_, i64>(0),
+    )
+    .map(|n| n == 1)
+}
+
+/// The number of the last event a deliverer has placed; 0 at first.
+pub(crate) fn cursor(conn: &Connection, deliverer: &str) -> rusqlite::Result<i64> {
+    let seq = conn
+        .query_row("SELECT seq FROM cursors WHERE name = ?1", [deliverer], |row| row.get(0))
+        .optional()?;
+    Ok(seq.unwrap_or(0))
+}
+
+/// Moves a cursor forward; never back. `false` if the lease is no longer held: then nothing is written.
+pub(crate) fn set_cursor(
+    conn: &Connection,
+    lease: &Lease,
+    deliverer: &str,
+    seq: i64,
+) -> rusqlite::Result<bool> {
+    let moved = conn.execute(
+        "INSERT INTO cursors(name, seq, updated_us)
+         SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM leases WHERE name = ?4 AND owner = ?5 AND fence = ?6)
+         ON CONFLICT(name) DO UPDATE SET seq = max(seq, excluded.seq), updated_us = excluded.updated_us",
+        params![deliverer, seq, micros(SystemTime::now()), lease.name, lease.owner, lease.fence],
+    )?;
+    Ok(moved == 1)
+}
+
+/// Makes a deliverer known, so that what it has yet to see is kept for it. New ones begin at the end of
+/// the ledger, unless `from_start`.
+pub(crate) fn register(conn: &Connection, deliverer: &str, from_start: bool) -> rusqlite::Result<()> {
+    let start = if from_start { 0 } else { crate::ledger::append::last_seq(conn)? };
+    conn.execute(
+        "INSERT OR IGNORE INTO cursors(name, seq, updated_us) VALUES(?1, ?2, ?3)",
+        params![deliverer, start, micros(SystemTime::now())],
+    )
+    .map(drop)
+}
+
+/// Claims a provider's response id for one event; `false` if another event has it.
+pub(crate) fn claim_response_id(conn: &Connection, response_id: &str, seq: i64) -> rusqlite::Result<bool> {
+    let hash = ids::hash_text(response_id);
+    conn.execute("INSERT OR IGNORE INTO response_ids(hash, seq) VALUES(?1, ?2)", [hash, seq])?;
+    conn.query_row("SELECT seq FROM response_ids WHERE hash = ?1", [hash], |row| row.get::<_, i64>(0))
+        .map(|owner| owner == seq)
+}
+
+/// An event that a deliverer could not place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Quarantined {
+    /// The event's number.
+    pub seq: i64,
+    /// Why, by a short code; never a message that may hold personal detail.
+    pub reason: String,
+    /// When.
+    pub at: SystemTime,
+    /// How often it was tried.
+    pub attempts: u32,
+}
+
+pub(crate) fn quarantine(conn: &Connection, deliverer: &str, seq: i64, reason: &str) -> rusqlite::Result<()> {
+    conn.execute(
+        "INSERT INTO quarantine(deliverer, seq, reason, at_us, attempts) VALUES(?1, ?2, ?3, ?4, 1)
+         ON CONFLICT(deliverer, seq) DO UPDATE SET
+           reason = excluded.reason, at_us = excluded.at_us, attempts = attempts + 1",
+        params![deliverer, seq, reason, micros(SystemTime::now())],
+    )
+    .map(drop)
+}
+
+pub(crate) fn quarantined(
+    conn: &Connection,
+    deliverer: &str,
+    limit: usize,
+) -> rusqlite::Result<Vec<Quarantined>> {
+    conn.prepare(
+        "SELECT seq, reason, at_us, attempts FROM quarantine WHERE deliverer = ?1 ORDER BY seq LIMIT ?2",
+    )?
+    .query_map(params![deliverer, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+        Ok(Quarantined {
+            seq: row.get(0)?,
+            reason: row.get(1)?,
+            at: crate::ledger::append::time(row.get(2)?),
+            attempts: row.get(3)?,
+        })
+    })?
+    .collect()
+}
+
+pub(crate) fn release_quarantined(conn: &Connection, deliverer: &str, seq: i64) -> rusqlite::Result<bool> {
+    conn.execute("DELETE FROM quarantine WHERE deliverer = ?1 AND seq = ?2", params![deliverer, seq])
+        .map(|n| n == 1)
+}

@@ -1,0 +1,140 @@
+//! Opening a ledger: for writing, for reading without leaving a trace, or in memory.
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::{ErrorKind, Read as _},
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::{
+    error::{Error, Kind, Result},
+    ledger::{
+        Durability,
+        schema::{self, Found},
+    },
+};
+
+/// The first bytes of every SQLite database.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// Opens a ledger for reading and writing; makes it if there is no file, or an empty one.
+pub(crate) fn writable(path: &Path, durability: Durability) -> Result<Connection> {
+    let place = path.display().to_string();
+    refuse_foreign_bytes(path, &place)?;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut conn = Connection::open_with_flags(path, flags).map_err(|e| cannot(&place, "opened", e))?;
+    patient(&mut conn).map_err(|e| cannot(&place, "opened", e))?;
+    match schema::recognise(&conn).map_err(|e| cannot(&place, "read", e))? {
+        Found::Foreign => return Err(schema::foreign(&place)),
+        Found::Ledger(version) if version > schema::VERSION => return Err(schema::newer(&place, version)),
+        Found::Ledger(_) | Found::Empty => {}
+    }
+    tune(&conn, durability).map_err(|e| cannot(&place, "written", e))?;
+    schema::migrate(&conn, &place)?;
+    Ok(conn)
+}
+
+/// A ledger that lives as long as its connection.
+pub(crate) fn memory() -> Result<Connection> {
+    let conn = Connection::open_in_memory().map_err(|e| cannot("in memory", "opened", e))?;
+    schema::migrate(&conn, "in memory")?;
+    Ok(conn)
+}
+
+/// Opens a ledger for reading only. Neither the file nor its directory is changed.
+///
+/// A file without a write-ahead log is at rest, and is read as immutable; with one it is read through
+/// SQLite's own sharing, also while another process writes.
+pub(crate) fn readable(path: &Path) -> Result<Connection> {
+    let place = path.display().to_string();
+    if !fs::exists(path).unwrap_or(true) {
+        return Err(Error::new(
+            Kind::Ledger,
+            format!("there is no ledger at {place}; name its file with --ledger, or in PAYI_LEDGER"),
+        ));
+    }
+    refuse_foreign_bytes(path, &place)?;
+    let at_rest = fs::metadata(beside(path, "-wal")).map_or(true, |wal| wal.len() == 0);
+    let conn = connect_readable(path, at_rest).map_err(|e| cannot(&place, "opened", e))?;
+    match schema::recognise(&conn).map_err(|e| cannot(&place, "read", e))? {
+        Found::Ledger(_) => Ok(conn),
+        Found::Empty | Found::Foreign => Err(schema::foreign(&place)),
+    }
+}
+
+fn connect_readable(path: &Path, at_rest: bool) -> rusqlite::Result<Connection> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut conn = Connection::open_with_flags(uri(path, at_rest), flags)?;
+    patient(&mut conn)?;
+    conn.execute_batch("PRAGMA query_only = 1; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384")?;
+    Ok(conn)
+}
+
+/// A `file:` address of the path, every byte that means something in one escaped.
+fn uri(path: &Path, at_rest: bool) -> String {
+    use std::fmt::Write as _;
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let text = absolute.to_string_lossy().replace('\\', "/");
+    let mut uri = String::from(if text.starts_with('/') { "file:" } else { "file:/" });
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~:".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    uri.push_str(if at_rest { "?immutable=1" } else { "?mode=ro" });
+    uri
+}
+
+/// `payi.db` → `payi.db-wal`.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Says no to a file that is no database, before SQLite is asked to open it.
+fn refuse_foreign_bytes(path: &Path, place: &str) -> Result<()> {
+    let mut head = Vec::with_capacity(MAGIC.len());
+    match fs::File::open(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(cannot(place, "opened", e)),
+        Ok(file) => file.take(16).read_to_end(&mut head).map_err(|e| cannot(place, "read", e))?,
+    };
+    if head.is_empty() || head == MAGIC { Ok(()) } else { Err(schema::foreign(place)) }
+}
+
+fn tune(conn: &Connection, durability: Durability) -> rusqlite::Result<()> {
+    conn.execute_batch(&format!(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = {}; PRAGMA temp_store = MEMORY;
+         PRAGMA cache_size = -2048; PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 16777216",
+        match durability {
+            Durability::Buffered => "NORMAL",
+            Durability::Synced => "FULL",
+        }
+    ))
+}
+
+/// Waits for other writers in short naps: SQLite's own back-off was seen to starve one side for 1.5 s.
+fn patient(conn: &mut Connection) -> rusqlite::Result<()> {
+    const NAP: Duration = Duration::from_micros(300);
+    const NAPS: i32 = 10_000; // about 5 s
+    fn wait(naps: i32) -> bool {
+        thread::sleep(NAP);
+        naps < NAPS
+    }
+    conn.busy_handler(Some(wait as fn(i32) -> bool))
+}
+
+fn cannot(place: &str, what: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    let source = source.into();
+    Error::with_source(Kind::Ledger, format!("the ledger {place} could not be {what}: {source}"), source)
+}

@@ -1,0 +1,175 @@
+//! Reports: what was spent, summed exactly, at any moment.
+
+mod scan;
+mod sums;
+mod table;
+
+use std::time::SystemTime;
+
+use rusqlite::{Connection, OptionalExtension as _};
+pub use sums::{Calls, Tokens, Totals};
+pub use table::{inert, users_table};
+
+/// What a report covers. Everything, unless narrowed.
+///
+/// ```
+/// use payi_core::ledger::Filter;
+///
+/// let filter = Filter::new().account_name("acme").model("gpt-4o-mini");
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Filter {
+    /// Only attempts that began then or later.
+    pub since: Option<SystemTime>,
+    /// Only attempts that began before then.
+    pub until: Option<SystemTime>,
+    /// Only this user.
+    pub user_id: Option<String>,
+    /// Only this account.
+    pub account_name: Option<String>,
+    /// Only this use case.
+    pub use_case_name: Option<String>,
+    /// Only this model: the one that answered, or if none answered, the one asked for.
+    pub model: Option<String>,
+    /// The order of the rows.
+    pub sort: Sort,
+}
+
+/// The order of a report's rows. Rows that are equal in it are ordered by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sort {
+    /// Most expensive first.
+    #[default]
+    Cost,
+    /// Most calls first.
+    Calls,
+    /// Most tokens first.
+    Tokens,
+    /// Latest first.
+    LastSeen,
+    /// By user id, A to Z.
+    User,
+    /// By account name, A to Z.
+    Account,
+}
+
+impl Filter {
+    /// Everything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only attempts that began at `at` or later.
+    pub fn since(mut self, at: SystemTime) -> Self {
+        self.since = Some(at);
+        self
+    }
+
+    /// Only attempts that began before `at`.
+    pub fn until(mut self, at: SystemTime) -> Self {
+        self.until = Some(at);
+        self
+    }
+
+    /// Only this user.
+    pub fn user_id(mut self, id: impl Into<String>) -> Self {
+        self.user_id = Some(id.into());
+        self
+    }
+
+    /// Only this account.
+    pub fn account_name(mut self, name: impl Into<String>) -> Self {
+        self.account_name = Some(name.into());
+        self
+    }
+
+    /// Only this use case.
+    pub fn use_case_name(mut self, name: impl Into<String>) -> Self {
+        self.use_case_name = Some(name.into());
+        self
+    }
+
+    /// Only this model: the one that answered, or if none answered, the one asked for.
+    pub fn model(mut self, name: impl Into<String>) -> Self {
+        self.model = Some(name.into());
+        self
+    }
+
+    /// In this order.
+    pub fn sort(mut self, sort: Sort) -> Self {
+        self.sort = sort;
+        self
+    }
+}
+
+/// Who spent what. Shown (`to_string()`) as a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UsersReport {
+    /// When it was made: it holds what was committed then.
+    pub as_of: SystemTime,
+    /// One row per user and account.
+    pub rows: Vec<UserRow>,
+    /// The sum of the rows.
+    pub total: Totals,
+}
+
+/// One user of one account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UserRow {
+    /// The user; `None` for calls that were made for nobody in particular.
+    pub user_id: Option<String>,
+    /// The account; `None` where none was given.
+    pub account_name: Option<String>,
+    /// What they used.
+    pub totals: Totals,
+}
+
+/// The report, in one read transaction: it never sees half a batch.
+pub(crate) fn users(conn: &Connection, filter: &Filter) -> rusqlite::Result<UsersReport> {
+    let transaction = conn.unchecked_transaction()?;
+    let as_of = SystemTime::now();
+    let Some(narrowed) = scan::Narrowed::resolve(conn, filter)? else {
+        // A name that the ledger has never seen: nothing matches.
+        return Ok(UsersReport { as_of, rows: Vec::new(), total: Totals::default() });
+    };
+    let sums = scan::by_user(conn, &narrowed)?;
+    let mut rows = Vec::with_capacity(sums.len());
+    for ((user, account), totals) in sums {
+        rows.push(UserRow { user_id: name(conn, user)?, account_name: name(conn, account)?, totals });
+    }
+    transaction.finish()?;
+    rows.sort_by(|a, b| order(filter.sort, a, b));
+    let total = rows.iter().fold(Totals::default(), |mut total, row| {
+        total.add(&row.totals);
+        total
+    });
+    Ok(UsersReport { as_of, rows, total })
+}
+
+fn order(sort: Sort, a: &UserRow, b: &UserRow) -> std::cmp::Ordering {
+    let (x, y) = (&a.totals, &b.totals);
+    let names = || a.user_id.cmp(&b.user_id).then_with(|| a.account_name.cmp(&b.account_name));
+    match sort {
+        Sort::Cost => y.cost.cmp(&x.cost),
+        Sort::Calls => y.calls.total().cmp(&x.calls.total()),
+        Sort::Tokens => y.tokens.total().cmp(&x.tokens.total()),
+        Sort::LastSeen => y.last_seen.cmp(&x.last_seen),
+        Sort::User => std::cmp::Ordering::Equal,
+        Sort::Account => a.account_name.cmp(&b.account_name),
+    }
+    .then_with(names)
+}
+
+/// The text of a dictionary id; a forgotten person keeps a number, so that totals stay apart.
+fn name(conn: &Connection, id: i64) -> rusqlite::Result<Option<String>> {
+    if id == 0 {
+        return Ok(None);
+    }
+    let text: Option<Option<String>> =
+        conn.prepare("SELECT text FROM dict WHERE id = ?1")?.query_row([id], |row| row.get(0)).optional()?;
+    Ok(Some(text.flatten().unwrap_or_else(|| format!("(forgotten {id})"))))
+}

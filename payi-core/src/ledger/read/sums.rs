@@ -1,0 +1,105 @@
+//! What a report adds up.
+
+use std::time::SystemTime;
+
+use crate::{events::Outcome, money::Money};
+
+/// Calls by how they ended.
+///
+/// A call that was retried counts once, by its last attempt; the money and the tokens of every attempt
+/// count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Calls {
+    /// Answered and read to the end.
+    pub ok: u64,
+    /// Refused or broken off by the provider, or not reached.
+    pub failed: u64,
+    /// Left by the caller before the end.
+    pub aborted: u64,
+    /// Refused by a limit before they were sent.
+    pub blocked: u64,
+    /// Found open after their process had died.
+    pub abandoned: u64,
+}
+
+impl Calls {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.ok + self.failed + self.aborted + self.blocked + self.abandoned
+    }
+
+    pub(crate) fn of(&mut self, outcome: Outcome) -> &mut u64 {
+        match outcome {
+            Outcome::Ok => &mut self.ok,
+            Outcome::Failed => &mut self.failed,
+            Outcome::Aborted => &mut self.aborted,
+            Outcome::Blocked => &mut self.blocked,
+            Outcome::Abandoned => &mut self.abandoned,
+        }
+    }
+}
+
+/// Tokens in five groups that do not overlap; audio, image and video tokens are in the group they were
+/// billed as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tokens {
+    /// Read afresh.
+    pub input: u64,
+    /// Read from a cache.
+    pub cache_read: u64,
+    /// Written to a cache.
+    pub cache_write: u64,
+    /// Written, reasoning apart.
+    pub output: u64,
+    /// Hidden reasoning.
+    pub reasoning: u64,
+}
+
+impl Tokens {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.input + self.cache_read + self.cache_write + self.output + self.reasoning
+    }
+}
+
+/// One row's figures, or the sum of several rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Calls by how they ended.
+    pub calls: Calls,
+    /// Attempts: at least one per call, more where calls were retried.
+    pub attempts: u64,
+    /// Tokens of all attempts.
+    pub tokens: Tokens,
+    /// What is known of the cost, of all attempts; exact.
+    pub cost: Money,
+    /// Calls whose cost is not known and not in `cost`: no price is known for their model.
+    pub unpriced_calls: u64,
+    /// When the first attempt began.
+    pub first_seen: Option<SystemTime>,
+    /// When the last attempt began.
+    pub last_seen: Option<SystemTime>,
+}
+
+impl Totals {
+    /// Adds another row's figures.
+    pub fn add(&mut self, other: &Self) {
+        for outcome in Outcome::ALL {
+            let mut calls = other.calls;
+            *self.calls.of(outcome) += *calls.of(outcome);
+        }
+        self.attempts += other.attempts;
+        self.tokens.input += other.tokens.input;
+        self.tokens.cache_read += other.tokens.cache_read;
+        self.tokens.cache_write += other.tokens.cache_write;
+        self.tokens.output += other.tokens.output;
+        self.tokens.reasoning += other.tokens.reasoning;
+        self.cost += other.cost;
+        self.unpriced_calls += other.unpriced_calls;
+        self.first_seen = [self.first_seen, other.first_seen].into_iter().flatten().min();
+        self.last_seen = self.last_seen.max(other.last_seen);
+    }
+}

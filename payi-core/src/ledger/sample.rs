@@ -1,0 +1,66 @@
+//! Events for tests of the ledger.
+
+use std::time::{Duration, SystemTime};
+
+use uuid::Uuid;
+
+use crate::{
+    context::{Context, Resolved, Text, UseCase},
+    events::{Event, Outcome},
+    ledger::{Appended, Appender, Keep, Ledger},
+    money::Money,
+    pricing::{Cost, CostSource},
+    usage::{Bucket, Usage},
+};
+
+/// An attempt that went well: 10 tokens in, 5 out, for `pico`.
+pub(crate) fn event(pico: i64) -> Event {
+    let id = Uuid::now_v7();
+    Event {
+        id,
+        call_id: id,
+        attempt: 1,
+        context: Context::default(),
+        provider: "openai".into(),
+        operation: "chat.completions".into(),
+        category: "system.openai".into(),
+        request_model: Some("gpt-4o-mini".into()),
+        response_model: Some("gpt-4o-mini-2024-07-18".into()),
+        streamed: false,
+        started_at: SystemTime::now(),
+        latency: Duration::from_millis(321),
+        time_to_first_token: None,
+        outcome: Outcome::Ok,
+        http_status: Some(200),
+        error: None,
+        usage: Usage::new().with(Bucket::Input, 10).with(Bucket::Output, 5),
+        usage_estimated: false,
+        usage_suspect: false,
+        cost: Cost { amount: Money::from_pico(pico.into()), source: CostSource::Computed },
+        reported_cost: None,
+        response_id: Some(format!("chatcmpl-{}", id.simple()).into()),
+        service_tier: None,
+        geo: None,
+        exchange: None,
+    }
+}
+
+/// Somebody of `acme`, summarising.
+pub(crate) fn who(user: &str) -> Resolved {
+    Resolved {
+        user_id: Some(Text::new(user)),
+        account_name: Some(Text::new("acme")),
+        use_case: Some(UseCase { name: Text::new("summarize"), version: Some(2), ..UseCase::default() }),
+        ..Resolved::default()
+    }
+}
+
+/// Writes events the way the writer does.
+pub(crate) fn append(ledger: &Ledger, events: &[(Event, Resolved)]) -> Appended {
+    let keep = Keep { exchanges: true, prompts: true };
+    ledger
+        .with(|conn| {
+            Appender::default().append(conn, events.iter().map(|(e, w)| (e, w)), &[], "process:test", keep)
+        })
+        .unwrap()
+}

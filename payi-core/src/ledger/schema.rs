@@ -1,0 +1,202 @@
+//! Schema v1: every table of the ledger, and how a file is recognised as one.
+//!
+//! `facts` hold integers only and never change. Text lives in `dict` (and, where it is not worth a
+//! dictionary entry, in `details`), so that a person can be erased without touching a fact.
+
+use rusqlite::Connection;
+
+use crate::error::{Error, Kind, Result};
+
+/// "PAYI" in ASCII: `PRAGMA application_id` of our files.
+pub(crate) const APPLICATION_ID: i64 = 0x5041_5949;
+/// `PRAGMA user_version`: the schema this version of payi writes.
+pub(crate) const VERSION: i64 = 1;
+
+/// What a text of `dict` is. The codes are part of the file format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum TextKind {
+    User = 1,
+    Account = 2,
+    UseCase = 3,
+    Step = 4,
+    /// A set of limit ids or tags, as a JSON array.
+    Labels = 5,
+    Provider = 6,
+    Operation = 7,
+    Category = 8,
+    Model = 9,
+    Tier = 10,
+    Geo = 11,
+    Resource = 12,
+    Scope = 13,
+    Module = 14,
+    Uri = 15,
+    Error = 16,
+}
+
+/// The tables. Times are microseconds since 1970, money is pico-dollars unless a name says otherwise,
+/// 0 in a column that points at a dictionary means "none".
+const V1: &str = "
+CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+
+-- Strings to integers. A forgotten person's text and salt are NULL; the digest stays, for the chain.
+CREATE TABLE dict(
+  id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, text TEXT, salt BLOB, digest BLOB NOT NULL);
+CREATE UNIQUE INDEX dict_text ON dict(kind, text) WHERE text IS NOT NULL;
+
+-- Whose answer it was and how it is priced; one row per combination met.
+CREATE TABLE routes(
+  id INTEGER PRIMARY KEY,
+  provider INTEGER NOT NULL, operation INTEGER NOT NULL, category INTEGER NOT NULL,
+  request_model INTEGER NOT NULL, response_model INTEGER NOT NULL, model INTEGER NOT NULL,
+  tier INTEGER NOT NULL, geo INTEGER NOT NULL,
+  price_category INTEGER NOT NULL, price_resource INTEGER NOT NULL, scope INTEGER NOT NULL,
+  module INTEGER NOT NULL, uri INTEGER NOT NULL,
+  UNIQUE(provider, operation, category, request_model, response_model, tier, geo,
+         price_category, price_resource, scope, module, uri));
+
+-- What it was for; one row per combination met. No version is -1.
+CREATE TABLE purposes(
+  id INTEGER PRIMARY KEY,
+  use_case INTEGER NOT NULL, version INTEGER NOT NULL, step INTEGER NOT NULL,
+  limits INTEGER NOT NULL, tags INTEGER NOT NULL,
+  UNIQUE(use_case, version, step, limits, tags));
+
+-- One row per attempt, in the order of commits. Immutable.
+CREATE TABLE facts(
+  seq INTEGER PRIMARY KEY,
+  id_hi INTEGER NOT NULL, id_lo INTEGER NOT NULL,
+  at_us INTEGER NOT NULL, latency_us INTEGER NOT NULL, ttft_us INTEGER,
+  attempt INTEGER NOT NULL, outcome INTEGER NOT NULL, http INTEGER, error INTEGER NOT NULL,
+  user INTEGER NOT NULL, account INTEGER NOT NULL, purpose INTEGER NOT NULL, route INTEGER NOT NULL,
+  flags INTEGER NOT NULL,
+  cost INTEGER NOT NULL, cost_source INTEGER NOT NULL, reported INTEGER, corrects INTEGER,
+  input INTEGER NOT NULL, cache_read INTEGER NOT NULL, cache_write INTEGER NOT NULL,
+  cache_write_1h INTEGER NOT NULL, audio_input INTEGER NOT NULL, audio_cache_read INTEGER NOT NULL,
+  image_input INTEGER NOT NULL, image_cache_read INTEGER NOT NULL, video_input INTEGER NOT NULL,
+  output INTEGER NOT NULL, reasoning INTEGER NOT NULL, audio_output INTEGER NOT NULL,
+  image_output INTEGER NOT NULL, web_searches INTEGER NOT NULL, file_searches INTEGER NOT NULL,
+  audio_ms INTEGER NOT NULL, images INTEGER NOT NULL, characters INTEGER NOT NULL,
+  pages INTEGER NOT NULL, search_units INTEGER NOT NULL);
+
+-- Exactly once: the event id folded into one integer that grows with time, so that a look-up stays in
+-- warm pages. Two ids may fold alike; the next free slot is then taken (see ids.rs).
+CREATE TABLE event_ids(k INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
+
+-- The attempts of calls that had more than one.
+CREATE TABLE attempts(
+  call_hi INTEGER NOT NULL, call_lo INTEGER NOT NULL, attempt INTEGER NOT NULL, seq INTEGER NOT NULL,
+  PRIMARY KEY(call_hi, call_lo, attempt, seq)) WITHOUT ROWID;
+-- Facts that no longer count as a call, because fact `by` says how the call went on.
+CREATE TABLE superseded(by INTEGER PRIMARY KEY, seq INTEGER NOT NULL UNIQUE);
+
+-- Text of one event that no other event shares.
+CREATE TABLE details(
+  seq INTEGER PRIMARY KEY, response_id TEXT, use_case_id TEXT, properties TEXT, use_case_properties TEXT);
+-- What a deliverer needs and no report does: kept until every deliverer has passed it.
+CREATE TABLE exchanges(seq INTEGER PRIMARY KEY, headers TEXT, function_calls TEXT);
+-- Prompts and answers, where asked for; gone after their retention.
+CREATE TABLE prompts(seq INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, request TEXT, response TEXT);
+
+-- Attempts begun and not ended. `process` is the lease of the process they run in.
+CREATE TABLE open_calls(
+  id_hi INTEGER NOT NULL, id_lo INTEGER NOT NULL, call_hi INTEGER NOT NULL, call_lo INTEGER NOT NULL,
+  attempt INTEGER NOT NULL, at_us INTEGER NOT NULL, process TEXT NOT NULL,
+  user INTEGER NOT NULL, account INTEGER NOT NULL, purpose INTEGER NOT NULL, route INTEGER NOT NULL,
+  PRIMARY KEY(id_hi, id_lo)) WITHOUT ROWID;
+
+-- Sums per time slot, behind the watermark `folded` of `meta` (see fold/).
+CREATE TABLE rollup(
+  grain INTEGER NOT NULL, slot INTEGER NOT NULL, part INTEGER NOT NULL, body BLOB NOT NULL,
+  PRIMARY KEY(grain, slot, part)) WITHOUT ROWID;
+-- Consecutive runs of facts: the time they span, and the chain of digests over them.
+CREATE TABLE batches(
+  id INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
+  min_us INTEGER NOT NULL, max_us INTEGER NOT NULL, last_dict INTEGER NOT NULL, head BLOB NOT NULL);
+
+-- How far each deliverer has come, in commit order.
+CREATE TABLE cursors(name TEXT PRIMARY KEY, seq INTEGER NOT NULL, updated_us INTEGER NOT NULL) WITHOUT ROWID;
+-- Who may do what only one may do at a time. `fence` grows with every change of hands.
+CREATE TABLE leases(
+  name TEXT PRIMARY KEY, owner TEXT NOT NULL, fence INTEGER NOT NULL, expires_us INTEGER NOT NULL) WITHOUT ROWID;
+-- What a deliverer could not place, kept for a person to look at.
+CREATE TABLE quarantine(
+  deliverer TEXT NOT NULL, seq INTEGER NOT NULL, reason TEXT NOT NULL, at_us INTEGER NOT NULL,
+  attempts INTEGER NOT NULL, PRIMARY KEY(deliverer, seq)) WITHOUT ROWID;
+-- Provider response ids already used as Pay-i's id, by their hash.
+CREATE TABLE response_ids(hash INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
+-- What was lost, by reason.
+CREATE TABLE losses(reason TEXT PRIMARY KEY, count INTEGER NOT NULL, last_us INTEGER NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE limits(
+  id TEXT PRIMARY KEY, name TEXT NOT NULL, kind INTEGER NOT NULL, max_micro INTEGER NOT NULL,
+  max_pico INTEGER NOT NULL, threshold INTEGER, body TEXT, created_us INTEGER NOT NULL,
+  updated_us INTEGER NOT NULL, reset_us INTEGER NOT NULL,
+  settled_micro INTEGER NOT NULL DEFAULT 0, settled_pico INTEGER NOT NULL DEFAULT 0,
+  folded_seq INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE reservations(
+  limit_id TEXT NOT NULL, id_hi INTEGER NOT NULL, id_lo INTEGER NOT NULL, amount INTEGER NOT NULL,
+  process TEXT NOT NULL, expires_us INTEGER NOT NULL, PRIMARY KEY(limit_id, id_hi, id_lo)) WITHOUT ROWID;
+";
+
+/// What a database turns out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// No table at all: a new file, or one whose maker died before the first commit.
+    Empty,
+    /// A ledger of this schema version.
+    Ledger(i64),
+    /// Somebody else's database.
+    Foreign,
+}
+
+/// Looks, and changes nothing.
+pub(crate) fn recognise(conn: &Connection) -> rusqlite::Result<Found> {
+    let id: i64 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let version: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(match (id, tables) {
+        (APPLICATION_ID, 1..) => Found::Ledger(version),
+        (0 | APPLICATION_ID, 0) if version == 0 => Found::Empty,
+        _ => Found::Foreign,
+    })
+}
+
+/// Brings an open database to [`VERSION`], in one transaction: it has the old schema or the new one.
+pub(crate) fn migrate(conn: &Connection, place: &str) -> Result<()> {
+    let failed = |e| Error::with_source(Kind::Ledger, format!("the ledger {place} could not be set up"), e);
+    conn.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
+    let done = match recognise(conn) {
+        Ok(Found::Empty) => create(conn).map_err(failed),
+        Ok(Found::Ledger(VERSION)) => Ok(()),
+        Ok(Found::Ledger(version)) if version > VERSION => Err(newer(place, version)),
+        // The first schema has nothing before it; later ones add their steps here.
+        Ok(Found::Ledger(_) | Found::Foreign) => Err(foreign(place)),
+        Err(e) => Err(failed(e)),
+    };
+    let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    conn.execute_batch(end).map_err(failed)?;
+    done
+}
+
+fn create(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch(V1)?;
+    conn.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}"))
+}
+
+pub(crate) fn foreign(place: &str) -> Error {
+    Error::new(
+        Kind::NotALedger,
+        format!("{place} is not a payi ledger; it was left as it is. Name another file"),
+    )
+}
+
+pub(crate) fn newer(place: &str, version: i64) -> Error {
+    Error::new(
+        Kind::NotALedger,
+        format!(
+            "the ledger {place} was written by a newer payi (schema {version}, this one knows {VERSION}); \
+             update payi, or name another file"
+        ),
+    )
+}

@@ -1,0 +1,158 @@
+//! The ledger as its users see it.
+
+use std::time::{Duration, SystemTime};
+
+use super::{
+    Filter, Ledger,
+    sample::{append, event, who},
+};
+use crate::{
+    context::{Resolved, Text},
+    events::{Event, Exchange, Outcome},
+    money::Money,
+    pricing::Cost,
+    usage::{FunctionCall, Usage},
+};
+
+fn rich() -> (Event, Resolved) {
+    let mut event = event(1_234_567);
+    event.streamed = true;
+    event.time_to_first_token = Some(Duration::from_micros(1500));
+    event.usage_estimated = true;
+    event.error = Some("timeout".into());
+    event.reported_cost = Some(Money::from_pico(7));
+    event.service_tier = Some("flex".into());
+    event.geo = Some("us".into());
+    event.exchange = Some(Box::new(Exchange {
+        provider_uri: Some("https://api.openai.com/v1/".into()),
+        instrumented_module: Some("reqwest/0.13.0".into()),
+        response_headers: vec![("x-request-id".into(), "req_1".into())],
+        function_calls: vec![FunctionCall { name: "lookup".into(), arguments: Some("{\"q\":1}".into()) }],
+        request_json: Some("{}".into()),
+        response_json: vec!["{\"a\":1}".into(), "{\"b\":2}".into()],
+    }));
+    let mut who = who("José ☕\n");
+    who.limit_ids = vec![Text::new("premium"), Text::new("all")];
+    who.request_tags = vec![Text::new("beta")];
+    who.request_properties = vec![(Text::new("plan"), Some(Text::new("pro"))), (Text::new("none"), None)];
+    who.price_as_category = Some(Text::new("system.azureopenai"));
+    who.price_as_resource = Some(Text::new("gpt-4o"));
+    who.resource_scope = Some(Text::new("region.eu"));
+    who.proxy = Some(false);
+    who.log_prompt_and_response = Some(true);
+    let case = who.use_case.as_mut().unwrap();
+    case.id = Some(Text::new("run-1"));
+    case.step = Some(Text::new("draft"));
+    case.properties = vec![(Text::new("doc"), Some(Text::new("42")))];
+    (event, who)
+}
+
+#[test]
+fn an_event_comes_back_as_it_went_in() {
+    let ledger = Ledger::in_memory().unwrap();
+    let (mut event, who) = rich();
+    append(&ledger, &[(event.clone(), who.clone())]);
+    let [stored] = ledger.follow(0, 10).unwrap().try_into().unwrap();
+    assert_eq!(stored.who, who);
+    // The file holds microseconds.
+    let us = event.started_at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros();
+    event.started_at = SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(us).unwrap());
+    assert_eq!(format!("{:?}", stored.event), format!("{event:?}"));
+}
+
+#[test]
+fn an_event_counts_once_however_often_it_comes() {
+    let ledger = Ledger::in_memory().unwrap();
+    let one = (event(5), who("u1"));
+    append(&ledger, &[one.clone(), one.clone()]);
+    let again = append(&ledger, &[one, (event(6), who("u1"))]);
+    assert_eq!((again.facts, again.duplicates), (1, 1));
+    let report = ledger.users(&Filter::new()).unwrap();
+    assert_eq!(report.total.cost, Money::from_pico(11));
+    assert_eq!(report.total.calls.ok, 2);
+}
+
+#[test]
+fn a_retried_call_counts_once_by_its_last_attempt_and_costs_all_of_them() {
+    for order in [[0, 1, 2], [0, 2, 1], [1, 2, 0], [2, 1, 0], [1, 0, 2], [2, 0, 1]] {
+        let ledger = Ledger::in_memory().unwrap();
+        let mut attempts = [event(1), event(2), event(4)];
+        let call = attempts[0].id;
+        for (attempt, n) in attempts.iter_mut().zip(1..) {
+            attempt.call_id = call;
+            attempt.attempt = n;
+            attempt.outcome = if n == 3 { Outcome::Ok } else { Outcome::Failed };
+        }
+        let attempts = attempts.map(|attempt| (attempt, who("u1")));
+        // One appender, as within one process.
+        let batch: Vec<_> = order.iter().map(|&i| attempts[i].clone()).collect();
+        append(&ledger, &batch);
+        let total = ledger.users(&Filter::new()).unwrap().total;
+        assert_eq!((total.calls.ok, total.calls.failed, total.attempts), (1, 0, 3), "{order:?}");
+        assert_eq!(total.cost, Money::from_pico(7));
+        assert!(ledger.follow(0, 9).unwrap().iter().all(|stored| stored.event.call_id == call));
+    }
+}
+
+#[test]
+fn rows_add_up_to_the_total_beyond_what_an_i64_holds() {
+    let ledger = Ledger::in_memory().unwrap();
+    let costs = [i64::MAX, i64::MAX, 1, 999_999, i64::MAX - 7];
+    let events: Vec<_> =
+        costs.iter().enumerate().map(|(i, &c)| (event(c), who(&format!("u{}", i % 2)))).collect();
+    append(&ledger, &events);
+    let report = ledger.users(&Filter::new()).unwrap();
+    assert_eq!(report.rows.iter().map(|row| row.totals.cost).sum::<Money>(), report.total.cost);
+    assert_eq!(report.total.cost.pico(), costs.iter().map(|&c| i128::from(c)).sum::<i128>());
+}
+
+#[test]
+fn what_has_no_price_is_shown_as_such_and_what_failed_is_not() {
+    let ledger = Ledger::in_memory().unwrap();
+    let unpriced = |outcome, usage| {
+        let mut event = event(0);
+        (event.outcome, event.usage, event.cost) = (outcome, usage, Cost::UNPRICED);
+        (event, Resolved::default())
+    };
+    let used = event(0).usage;
+    append(
+        &ledger,
+        &[
+            unpriced(Outcome::Ok, used),
+            unpriced(Outcome::Failed, Usage::new()),
+            unpriced(Outcome::Aborted, used),
+        ],
+    );
+    let report = ledger.users(&Filter::new()).unwrap();
+    assert_eq!(report.rows.len(), 1);
+    assert_eq!(report.rows[0].user_id, None);
+    assert_eq!(report.total.unpriced_calls, 2);
+}
+
+#[test]
+fn a_lease_changes_hands_only_when_it_is_over_and_its_fence_grows() {
+    let ledger = Ledger::in_memory().unwrap();
+    let long = Duration::from_secs(60);
+    let mine = ledger.lease("deliver:x", "a", long).unwrap().unwrap();
+    assert_eq!(ledger.lease("deliver:x", "b", long).unwrap(), None);
+    assert_eq!(
+        ledger.lease("deliver:x", "a", long).unwrap().unwrap().fence,
+        mine.fence,
+        "renewing keeps the fence"
+    );
+    assert!(ledger.set_cursor(&mine, "x", 5).unwrap());
+    ledger.release(&mine).unwrap();
+    let theirs = ledger.lease("deliver:x", "b", long).unwrap().unwrap();
+    assert!(theirs.fence > mine.fence);
+    assert!(!ledger.set_cursor(&mine, "x", 9).unwrap(), "a late writer is refused");
+    assert!(ledger.set_cursor(&theirs, "x", 3).unwrap());
+    assert_eq!(ledger.cursor("x").unwrap(), 5, "a cursor never goes back");
+}
+
+#[test]
+fn a_response_id_belongs_to_the_event_that_claimed_it_first() {
+    let ledger = Ledger::in_memory().unwrap();
+    assert!(ledger.claim_response_id("chatcmpl-1", 1).unwrap());
+    assert!(ledger.claim_response_id("chatcmpl-1", 1).unwrap());
+    assert!(!ledger.claim_response_id("chatcmpl-1", 2).unwrap());
+}

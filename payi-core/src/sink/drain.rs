@@ -1,0 +1,312 @@
+//! The writer's thread: gather a batch, commit it, nap.
+
+use std::{
+    collections::{HashMap, HashSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::Ordering::Relaxed,
+        mpsc::{Receiver, TryRecvError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use uuid::Uuid;
+
+use crate::{
+    context::Resolved,
+    error::Result,
+    events::{Event, Opening},
+    ledger::{Appended, Appender, Keep, Ledger, count_losses},
+    sink::{
+        losses::LossReason,
+        queue::Message,
+        writer::{Errand, Shared},
+    },
+};
+
+/// A commit takes at most this many events.
+const BATCH: usize = 512;
+/// A commit waits at most this long for more.
+const GATHER: Duration = Duration::from_millis(10);
+/// A writer without work looks up this often, in case it missed being woken.
+const NAP: Duration = Duration::from_millis(100);
+/// How many events are kept while the ledger cannot be written, beside those in the queue.
+const PENDING: usize = 16_384;
+/// The lease that says this process lives is renewed this often, and lasts [`LIFE`].
+const RENEW: Duration = Duration::from_secs(2);
+const LIFE: Duration = Duration::from_secs(10);
+/// Waits after a failed commit, from the first to the longest.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// What the thread works with.
+pub(crate) struct Drain {
+    shared: Arc<Shared>,
+    receiver: Receiver<Message>,
+    ledger: Ledger,
+    keep: Keep,
+    after_commit: Option<Arc<dyn Fn() + Send + Sync>>,
+    appender: Appender,
+    /// The name of this process among those that write the ledger.
+    process: String,
+    events: Vec<(Box<Event>, Resolved)>,
+    openings: Vec<(Opening, Resolved)>,
+    /// Losses already in the file.
+    told: [u64; LossReason::ALL.len()],
+    renewed: Option<Instant>,
+    failing: Option<Failing>,
+}
+
+/// A ledger that cannot be written.
+struct Failing {
+    wait: Duration,
+    next: Instant,
+}
+
+enum Gathered {
+    /// Nothing came, and nothing is left.
+    Nothing,
+    /// There is something to commit.
+    Some,
+}
+
+impl Drain {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        receiver: Receiver<Message>,
+        ledger: Ledger,
+        keep: Keep,
+        after_commit: Option<Arc<dyn Fn() + Send + Sync>>,
+    ) -> Self {
+        Self {
+            shared,
+            receiver,
+            ledger,
+            keep,
+            after_commit,
+            appender: Appender::default(),
+            process: format!("process:{}", Uuid::now_v7()),
+            events: Vec::with_capacity(BATCH),
+            openings: Vec::new(),
+            told: Default::default(),
+            renewed: None,
+            failing: None,
+        }
+    }
+
+    /// Until the writer is stopped. A panic in here is a defect of ours; it ends a batch, not the thread.
+    pub(crate) fn run(mut self) {
+        let mut panics = 0;
+        while let Err(_panic) = catch_unwind(AssertUnwindSafe(|| self.work())) {
+            panics += 1;
+            let lost = self.events.len() as u64;
+            self.events.clear();
+            self.openings.clear();
+            self.appender = Appender::default();
+            self.shared.queue.losses.add(LossReason::Defect, lost);
+            if panics > 100 {
+                break;
+            }
+        }
+        self.shared.queue.close();
+    }
+
+    fn work(&mut self) {
+        self.tidy();
+        loop {
+            let errands = self.shared.take_errands();
+            let stopping = self.shared.stopping();
+            let gathered = self.gather(errands.is_empty() && stopping.is_none());
+            let written = self.commit(!errands.is_empty() || stopping.is_some());
+            self.answer(errands, written);
+            if let Some(until) = stopping {
+                if self.done() || Instant::now() >= until {
+                    return self.finish();
+                }
+            }
+            if matches!(gathered, Gathered::Nothing) && self.done() {
+                self.rest();
+            }
+        }
+    }
+
+    fn done(&self) -> bool {
+        self.events.is_empty() && self.openings.is_empty()
+    }
+
+    /// Takes what is there, until a batch is full; with `patient`, waits a little for more.
+    fn gather(&mut self, patient: bool) -> Gathered {
+        let mut until = None;
+        loop {
+            if self.events.len() >= BATCH && (patient || self.events.len() >= PENDING) {
+                break;
+            }
+            match self.receiver.try_recv() {
+                Ok(message) => {
+                    self.take(message);
+                    until.get_or_insert_with(|| Instant::now() + GATHER);
+                }
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => match until {
+                    Some(until) if patient && Instant::now() < until => {
+                        thread::park_timeout(until.saturating_duration_since(Instant::now()));
+                        if self.shared.stopping().is_some() || self.has_errands() {
+                            break;
+                        }
+                    }
+                    _ => break,
+                },
+            }
+        }
+        if self.done() { Gathered::Nothing } else { Gathered::Some }
+    }
+
+    fn has_errands(&self) -> bool {
+        !self.shared.errands.lock().is_ok_and(|errands| errands.is_empty())
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Event(event) => {
+                let who = event.context.resolve();
+                self.events.push((event, who));
+            }
+            Message::Opening(opening) => {
+                let who = opening.context.resolve();
+                self.openings.push((*opening, who));
+            }
+        }
+    }
+
+    /// Writes all that was gathered; `true` if nothing is left. After a failure it waits for its time to try
+    /// again, unless it is `urgent`.
+    fn commit(&mut self, urgent: bool) -> bool {
+        if let Some(failing) = &self.failing {
+            if !urgent && Instant::now() < failing.next {
+                thread::park_timeout(failing.next.saturating_duration_since(Instant::now()).min(NAP));
+                return false;
+            }
+        }
+        let counted = self.shared.queue.losses.all();
+        let losses = self.new_losses(counted);
+        if self.done() && losses.is_empty() {
+            return true;
+        }
+        let ended: HashSet<Uuid> = self.events.iter().map(|(event, _)| event.id).collect();
+        self.openings.retain(|(opening, _)| !ended.contains(&opening.id));
+        match self.write(&losses) {
+            Ok(done) => {
+                self.told = counted;
+                self.committed(done);
+                true
+            }
+            Err(error) => {
+                self.failed(&error, urgent);
+                false
+            }
+        }
+    }
+
+    fn write(&mut self, losses: &HashMap<&str, u64>) -> Result<Appended> {
+        let Self { ledger, appender, events, openings, process, keep, .. } = self;
+        let alive = !openings.is_empty() && self.renewed.is_none_or(|at| at.elapsed() > RENEW);
+        if alive {
+            ledger.lease(process, process, LIFE)?;
+            self.renewed = Some(Instant::now());
+        }
+        let mut total = Appended::default();
+        // One transaction per batch keeps each of them short, also when much has piled up.
+        let mut first = true;
+        for batch in events.chunks(BATCH.max(1)) {
+            let openings: &[_] = if first { openings } else { &[] };
+            total += ledger.with(|conn| {
+                appender.append(conn, batch.iter().map(|(e, who)| (&**e, who)), openings, process, *keep)
+            })?;
+            first = false;
+        }
+        if first && !openings.is_empty() {
+            total += ledger.with(|conn| appender.append(conn, [], openings, process, *keep))?;
+        }
+        if !losses.is_empty() {
+            ledger.with(|conn| count_losses(conn, losses))?;
+        }
+        Ok(total)
+    }
+
+    fn committed(&mut self, done: Appended) {
+        self.events.clear();
+        self.openings.clear();
+        if done.too_late > 0 {
+            self.shared.queue.losses.add(LossReason::TooLate, done.too_late);
+        }
+        self.shared.written.fetch_add(done.facts, Relaxed);
+        self.shared.duplicates.fetch_add(done.duplicates, Relaxed);
+        if self.failing.take().is_some() {
+            tracing::info!("the ledger can be written again");
+        }
+        if let Some(tell) = &self.after_commit {
+            tell();
+        }
+    }
+
+    fn failed(&mut self, error: &crate::Error, urgent: bool) {
+        let wait = match &self.failing {
+            None => {
+                tracing::warn!(%error, "the ledger cannot be written now; events are kept and tried again");
+                RETRY.0
+            }
+            Some(failing) => (failing.wait * 2).min(RETRY.1),
+        };
+        self.failing = Some(Failing { wait, next: Instant::now() + wait });
+        if urgent {
+            thread::park_timeout(RETRY.0);
+        }
+    }
+
+    /// What was lost since the file was last told.
+    fn new_losses(&self, now: [u64; LossReason::ALL.len()]) -> HashMap<&'static str, u64> {
+        LossReason::ALL
+            .into_iter()
+            .zip(now.into_iter().zip(self.told))
+            .filter(|(_, (now, told))| now > told)
+            .map(|(reason, (now, told))| (reason.name(), now - told))
+            .collect()
+    }
+
+    fn answer(&self, errands: Vec<Errand>, written: bool) {
+        for errand in errands {
+            let _ = catch_unwind(AssertUnwindSafe(|| errand(written)));
+        }
+    }
+
+    /// Nothing to do: naps until there is.
+    fn rest(&mut self) {
+        self.tidy();
+        self.shared.queue.set_asleep(true);
+        thread::park_timeout(NAP);
+        self.shared.queue.set_asleep(false);
+    }
+
+    /// What must happen now and then: saying that this process lives.
+    fn tidy(&mut self) {
+        if self.renewed.is_some_and(|at| at.elapsed() > RENEW) {
+            self.renewed = Some(Instant::now());
+            let _ = self.ledger.lease(&self.process, &self.process, LIFE);
+        }
+    }
+
+    /// The end: what could not be written is counted.
+    fn finish(&mut self) {
+        let left = self.events.len() as u64;
+        if left > 0 {
+            self.shared.queue.losses.add(LossReason::Unwritten, left);
+            tracing::warn!(
+                events = left,
+                "the ledger could not be written before the deadline of the shutdown"
+            );
+        }
+        for errand in self.shared.take_errands() {
+            errand(left == 0);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The hand-over from callers to the writer: bounded, and never a wait for the caller.
+//!
+//! A caller pays for one slot of a lock-free ring (the standard library's bounded channel) and one
+//! relaxed load. The writer naps instead of blocking in the channel, so that callers do not pay for
+//! waking it; only a writer that has found nothing for a while is woken.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread::Thread,
+};
+
+use crate::{
+    events::{Event, Opening, Sink},
+    sink::losses::{LossReason, Losses},
+};
+
+/// What callers hand over.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Event(Box<Event>),
+    Opening(Box<Opening>),
+}
+
+/// The callers' end.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    sender: SyncSender<Message>,
+    writer: OnceLock<Thread>,
+    asleep: AtomicBool,
+    closed: AtomicBool,
+    recorded: AtomicU64,
+    pub(crate) losses: Losses,
+}
+
+impl Queue {
+    /// A queue for `capacity` messages, and the writer's end of it.
+    pub(crate) fn new(capacity: usize) -> (Self, Receiver<Message>) {
+        let (sender, receiver) = sync_channel(capacity);
+        let queue = Self {
+            sender,
+            writer: OnceLock::new(),
+            asleep: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            recorded: AtomicU64::new(0),
+            losses: Losses::default(),
+        };
+        (queue, receiver)
+    }
+
+    /// Says whose nap is to be ended.
+    pub(crate) fn belongs_to(&self, writer: Thread) {
+        let _ = self.writer.set(writer);
+    }
+
+    /// Whether the writer has settled down. A caller that misses the change costs one nap, at most.
+    pub(crate) fn set_asleep(&self, asleep: bool) {
+        self.asleep.store(asleep, Relaxed);
+    }
+
+    /// Ends the writer's nap.
+    pub(crate) fn wake(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.unpark();
+        }
+    }
+
+    /// From now on everything is refused.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Relaxed);
+    }
+
+    /// How many events were taken.
+    pub(crate) fn recorded(&self) -> u64 {
+        self.recorded.load(Relaxed)
+    }
+
+    fn send(&self, message: Message) -> Result<(), LossReason> {
+        if self.closed.load(Relaxed) {
+            return Err(LossReason::AfterShutdown);
+        }
+        self.sender.try_send(message).map_err(|e| match e {
+            TrySendError::Full(_) => LossReason::QueueFull,
+            TrySendError::Disconnected(_) => LossReason::AfterShutdown,
+        })?;
+        if self.asleep.load(Relaxed) {
+            self.wake();
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Queue {
+    /// An opening that finds no room is not a loss: the event itself will still come.
+    fn open(&self, opening: Opening) {
+        let _ = self.send(Message::Opening(Box::new(opening)));
+    }
+
+    fn record(&self, event: Event) {
+        match self.send(Message::Event(Box::new(event))) {
+            Ok(()) => {
+                self.recorded.fetch_add(1, Relaxed);
+            }
+            Err(reason) => self.losses.add(reason, 1),
+        }
+    }
+}

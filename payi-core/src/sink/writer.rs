@@ -1,0 +1,247 @@
+//! The writer: one thread of our own that takes events from the queue and commits them in batches.
+//!
+//! It needs no runtime, so it outlives the user's. What it cannot write it keeps, up to a bound, and
+//! tries again; it never gives an error, a wait or a panic back to a caller.
+
+use std::{
+    mem,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    error::{Error, Kind, Result},
+    events::Sink,
+    ledger::{Durability, Keep, Ledger},
+    sink::{drain::Drain, losses::LossReason, queue::Queue},
+};
+
+/// How long a flush or a shutdown may take, unless said otherwise.
+pub const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How the writer works.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct WriterOptions {
+    /// The ledger's file; `None` keeps it in memory.
+    pub path: Option<PathBuf>,
+    /// What a commit survives.
+    pub durability: Durability,
+    /// How many events may wait to be written before further ones are refused (and counted).
+    pub capacity: usize,
+    /// Whether headers and tool calls are kept until deliverers have seen them.
+    pub keep_exchanges: bool,
+    /// How long dropping the writer may take.
+    pub deadline: Duration,
+    /// Called on the writer's thread after each commit; it must return at once.
+    pub after_commit: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        Self {
+            path: None,
+            durability: Durability::default(),
+            capacity: 16_384,
+            keep_exchanges: false,
+            deadline: DEADLINE,
+            after_commit: None,
+        }
+    }
+}
+
+/// What has become of the events so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WriterMetrics {
+    /// Events taken from callers.
+    pub recorded: u64,
+    /// Events committed.
+    pub written: u64,
+    /// Events that were in the ledger already.
+    pub duplicates: u64,
+    /// Events lost, by reason; reasons without a loss are left out.
+    pub losses: Vec<(&'static str, u64)>,
+}
+
+/// What callers and the writer's thread share.
+pub(crate) struct Shared {
+    pub(crate) queue: Queue,
+    pub(crate) errands: Mutex<Vec<Errand>>,
+    pub(crate) stop_by: Mutex<Option<Instant>>,
+    pub(crate) written: AtomicU64,
+    pub(crate) duplicates: AtomicU64,
+}
+
+/// Told, once everything handed over before it is committed, whether that worked.
+pub(crate) type Errand = Box<dyn FnOnce(bool) + Send>;
+
+/// The running writer. Dropping it flushes, for at most [`WriterOptions::deadline`].
+pub struct Writer {
+    shared: Arc<Shared>,
+    ledger: Ledger,
+    thread: Option<JoinHandle<()>>,
+    deadline: Duration,
+}
+
+impl Writer {
+    /// Starts the thread.
+    ///
+    /// A place that cannot be written falls back to memory, with one warning: the user's calls go on.
+    ///
+    /// # Errors
+    /// [`Error::is_ledger`] if the file is not a payi ledger, or was written by a newer payi.
+    pub fn start(options: &WriterOptions) -> Result<Self> {
+        let ledger = open(options)?;
+        let (queue, receiver) = Queue::new(options.capacity);
+        let shared = Arc::new(Shared {
+            queue,
+            errands: Mutex::default(),
+            stop_by: Mutex::default(),
+            written: AtomicU64::new(0),
+            duplicates: AtomicU64::new(0),
+        });
+        let keep = Keep { exchanges: options.keep_exchanges, prompts: true };
+        let drain =
+            Drain::new(shared.clone(), receiver, ledger.another()?, keep, options.after_commit.clone());
+        let thread = thread::Builder::new()
+            .name("payi-writer".into())
+            .spawn(move || drain.run())
+            .map_err(|e| Error::with_source(Kind::Config, "the ledger's thread could not be started", e))?;
+        shared.queue.belongs_to(thread.thread().clone());
+        Ok(Self { shared, ledger, thread: Some(thread), deadline: options.deadline })
+    }
+
+    /// Where calls hand their events over.
+    pub fn sink(&self) -> Arc<dyn Sink> {
+        Arc::new(Handle(self.shared.clone()))
+    }
+
+    /// The ledger that is written, for reports and deliverers.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Calls `then` on the writer's thread once everything handed over so far is committed, or has turned
+    /// out not to be writable (`false`).
+    pub fn flush_with(&self, then: impl FnOnce(bool) + Send + 'static) {
+        self.shared.errands.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(then));
+        self.shared.queue.wake();
+    }
+
+    /// Waits until everything handed over so far is committed.
+    ///
+    /// # Errors
+    /// [`Error::is_timeout`] after `deadline`; [`Error::is_ledger`] if it could not be written.
+    pub fn flush(&self, deadline: Duration) -> Result<()> {
+        let (done, wait) = mpsc::channel();
+        self.flush_with(move |written| {
+            let _ = done.send(written);
+        });
+        match wait.recv_timeout(deadline) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::new(
+                Kind::Ledger,
+                "the ledger could not be written; its events are kept and tried again",
+            )),
+            Err(_) => Err(Error::new(
+                Kind::Timeout,
+                "the ledger was not written before the deadline; give it longer",
+            )),
+        }
+    }
+
+    /// Writes what is left, for at most `deadline`, and ends the thread. Later events are counted as lost.
+    ///
+    /// # Errors
+    /// [`Error::is_timeout`] if something was left unwritten.
+    pub fn shutdown(mut self, deadline: Duration) -> Result<()> {
+        self.stop(deadline)
+    }
+
+    /// What has become of the events so far.
+    pub fn metrics(&self) -> WriterMetrics {
+        let losses = &self.shared.queue.losses;
+        WriterMetrics {
+            recorded: self.shared.queue.recorded(),
+            written: self.shared.written.load(Relaxed),
+            duplicates: self.shared.duplicates.load(Relaxed),
+            losses: LossReason::ALL
+                .into_iter()
+                .map(|reason| (reason.name(), losses.get(reason)))
+                .filter(|&(_, count)| count > 0)
+                .collect(),
+        }
+    }
+
+    fn stop(&mut self, deadline: Duration) -> Result<()> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        let until = Instant::now() + deadline;
+        let (done, wait) = mpsc::channel();
+        self.flush_with(move |written| {
+            let _ = done.send(written);
+        });
+        self.shared.queue.close();
+        *self.shared.stop_by.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+        self.shared.queue.wake();
+        let written = wait.recv_timeout(deadline).unwrap_or(false);
+        // Joining a thread that hangs in the file system would hang the caller with it.
+        while !thread.is_finished() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(1));
+        }
+        if thread.is_finished() {
+            let _ = thread.join();
+        }
+        if written {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Timeout, "some events were not written before the deadline of the shutdown"))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.stop(self.deadline);
+    }
+}
+
+/// What a pipeline holds: it keeps the queue alive, not the thread.
+struct Handle(Arc<Shared>);
+
+impl Sink for Handle {
+    fn open(&self, opening: crate::events::Opening) {
+        self.0.queue.open(opening);
+    }
+
+    fn record(&self, event: crate::events::Event) {
+        self.0.queue.record(event);
+    }
+}
+
+impl Shared {
+    pub(crate) fn take_errands(&self) -> Vec<Errand> {
+        mem::take(&mut *self.errands.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn stopping(&self) -> Option<Instant> {
+        *self.stop_by.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Opens the place, or memory with one warning.
+fn open(options: &WriterOptions) -> Result<Ledger> {
+    let Some(path) = &options.path else { return Ledger::in_memory() };
+    Ledger::open_with(path, options.durability).or_else(|e| {
+        if e.is_foreign_ledger() {
+            return Err(e);
+        }
+        tracing::warn!(error = %e, "the ledger cannot be written; events are kept in memory and are gone with this process");
+        Ledger::in_memory()
+    })
+}
