@@ -15,7 +15,7 @@ use std::{
 use futures_core::Stream;
 use pin_project_lite::pin_project;
 
-use crate::context::{Context, Frame, scope};
+use crate::context::{Context, Entry, Frame, scope};
 
 pin_project! {
     /// A future, stream or iterator that runs in a scope of its own, wherever and whenever it is polled.
@@ -114,6 +114,13 @@ pub struct Entered {
 }
 
 impl Entered {
+    /// Enters a scope with these keys, inside the one that is current.
+    #[doc(hidden)]
+    #[inline]
+    pub fn child<const N: usize>(entries: [Entry; N]) -> Self {
+        Self::new(Some(Frame::child(scope::current(), entries)))
+    }
+
     /// Enters the scope of `frame`.
     #[inline]
     pub(crate) fn new(frame: Option<Arc<Frame>>) -> Self {
