@@ -233,6 +233,32 @@ fn no_trace_of_the_machine_it_was_written_on() {
     none("paths of one machine mean nothing to a reader", &found);
 }
 
+/// What stands between double quotes, in order.
+fn literals(code: &str) -> Vec<&str> {
+    code.split('"').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn every_option_is_documented_once() {
+    let docs = read("payi-core/src/runtime/mod.rs");
+    let builder = code_of(&read("payi-core/src/runtime/builder.rs"));
+    let methods = builder.split("pub fn ").skip(1).filter(|m| m.contains("(mut self"));
+    let methods = methods.filter_map(identifier).map(|name| format!("(Builder::{name})"));
+    let options = read("payi-core/src/runtime/options.rs");
+    let variables = options.split("VARIABLES: &[&str] = &[").nth(1).and_then(|v| v.split(']').next());
+    let variables = literals(variables.expect("the list of VARIABLES")).into_iter().map(|v| format!("`{v}`"));
+    let wanted: Vec<_> = methods.chain(variables).collect();
+    assert!(wanted.len() > 6, "the test looks in the wrong place: {wanted:?}");
+    let table: Vec<_> = docs.lines().filter(|l| l.starts_with("/// | ")).collect();
+    let wrong: Vec<_> = wanted
+        .iter()
+        .map(|option| (option, table.iter().filter(|row| row.contains(option.as_str())).count()))
+        .filter(|&(_, rows)| rows != 1)
+        .map(|(option, rows)| format!("{option}: in {rows} rows"))
+        .collect();
+    none("each option has one row in the table at `instrument` (payi-core/src/runtime/mod.rs)", &wrong);
+}
+
 #[test]
 fn every_evidence_can_be_asked_for() {
     let table = read(".ci/evidence");
