@@ -10,7 +10,7 @@ mod gemini;
 mod meter;
 mod openai;
 pub(crate) mod pick;
-mod sse;
+pub(crate) mod sse;
 
 use std::ops::AddAssign;
 

@@ -233,7 +233,7 @@ impl Sse {
 
 /// Where a usage that is an object begins, if there is one. In text it is written `\"usage`, with a
 /// backslash before the closing quote as well, and is not taken for one.
-fn find_usage(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn find_usage(bytes: &[u8]) -> Option<usize> {
     const NEEDLE: &[u8] = b"\"usage";
     for hit in memmem::find_iter(bytes, NEEDLE) {
         let rest = &bytes[hit + NEEDLE.len()..];
@@ -254,7 +254,7 @@ fn find_usage(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The beginning of the event around `at`: after the last blank line before it.
-fn block_start(buffer: &[u8], at: usize) -> usize {
+pub(crate) fn block_start(buffer: &[u8], at: usize) -> usize {
     let mut end = at;
     while let Some(newline) = memrchr(b'\n', &buffer[..end]) {
         let before = &buffer[..newline];
@@ -282,7 +282,7 @@ fn block_end(buffer: &[u8], at: usize) -> Option<usize> {
 }
 
 /// The first complete event from `at` on that is not blank.
-fn next_block(buffer: &[u8], at: usize) -> Option<(usize, usize)> {
+pub(crate) fn next_block(buffer: &[u8], at: usize) -> Option<(usize, usize)> {
     let blank = buffer[at..].iter().position(|b| !matches!(b, b'\r' | b'\n'))?;
     block_end(buffer, at + blank).map(|end| (at + blank, end))
 }
@@ -301,7 +301,7 @@ fn last_blocks(buffer: &[u8], n: usize) -> usize {
 }
 
 /// What an event carries, line by line.
-fn data_lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn data_lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
     block.split(|b| *b == b'\n').filter_map(|line| {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let data = line.strip_prefix(b"data:")?;

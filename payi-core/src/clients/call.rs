@@ -1,0 +1,266 @@
+//! The one place where a call becomes an event.
+//!
+//! An [`Attempt`] begins with one snapshot of the context and ends exactly once, whatever happens:
+//! settled, failed, or, if it is dropped before, aborted with what was seen by then.
+
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use uuid::Uuid;
+
+use crate::{
+    clients::{
+        detect::Endpoint,
+        receipt::{Receipt, Settled},
+    },
+    context::Context,
+    events::{Event, Exchange, Outcome, Pipeline},
+    money::Money,
+    pricing::{Cost, CostSource, Priced},
+    usage::{Reading, Usage},
+};
+
+/// What is known of a call before it is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) model: Option<Box<str>>,
+    /// The address without its path, credentials and query.
+    pub(crate) exchange: Option<Box<Exchange>>,
+}
+
+/// Which attempt of which call: for clients that repeat a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Repeat {
+    pub(crate) call_id: Option<Uuid>,
+    pub(crate) attempt: u32,
+}
+
+impl Repeat {
+    pub(crate) const NONE: Self = Self { call_id: None, attempt: 1 };
+}
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The answer was read to its end.
+    Complete,
+    /// It broke off, for the reason given by a short code.
+    Broken(&'static str),
+    /// The caller stopped reading, or waiting.
+    Dropped,
+}
+
+/// An attempt under way. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Attempt(Option<Box<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    pipeline: Arc<Pipeline>,
+    context: Context,
+    id: Uuid,
+    repeat: Repeat,
+    request: Request,
+    started_at: SystemTime,
+    started: Instant,
+    status: Option<u16>,
+    streamed: bool,
+    first: Option<Instant>,
+    receipt: Receipt,
+}
+
+impl Attempt {
+    /// Begins an attempt.
+    pub(crate) fn begin(
+        pipeline: Arc<Pipeline>,
+        context: Context,
+        request: Request,
+        repeat: Repeat,
+    ) -> Self {
+        let (id, started_at) = (pipeline.clock.id(), pipeline.clock.now());
+        pipeline.sink.open(id, started_at);
+        let receipt = Receipt::new(id);
+        Self(Some(Box::new(Inner {
+            pipeline,
+            context,
+            id,
+            repeat,
+            request,
+            started_at,
+            started: Instant::now(),
+            status: None,
+            streamed: false,
+            first: None,
+            receipt,
+        })))
+    }
+
+    /// The handle by which the caller learns what the attempt cost.
+    pub(crate) fn receipt(&self) -> Option<Receipt> {
+        self.0.as_ref().map(|inner| inner.receipt.clone())
+    }
+
+    /// The answer's head has arrived.
+    pub(crate) fn head(&mut self, status: u16, streamed: bool) {
+        if let Some(inner) = &mut self.0 {
+            inner.status = Some(status);
+            inner.streamed = streamed;
+        }
+    }
+
+    /// What Pay-i keeps of the exchange, if anybody wants it kept.
+    pub(crate) fn exchange(&mut self) -> Option<&mut Exchange> {
+        self.0.as_mut()?.request.exchange.as_deref_mut()
+    }
+
+    /// A piece of the answer has arrived.
+    #[inline]
+    pub(crate) fn piece(&mut self) {
+        if let Some(inner) = &mut self.0
+            && inner.streamed
+            && inner.first.is_none()
+        {
+            inner.first = Some(Instant::now());
+        }
+    }
+
+    /// There was no answer, for the reason given by a short code.
+    pub(crate) fn fail(mut self, code: &'static str) {
+        self.end(Reading::default(), &End::Broken(code));
+    }
+
+    /// The answer has ended, one way or another.
+    pub(crate) fn settle(mut self, reading: Reading, end: &End) {
+        self.end(reading, end);
+    }
+
+    fn end(&mut self, reading: Reading, end: &End) {
+        if let Some(inner) = self.0.take() {
+            inner.end(reading, end);
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.end(Reading::default(), &End::Dropped);
+    }
+}
+
+impl Inner {
+    fn end(self: Box<Self>, reading: Reading, end: &End) {
+        let refused = self.status.is_some_and(|status| status >= 400);
+        let outcome = match end {
+            _ if refused => Outcome::Failed,
+            End::Broken(_) => Outcome::Failed,
+            End::Dropped => Outcome::Aborted,
+            End::Complete if reading.error.is_some() => Outcome::Failed,
+            End::Complete => Outcome::Ok,
+        };
+        let error = match end {
+            End::Broken(code) => Some((*code).into()),
+            _ if outcome == Outcome::Failed => {
+                reading.error.clone().or_else(|| Some(format!("http_{}", self.status.unwrap_or(0)).into()))
+            }
+            _ => None,
+        };
+        let cost = self.cost(&reading, outcome, end);
+        let usage = reading.usage.unwrap_or_default();
+        let whole = reading.elsewhere.iter().fold(usage, |mut sum, (_, usage)| {
+            sum += *usage;
+            sum
+        });
+        let mut exchange = self.request.exchange;
+        if let Some(exchange) = &mut exchange {
+            exchange.function_calls = reading.function_calls;
+        }
+        let settled = Settled { outcome, usage: whole, cost };
+        self.pipeline.sink.record(Event {
+            id: self.id,
+            call_id: self.repeat.call_id.unwrap_or(self.id),
+            attempt: self.repeat.attempt,
+            context: self.context,
+            provider: self.request.endpoint.provider.into_owned().into(),
+            operation: self.request.endpoint.operation.into_owned().into(),
+            category: self.request.endpoint.category.into(),
+            request_model: self.request.model,
+            response_model: reading.model,
+            streamed: self.streamed,
+            started_at: self.started_at,
+            latency: self.started.elapsed(),
+            time_to_first_token: self.first.map(|first| first.duration_since(self.started)),
+            outcome,
+            http_status: self.status,
+            error,
+            usage: whole,
+            usage_estimated: false,
+            usage_suspect: reading.inconsistent || reading.malformed,
+            cost,
+            reported_cost: reading.reported_cost,
+            response_id: reading.response_id,
+            service_tier: reading.service_tier,
+            geo: reading.geo,
+            exchange,
+        });
+        self.receipt.settle(settled);
+    }
+
+    /// What it costs; a refusal costs nothing, and what nobody said is unpriced.
+    fn cost(&self, reading: &Reading, outcome: Outcome, end: &End) -> Cost {
+        let nothing = Cost { amount: Money::ZERO, source: CostSource::Computed };
+        let refused = outcome == Outcome::Failed
+            && (self.status.is_some_and(|status| status >= 400) || matches!(end, End::Broken("connect")));
+        if let Some(amount) = reading.reported_cost {
+            return Cost { amount, source: CostSource::Reported };
+        }
+        let Some(usage) = &reading.usage else {
+            return if refused || self.request.endpoint.free { nothing } else { Cost::UNPRICED };
+        };
+        if self.request.endpoint.free {
+            return nothing;
+        }
+        let model = reading.model.as_deref().or(self.request.model.as_deref());
+        let mut cost = self.price(model, reading, usage);
+        for (model, usage) in &reading.elsewhere {
+            cost = sum(cost, self.price(Some(model), reading, usage));
+        }
+        if cost.source == CostSource::Computed && (reading.inconsistent || reading.malformed) {
+            cost.source = CostSource::Estimated;
+        }
+        cost
+    }
+
+    fn price(&self, model: Option<&str>, reading: &Reading, usage: &Usage) -> Cost {
+        let Some(model) = model else { return Cost::UNPRICED };
+        let since_1970 = self.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let priced = |model| {
+            self.pipeline.book.price(&Priced {
+                provider: &self.request.endpoint.provider,
+                model,
+                at_us: i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX),
+                service_tier: reading.service_tier.as_deref(),
+                geo: reading.geo.as_deref(),
+                usage,
+            })
+        };
+        let cost = priced(model);
+        match &self.request.model {
+            // Some hosts answer with a name of their own for the model they were asked for.
+            Some(asked) if cost.source == CostSource::Unpriced && **asked != *model => priced(asked),
+            _ => cost,
+        }
+    }
+}
+
+/// Two parts of one bill: known as well as the less known of them.
+fn sum(a: Cost, b: Cost) -> Cost {
+    let source = match (a.source, b.source) {
+        (CostSource::Unpriced, CostSource::Unpriced) => CostSource::Unpriced,
+        (CostSource::Computed, CostSource::Computed) => CostSource::Computed,
+        _ => CostSource::Estimated,
+    };
+    Cost { amount: a.amount + b.amount, source }
+}

@@ -1,0 +1,217 @@
+//! Keeps prompts and answers, where they were asked for.
+
+use serde_json::Value;
+
+use crate::{
+    events::Exchange,
+    usage::{Api, FunctionCall, sse::data_lines},
+};
+
+/// The longest answer that is kept; of a longer one nothing is, because half an answer is not JSON.
+const KEPT_MAX: usize = 4 * 1024 * 1024;
+
+/// A copy of an answer's bytes.
+#[derive(Debug)]
+pub(crate) struct Capture {
+    bytes: Vec<u8>,
+    sse: bool,
+    too_long: bool,
+}
+
+impl Capture {
+    pub(crate) const fn new(sse: bool) -> Self {
+        Self { bytes: Vec::new(), sse, too_long: false }
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        if self.too_long || self.bytes.len() + bytes.len() > KEPT_MAX {
+            self.too_long = true;
+            self.bytes = Vec::new();
+        } else {
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// Puts what was kept into `exchange`; returns the tools that the answer calls.
+    pub(crate) fn finish(self, api: Api, exchange: &mut Exchange) -> Vec<FunctionCall> {
+        let mut calls = Calls::default();
+        if self.sse {
+            for data in data_lines(&self.bytes).filter(|data| *data != b"[DONE]") {
+                if let Ok(event) = serde_json::from_slice(data) {
+                    calls.event(api, &event);
+                }
+                exchange.response_json.push(String::from_utf8_lossy(data).into());
+            }
+        } else if !self.bytes.is_empty() {
+            if let Ok(answer) = serde_json::from_slice(&self.bytes) {
+                calls.answer(&answer);
+            }
+            exchange.response_json.push(String::from_utf8_lossy(&self.bytes).into());
+        }
+        calls.finish()
+    }
+}
+
+/// The tools called so far, by their place in the answer; a stream gives their arguments in pieces.
+#[derive(Default)]
+struct Calls(Vec<(u64, String, String)>);
+
+impl Calls {
+    fn at(&mut self, place: u64) -> &mut (u64, String, String) {
+        let found = self.0.iter().position(|call| call.0 == place);
+        let index = found.unwrap_or_else(|| {
+            self.0.push((place, String::new(), String::new()));
+            self.0.len() - 1
+        });
+        &mut self.0[index]
+    }
+
+    fn add(&mut self, name: Option<&str>, arguments: Option<String>) {
+        let place = self.0.len() as u64;
+        self.0.push((place, name.unwrap_or_default().to_owned(), arguments.unwrap_or_default()));
+    }
+
+    /// A whole answer, of any provider.
+    fn answer(&mut self, answer: &Value) {
+        for choice in list(answer, "choices") {
+            let message = &choice["message"];
+            for call in list(message, "tool_calls").iter().map(|call| &call["function"]).chain([&message["function_call"]]) {
+                if call.is_object() {
+                    self.add(call["name"].as_str(), text(&call["arguments"]));
+                }
+            }
+        }
+        for item in list(answer, "output").iter().filter(|item| item["type"] == "function_call") {
+            self.add(item["name"].as_str(), text(&item["arguments"]));
+        }
+        for block in list(answer, "content").iter().filter(|block| block["type"] == "tool_use") {
+            self.add(block["name"].as_str(), text(&block["input"]));
+        }
+        for candidate in list(answer, "candidates") {
+            for part in list(&candidate["content"], "parts").iter().filter(|part| part["functionCall"].is_object()) {
+                self.add(part["functionCall"]["name"].as_str(), text(&part["functionCall"]["args"]));
+            }
+        }
+    }
+
+    /// One event of a stream.
+    fn event(&mut self, api: Api, event: &Value) {
+        match api {
+            Api::Responses => {
+                if matches!(event["type"].as_str(), Some("response.completed" | "response.incomplete")) {
+                    self.answer(&event["response"]);
+                }
+            }
+            Api::Messages => {
+                let place = event["index"].as_u64().unwrap_or(0);
+                let block = &event["content_block"];
+                if block["type"] == "tool_use" {
+                    self.at(place).1 = block["name"].as_str().unwrap_or_default().to_owned();
+                } else if let Some(piece) = event["delta"]["partial_json"].as_str()
+                    && self.0.iter().any(|call| call.0 == place)
+                {
+                    self.at(place).2.push_str(piece);
+                }
+            }
+            Api::Gemini => self.answer(event),
+            _ => {
+                for choice in list(event, "choices") {
+                    for call in list(&choice["delta"], "tool_calls") {
+                        let kept = self.at(call["index"].as_u64().unwrap_or(0));
+                        kept.1.push_str(call["function"]["name"].as_str().unwrap_or_default());
+                        kept.2.push_str(call["function"]["arguments"].as_str().unwrap_or_default());
+                    }
+                }
+            }
+        }
+    }
+
+    fn finish(self) -> Vec<FunctionCall> {
+        self.0
+            .into_iter()
+            .filter(|call| !call.1.is_empty())
+            .map(|(_, name, arguments)| FunctionCall {
+                name: name.into(),
+                arguments: (!arguments.is_empty()).then(|| arguments.into()),
+            })
+            .collect()
+    }
+}
+
+fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
+    value[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Arguments as text: OpenAI gives JSON in a string, others the JSON itself.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Capture;
+    use crate::{events::Exchange, usage::Api};
+
+    fn calls(api: Api, sse: bool, text: &str) -> Vec<(String, String)> {
+        let mut capture = Capture::new(sse);
+        text.as_bytes().chunks(7).for_each(|piece| capture.push(piece));
+        let mut exchange = Exchange::default();
+        let calls = capture.finish(api, &mut exchange);
+        assert!(!exchange.response_json.is_empty());
+        calls.into_iter().map(|c| (c.name.into(), c.arguments.unwrap_or_default().into())).collect()
+    }
+
+    #[test]
+    fn all_tools_are_named_whoever_calls_them_and_in_whatever_pieces() {
+        let call = |name: &str, arguments: &str| (name.to_owned(), arguments.to_owned());
+        for (api, sse, text, expected) in [
+            (
+                Api::Chat,
+                false,
+                r#"{"choices":[{"message":{"tool_calls":[{"function":{"name":"a","arguments":"{}"}},{"function":{"name":"b","arguments":"{\"x\":1}"}}]}}]}"#,
+                vec![call("a", "{}"), call("b", "{\"x\":1}")],
+            ),
+            (
+                Api::Chat,
+                true,
+                "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"name\":\"a\",\"arguments\":\"\"}}]}}]}\n\ndata: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":1,\"function\":{\"name\":\"b\",\"arguments\":\"{\"}}]}}]}\n\ndata: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{}\"}},{\"index\":1,\"function\":{\"arguments\":\"}\"}}]}}]}\n\ndata: [DONE]\n\n",
+                vec![call("a", "{}"), call("b", "{}")],
+            ),
+            (
+                Api::Messages,
+                true,
+                "data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"tool_use\",\"name\":\"a\",\"input\":{}}}\n\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"partial_json\":\"{}\"}}\n\n",
+                vec![call("a", "{}")],
+            ),
+            (
+                Api::Messages,
+                false,
+                r#"{"content":[{"type":"text"},{"type":"tool_use","name":"a","input":{"x":1}}]}"#,
+                vec![call("a", "{\"x\":1}")],
+            ),
+            (
+                Api::Responses,
+                true,
+                "data: {\"type\":\"response.completed\",\"response\":{\"output\":[{\"type\":\"function_call\",\"name\":\"a\",\"arguments\":\"{}\"}]}}\n\n",
+                vec![call("a", "{}")],
+            ),
+        ] {
+            assert_eq!(calls(api, sse, text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn of_an_answer_too_long_nothing_is_kept() {
+        let mut capture = Capture::new(false);
+        for _ in 0..5 {
+            capture.push(&vec![b' '; 1024 * 1024]);
+        }
+        let mut exchange = Exchange::default();
+        assert!(capture.finish(Api::Chat, &mut exchange).is_empty());
+        assert!(exchange.response_json.is_empty());
+    }
+}

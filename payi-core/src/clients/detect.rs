@@ -1,0 +1,234 @@
+//! Tells from an address whose endpoint is being called: by its host, else by its path.
+//!
+//! Most hosts speak OpenAI's dialect under their own name, and gateways and test servers speak
+//! everybody's under none; so the path says what is asked, and the host, where it is known, of whom.
+
+use std::borrow::Cow;
+
+use crate::usage::Api;
+
+/// Pay-i's categories.
+mod category {
+    pub(super) const OPENAI: &str = "system.openai";
+    pub(super) const AZURE_OPENAI: &str = "system.azureopenai";
+    pub(super) const AZURE: &str = "system.azure";
+    pub(super) const ANTHROPIC: &str = "system.anthropic";
+    pub(super) const GOOGLE: &str = "system.google.vertex";
+    pub(super) const BEDROCK: &str = "system.aws.bedrock";
+}
+
+/// What is being called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// The provider's id in the price book, or the host.
+    pub(crate) provider: Cow<'static, str>,
+    pub(crate) operation: Cow<'static, str>,
+    pub(crate) category: &'static str,
+    pub(crate) api: Api,
+    /// The model, where the path names it.
+    pub(crate) model: Option<Box<str>>,
+    /// Nothing is billed: lists, counts, what was paid for before.
+    pub(crate) free: bool,
+    /// `stream_options.include_usage` is known to be accepted.
+    pub(crate) accepts_stream_usage: bool,
+    /// How much of the path belongs to the host's base address.
+    pub(crate) base: usize,
+}
+
+/// A known host: an ending of its name, the provider's id in the price book, its category.
+const HOSTS: &[(&str, &str, &str)] = &[
+    ("api.openai.com", "openai", category::OPENAI),
+    ("openai.azure.com", "azure", category::AZURE_OPENAI),
+    ("cognitiveservices.azure.com", "azure", category::AZURE_OPENAI),
+    ("services.ai.azure.com", "azure", category::AZURE_OPENAI),
+    ("api.anthropic.com", "anthropic", category::ANTHROPIC),
+    ("generativelanguage.googleapis.com", "google", category::GOOGLE),
+    ("aiplatform.googleapis.com", "google", category::GOOGLE),
+    ("api.groq.com", "groq", category::OPENAI),
+    ("api.mistral.ai", "mistral", category::OPENAI),
+    ("api.deepseek.com", "deepseek", category::OPENAI),
+    ("api.x.ai", "x-ai", category::OPENAI),
+    ("api.together.xyz", "together", category::OPENAI),
+    ("api.together.ai", "together", category::OPENAI),
+    ("api.fireworks.ai", "fireworks", category::OPENAI),
+    ("openrouter.ai", "openrouter", category::OPENAI),
+    ("api.perplexity.ai", "perplexity", category::OPENAI),
+    ("api.cohere.com", "cohere", category::OPENAI),
+    ("api.cohere.ai", "cohere", category::OPENAI),
+    ("api.cerebras.ai", "cerebras", category::OPENAI),
+    ("api.moonshot.ai", "moonshotai", category::OPENAI),
+    ("api.z.ai", "zai", category::OPENAI),
+];
+
+/// What a path asks for: how it ends, and how its answer is read.
+const PATHS: &[(&str, &str, Api)] = &[
+    ("/chat/completions", "chat.completions", Api::Chat),
+    ("/completions", "completions", Api::Completions),
+    ("/responses", "responses", Api::Responses),
+    ("/responses/compact", "responses.compact", Api::Responses),
+    ("/messages", "messages", Api::Messages),
+    ("/embeddings", "embeddings", Api::Embeddings),
+    ("/images/generations", "images.generations", Api::Images),
+    ("/images/edits", "images.edits", Api::Images),
+    ("/images/variations", "images.variations", Api::Images),
+    ("/audio/transcriptions", "audio.transcriptions", Api::Audio),
+    ("/audio/translations", "audio.translations", Api::Audio),
+    ("/audio/speech", "audio.speech", Api::Audio),
+];
+
+/// What is asked for without a bill.
+const FREE: &[(&str, &str)] = &[
+    ("/responses/input_tokens", "responses.input_tokens"),
+    ("/messages/count_tokens", "messages.count_tokens"),
+    ("/moderations", "moderations"),
+    ("/models", "models"),
+    (":countTokens", "count_tokens"),
+    ("/count-tokens", "count_tokens"),
+];
+
+/// What Gemini's and Vertex's methods are called, after the colon.
+const METHODS: &[(&str, &str, Api)] = &[
+    ("generateContent", "generate_content", Api::Gemini),
+    ("streamGenerateContent", "generate_content", Api::Gemini),
+    ("embedContent", "embed_content", Api::Embeddings),
+    ("batchEmbedContents", "embed_content", Api::Embeddings),
+    ("rawPredict", "messages", Api::Messages),
+    ("streamRawPredict", "messages", Api::Messages),
+];
+
+/// Tells what a request for `path` at `host` is for.
+pub(crate) fn detect(get: bool, host: &str, path: &str) -> Endpoint {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let known = HOSTS.iter().find(|(name, ..)| is_or_under(host, name));
+    let bedrock = host.starts_with("bedrock") && host.ends_with(".amazonaws.com");
+    let asked = ask(get, path);
+    let anthropic = asked.api == Api::Messages;
+    let (provider, category): (Cow<'static, str>, _) = match known {
+        Some((_, "azure", _)) if anthropic => ("anthropic".into(), category::AZURE),
+        Some(&(_, provider, category)) => (provider.into(), category),
+        None if bedrock => ("aws".into(), category::BEDROCK),
+        None => match asked.api {
+            Api::Messages => ("anthropic".into(), category::ANTHROPIC),
+            Api::Gemini => ("google".into(), category::GOOGLE),
+            Api::Unknown => (host.to_owned().into(), category::OPENAI),
+            _ => ("openai".into(), category::OPENAI),
+        },
+    };
+    Endpoint {
+        accepts_stream_usage: asked.api == Api::Chat && provider == "openai" && known.is_some(),
+        provider,
+        operation: asked.operation,
+        category,
+        api: asked.api,
+        model: asked.model,
+        free: asked.free,
+        base: asked.base,
+    }
+}
+
+struct Asked {
+    operation: Cow<'static, str>,
+    api: Api,
+    model: Option<Box<str>>,
+    free: bool,
+    base: usize,
+}
+
+fn ask(get: bool, path: &str) -> Asked {
+    let asked = |operation: &'static str, api, base| Asked {
+        operation: operation.into(),
+        api,
+        model: deployment(path),
+        // A GET makes nothing: it lists, or shows again what was paid for.
+        free: get,
+        base,
+    };
+    if let Some((end, operation)) = FREE.iter().find(|(end, _)| path.ends_with(end)) {
+        return Asked { free: true, ..asked(operation, Api::Unknown, path.len() - end.len()) };
+    }
+    if let Some((_, operation, api)) = METHODS.iter().find(|(method, ..)| {
+        path.strip_suffix(method).is_some_and(|rest| rest.ends_with(':'))
+    }) {
+        let base = path.find("/models/").unwrap_or(0);
+        let model = path.rsplit('/').next().and_then(|last| last.split(':').next());
+        return Asked { model: model.map(Into::into), ..asked(operation, *api, base) };
+    }
+    let threads = path.contains("/threads/");
+    if let Some((end, operation, api)) =
+        PATHS.iter().find(|(end, ..)| path.ends_with(end) && !threads)
+    {
+        return asked(operation, *api, path.len() - end.len());
+    }
+    if let Some((base, _)) = path.rsplit_once("/responses/").filter(|(_, id)| !id.contains('/')) {
+        return asked("responses.retrieve", Api::Responses, base.len());
+    }
+    Asked { operation: path.to_owned().into(), ..asked("", Api::Unknown, 0) }
+}
+
+/// Azure's deployment stands for the model.
+fn deployment(path: &str) -> Option<Box<str>> {
+    let name = path.split("/deployments/").nth(1)?.split('/').next()?;
+    (!name.is_empty()).then(|| name.into())
+}
+
+fn is_or_under(host: &str, name: &str) -> bool {
+    host.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with(['.', '-']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::detect;
+    use crate::usage::Api;
+
+    #[test]
+    fn known_hosts_by_name_and_others_by_path() {
+        for (host, path, provider, operation, category, api) in [
+            ("api.openai.com", "/v1/chat/completions", "openai", "chat.completions", "system.openai", Api::Chat),
+            ("eu.api.openai.com", "/v1/responses", "openai", "responses", "system.openai", Api::Responses),
+            ("127.0.0.1", "/v1/chat/completions/", "openai", "chat.completions", "system.openai", Api::Chat),
+            ("localhost", "/v1/messages", "anthropic", "messages", "system.anthropic", Api::Messages),
+            ("api.anthropic.com", "/v1/messages", "anthropic", "messages", "system.anthropic", Api::Messages),
+            ("api.groq.com", "/openai/v1/chat/completions", "groq", "chat.completions", "system.openai", Api::Chat),
+            (
+                "acme.openai.azure.com",
+                "/openai/deployments/gpt-4o-eu/chat/completions",
+                "azure",
+                "chat.completions",
+                "system.azureopenai",
+                Api::Chat,
+            ),
+            (
+                "generativelanguage.googleapis.com",
+                "/v1beta/models/gemini-2.5-pro:streamGenerateContent",
+                "google",
+                "generate_content",
+                "system.google.vertex",
+                Api::Gemini,
+            ),
+            (
+                "us-east5-aiplatform.googleapis.com",
+                "/v1/projects/p/locations/l/publishers/anthropic/models/claude-sonnet-4@x:rawPredict",
+                "google",
+                "messages",
+                "system.google.vertex",
+                Api::Messages,
+            ),
+            ("notapi.openai.com.evil.example", "/pay", "notapi.openai.com.evil.example", "/pay", "system.openai", Api::Unknown),
+            ("api.openai.com", "/v1/threads/t/messages", "openai", "/v1/threads/t/messages", "system.openai", Api::Unknown),
+        ] {
+            let found = detect(false, host, path);
+            assert_eq!(
+                (&*found.provider, &*found.operation, found.category, found.api),
+                (provider, operation, category, api),
+                "{host}{path}"
+            );
+            assert!(!found.free);
+            assert_eq!(found.accepts_stream_usage, host == "api.openai.com" && api == Api::Chat);
+        }
+        assert_eq!(detect(false, "h", "/openai/deployments/eu/chat/completions").model.as_deref(), Some("eu"));
+        assert_eq!(detect(false, "h", "/models/gemini-x:generateContent").model.as_deref(), Some("gemini-x"));
+        assert!(detect(true, "api.openai.com", "/v1/models").free);
+        assert!(detect(true, "api.openai.com", "/v1/responses/resp_1").free);
+        assert!(detect(false, "api.anthropic.com", "/v1/messages/count_tokens").free);
+    }
+}
