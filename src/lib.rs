@@ -22,6 +22,14 @@ pub use payi_core::{
     usage,
 };
 
+#[cfg(feature = "_calls")]
+#[doc(inline)]
+pub use payi_core::clients::{Receipt, ReceiptsExt, Settled, WithReceipts, receipt};
+
+#[cfg(feature = "reqwest")]
+#[doc(inline)]
+pub use payi_core::clients::reqwest;
+
 #[cfg(feature = "testing")]
 #[doc(inline)]
 pub use payi_core::testing;

@@ -16,7 +16,7 @@ use crate::{
         receipt::{Receipt, Settled},
     },
     context::Context,
-    events::{Event, Exchange, Outcome, Pipeline},
+    events::{Event, Exchange, Opening, Outcome, Pipeline},
     money::Money,
     pricing::{Cost, CostSource, Priced},
     usage::{Reading, Usage},
@@ -74,14 +74,19 @@ struct Inner {
 
 impl Attempt {
     /// Begins an attempt.
-    pub(crate) fn begin(
-        pipeline: Arc<Pipeline>,
-        context: Context,
-        request: Request,
-        repeat: Repeat,
-    ) -> Self {
+    pub(crate) fn begin(pipeline: Arc<Pipeline>, context: Context, request: Request, repeat: Repeat) -> Self {
         let (id, started_at) = (pipeline.clock.id(), pipeline.clock.now());
-        pipeline.sink.open(id, started_at);
+        pipeline.sink.open(Opening {
+            id,
+            call_id: repeat.call_id.unwrap_or(id),
+            attempt: repeat.attempt,
+            context: context.clone(),
+            provider: (*request.endpoint.provider).into(),
+            operation: (*request.endpoint.operation).into(),
+            category: request.endpoint.category.into(),
+            request_model: request.model.clone(),
+            started_at,
+        });
         let receipt = Receipt::new(id);
         Self(Some(Box::new(Inner {
             pipeline,
@@ -177,6 +182,7 @@ impl Inner {
         if let Some(exchange) = &mut exchange {
             exchange.function_calls = reading.function_calls;
         }
+        let suspect = !refused && (reading.inconsistent || reading.malformed);
         let settled = Settled { outcome, usage: whole, cost };
         self.pipeline.sink.record(Event {
             id: self.id,
@@ -197,7 +203,7 @@ impl Inner {
             error,
             usage: whole,
             usage_estimated: false,
-            usage_suspect: reading.inconsistent || reading.malformed,
+            usage_suspect: suspect,
             cost,
             reported_cost: reading.reported_cost,
             response_id: reading.response_id,

@@ -75,7 +75,11 @@ impl Calls {
     fn answer(&mut self, answer: &Value) {
         for choice in list(answer, "choices") {
             let message = &choice["message"];
-            for call in list(message, "tool_calls").iter().map(|call| &call["function"]).chain([&message["function_call"]]) {
+            for call in list(message, "tool_calls")
+                .iter()
+                .map(|call| &call["function"])
+                .chain([&message["function_call"]])
+            {
                 if call.is_object() {
                     self.add(call["name"].as_str(), text(&call["arguments"]));
                 }
@@ -88,7 +92,9 @@ impl Calls {
             self.add(block["name"].as_str(), text(&block["input"]));
         }
         for candidate in list(answer, "candidates") {
-            for part in list(&candidate["content"], "parts").iter().filter(|part| part["functionCall"].is_object()) {
+            for part in
+                list(&candidate["content"], "parts").iter().filter(|part| part["functionCall"].is_object())
+            {
                 self.add(part["functionCall"]["name"].as_str(), text(&part["functionCall"]["args"]));
             }
         }

@@ -146,17 +146,15 @@ fn ask(get: bool, path: &str) -> Asked {
     if let Some((end, operation)) = FREE.iter().find(|(end, _)| path.ends_with(end)) {
         return Asked { free: true, ..asked(operation, Api::Unknown, path.len() - end.len()) };
     }
-    if let Some((_, operation, api)) = METHODS.iter().find(|(method, ..)| {
-        path.strip_suffix(method).is_some_and(|rest| rest.ends_with(':'))
-    }) {
+    if let Some((_, operation, api)) =
+        METHODS.iter().find(|(method, ..)| path.strip_suffix(method).is_some_and(|rest| rest.ends_with(':')))
+    {
         let base = path.find("/models/").unwrap_or(0);
         let model = path.rsplit('/').next().and_then(|last| last.split(':').next());
         return Asked { model: model.map(Into::into), ..asked(operation, *api, base) };
     }
     let threads = path.contains("/threads/");
-    if let Some((end, operation, api)) =
-        PATHS.iter().find(|(end, ..)| path.ends_with(end) && !threads)
-    {
+    if let Some((end, operation, api)) = PATHS.iter().find(|(end, ..)| path.ends_with(end) && !threads) {
         return asked(operation, *api, path.len() - end.len());
     }
     if let Some((base, _)) = path.rsplit_once("/responses/").filter(|(_, id)| !id.contains('/')) {
@@ -183,12 +181,26 @@ mod tests {
     #[test]
     fn known_hosts_by_name_and_others_by_path() {
         for (host, path, provider, operation, category, api) in [
-            ("api.openai.com", "/v1/chat/completions", "openai", "chat.completions", "system.openai", Api::Chat),
+            (
+                "api.openai.com",
+                "/v1/chat/completions",
+                "openai",
+                "chat.completions",
+                "system.openai",
+                Api::Chat,
+            ),
             ("eu.api.openai.com", "/v1/responses", "openai", "responses", "system.openai", Api::Responses),
             ("127.0.0.1", "/v1/chat/completions/", "openai", "chat.completions", "system.openai", Api::Chat),
             ("localhost", "/v1/messages", "anthropic", "messages", "system.anthropic", Api::Messages),
             ("api.anthropic.com", "/v1/messages", "anthropic", "messages", "system.anthropic", Api::Messages),
-            ("api.groq.com", "/openai/v1/chat/completions", "groq", "chat.completions", "system.openai", Api::Chat),
+            (
+                "api.groq.com",
+                "/openai/v1/chat/completions",
+                "groq",
+                "chat.completions",
+                "system.openai",
+                Api::Chat,
+            ),
             (
                 "acme.openai.azure.com",
                 "/openai/deployments/gpt-4o-eu/chat/completions",
@@ -213,8 +225,22 @@ mod tests {
                 "system.google.vertex",
                 Api::Messages,
             ),
-            ("notapi.openai.com.evil.example", "/pay", "notapi.openai.com.evil.example", "/pay", "system.openai", Api::Unknown),
-            ("api.openai.com", "/v1/threads/t/messages", "openai", "/v1/threads/t/messages", "system.openai", Api::Unknown),
+            (
+                "notapi.openai.com.evil.example",
+                "/pay",
+                "notapi.openai.com.evil.example",
+                "/pay",
+                "system.openai",
+                Api::Unknown,
+            ),
+            (
+                "api.openai.com",
+                "/v1/threads/t/messages",
+                "openai",
+                "/v1/threads/t/messages",
+                "system.openai",
+                Api::Unknown,
+            ),
         ] {
             let found = detect(false, host, path);
             assert_eq!(
@@ -225,7 +251,10 @@ mod tests {
             assert!(!found.free);
             assert_eq!(found.accepts_stream_usage, host == "api.openai.com" && api == Api::Chat);
         }
-        assert_eq!(detect(false, "h", "/openai/deployments/eu/chat/completions").model.as_deref(), Some("eu"));
+        assert_eq!(
+            detect(false, "h", "/openai/deployments/eu/chat/completions").model.as_deref(),
+            Some("eu")
+        );
         assert_eq!(detect(false, "h", "/models/gemini-x:generateContent").model.as_deref(), Some("gemini-x"));
         assert!(detect(true, "api.openai.com", "/v1/models").free);
         assert!(detect(true, "api.openai.com", "/v1/responses/resp_1").free);

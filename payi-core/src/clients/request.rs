@@ -16,8 +16,7 @@ const RULES: &[Rule<Key>] = &[
     Rule { level: 0, key: "stream_options", then: Then::Keep(Key::Options) },
 ];
 
-const OPTIONS: &[Rule<Key>] =
-    &[Rule { level: 0, key: "include_usage", then: Then::Keep(Key::IncludeUsage) }];
+const OPTIONS: &[Rule<Key>] = &[Rule { level: 0, key: "include_usage", then: Then::Keep(Key::IncludeUsage) }];
 
 /// What a request's body says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,7 +87,9 @@ mod tests {
             ),
             (
                 r#"{"stream":true,"stream_options":{"include_obfuscation":false}}"#,
-                Some(r#"{"stream":true,"stream_options":{"include_usage":true,"include_obfuscation":false}}"#),
+                Some(
+                    r#"{"stream":true,"stream_options":{"include_usage":true,"include_obfuscation":false}}"#,
+                ),
             ),
             (
                 r#"{"stream":true,"stream_options":{ }}"#,

@@ -45,6 +45,10 @@ pub struct Settings {
     pub stream_usage: StreamUsage,
     /// Whether prompts and answers are kept, unless a scope says otherwise.
     pub log_prompt_and_response: bool,
+    /// Whether what only Pay-i keeps is gathered: headers of answers, addresses, the tools called.
+    pub exchange: bool,
+    /// Hosts that accept `stream_options.include_usage`, beside those known to.
+    pub stream_usage_hosts: Vec<Box<str>>,
 }
 
 /// One instrumentation: carried by the root of a context, found by a call through its context.

@@ -93,6 +93,14 @@ impl Builder {
         self
     }
 
+    /// A host, beside those known, whose streams may be asked for their usage: a gateway of your own.
+    ///
+    /// Without a port: `"127.0.0.1"`, `"llm.internal"`.
+    pub fn stream_usage_host(mut self, host: impl Into<Box<str>>) -> Self {
+        self.settings.stream_usage_hosts.push(host.into());
+        self
+    }
+
     /// Also hands every event to `sink`.
     pub fn sink(mut self, sink: impl Sink + 'static) -> Self {
         self.sinks.push(Arc::new(sink));
@@ -134,6 +142,7 @@ impl Builder {
         #[cfg(feature = "rustls")]
         crate::sink::tls::ensure_provider();
         let sinks = self.sinks;
+        let delivers = options.api_key.is_some();
         drop(options);
         let mut entries = self.entries;
         if !entries.iter().any(|entry| entry.key == Key::UseCaseName) {
@@ -144,6 +153,7 @@ impl Builder {
         if let Some(Slot::Flag(keep)) = asked.map(|entry| &entry.value) {
             settings.log_prompt_and_response = *keep;
         }
+        settings.exchange |= delivers;
         let pipeline = Pipeline {
             sink: Arc::new(Fan::new(sinks)),
             book: PriceBook::embedded(),

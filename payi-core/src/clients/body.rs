@@ -1,0 +1,195 @@
+//! An answer's body, passed on as it comes and read on the way: never buffered, never held up.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::{
+    clients::{
+        call::{Attempt, End},
+        capture::Capture,
+        hide::Hide,
+    },
+    usage::{Api, Meter, Reading},
+};
+
+/// What happens to an answer as its pieces pass. Dropping it ends the attempt.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    open: Option<Open>,
+    hide: Option<Hide>,
+}
+
+#[derive(Debug)]
+struct Open {
+    attempt: Attempt,
+    meter: Meter,
+    capture: Option<Capture>,
+    api: Api,
+    /// The bytes cannot be read as they are.
+    encoded: bool,
+}
+
+/// What an answer's head says about its body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head<'h> {
+    pub(crate) status: u16,
+    pub(crate) content_type: &'h str,
+    pub(crate) content_encoding: &'h str,
+}
+
+impl Head<'_> {
+    fn is_sse(self) -> bool {
+        self.content_type.starts_with("text/event-stream")
+    }
+
+    fn is_encoded(self) -> bool {
+        !matches!(self.content_encoding, "" | "identity")
+    }
+
+    fn meter(self, api: Api) -> Meter {
+        let text = self.content_type.is_empty() || self.content_type.contains("json");
+        match () {
+            () if self.is_encoded() => Meter::opaque(api),
+            () if self.is_sse() => Meter::sse(api),
+            // Some servers call their JSON plain text; sound and pictures are called what they are.
+            () if text || (api != Api::Unknown && self.content_type.starts_with("text/")) => Meter::json(api),
+            () => Meter::opaque(api),
+        }
+    }
+}
+
+impl Watch {
+    /// Watches the answer to `attempt`.
+    pub(crate) fn new(mut attempt: Attempt, api: Api, head: Head<'_>, keep: bool, hide: bool) -> Self {
+        attempt.head(head.status, head.is_sse());
+        let capture = keep.then(|| Capture::new(head.is_sse()));
+        let hide = (hide && head.is_sse() && !head.is_encoded()).then(Hide::default);
+        let (meter, encoded) = (head.meter(api), head.is_encoded());
+        Self { open: Some(Open { attempt, meter, capture, api, encoded }), hide }
+    }
+
+    pub(crate) const fn is_hiding(&self) -> bool {
+        self.hide.is_some()
+    }
+
+    /// A piece has arrived; what of it the caller gets.
+    pub(crate) fn data(&mut self, bytes: Bytes) -> Bytes {
+        if let Some(open) = &mut self.open {
+            open.attempt.piece();
+            open.meter.push(&bytes);
+            if let Some(capture) = &mut open.capture {
+                capture.push(&bytes);
+            }
+        }
+        match &mut self.hide {
+            Some(hide) => hide.pass(bytes),
+            None => bytes,
+        }
+    }
+
+    /// What was held back when the end came.
+    pub(crate) fn rest(&mut self) -> Option<Bytes> {
+        self.hide.as_mut().and_then(Hide::rest)
+    }
+
+    /// The answer has ended.
+    pub(crate) fn close(&mut self, end: &End) {
+        let Some(open) = self.open.take() else { return };
+        open.close(end);
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(mut open) = self.open.take() {
+            // Clients stop at the mark of the end, and do not wait for the connection to agree.
+            let end = if open.meter.is_complete() { End::Complete } else { End::Dropped };
+            open.close(&end);
+        }
+    }
+}
+
+impl Open {
+    fn close(mut self, end: &End) {
+        let mut reading = self.meter.finish();
+        if self.encoded {
+            reading = Reading { malformed: true, ..Reading::default() };
+        }
+        if let (Some(capture), Some(exchange)) = (self.capture, self.attempt.exchange()) {
+            reading.function_calls = capture.finish(self.api, exchange);
+        }
+        self.attempt.settle(reading, end);
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A body that is watched.
+    pub(crate) struct Tee<B> {
+        #[pin]
+        inner: B,
+        watch: Watch,
+        code: fn(&dyn std::any::Any) -> &'static str,
+    }
+}
+
+impl<B: Body<Data = Bytes>> Tee<B> {
+    /// Watches `inner`; `code` names what went wrong when it breaks off.
+    pub(crate) fn new(inner: B, mut watch: Watch, code: fn(&dyn std::any::Any) -> &'static str) -> Self {
+        if inner.is_end_stream() {
+            watch.close(&End::Complete);
+        }
+        Self { inner, watch, code }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for Tee<B>
+where
+    B::Error: 'static,
+{
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let mut this = self.project();
+        loop {
+            let frame = match ready!(this.inner.as_mut().poll_frame(task)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => {
+                    this.watch.close(&End::Broken((this.code)(&error)));
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => {
+                    this.watch.close(&End::Complete);
+                    return Poll::Ready(this.watch.rest().map(|rest| Ok(Frame::data(rest))));
+                }
+            };
+            let data = match frame.into_data() {
+                Ok(data) => this.watch.data(data),
+                Err(other) => return Poll::Ready(Some(Ok(other))),
+            };
+            if this.inner.is_end_stream() {
+                // Who knows the length does not ask again.
+                this.watch.close(&End::Complete);
+            }
+            if !data.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.watch.is_hiding() { SizeHint::default() } else { self.inner.size_hint() }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        !self.watch.is_hiding() && self.inner.is_end_stream()
+    }
+}

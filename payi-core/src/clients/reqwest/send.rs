@@ -1,0 +1,201 @@
+//! One attempt: before it is sent, and around what comes back.
+
+use std::{any::Any, future::Future, sync::Arc};
+
+use ::reqwest::{Client, Request, Response, ResponseBuilderExt, header};
+
+use crate::{
+    clients::{
+        body::{Head, Tee, Watch},
+        call::{self, Attempt, Repeat},
+        detect::detect,
+        request::Body,
+        reqwest::Error,
+    },
+    context::Context,
+    events::{Exchange, Pipeline, Settings, StreamUsage},
+    usage::Api,
+};
+
+/// Sends `request` for `context`.
+pub(crate) fn send(
+    context: Context,
+    client: Client,
+    mut request: Request,
+) -> impl Future<Output = Result<Response, Error>> + Send {
+    async move {
+        let Some(attempt) = attempt(context, &mut request, Repeat::NONE, "reqwest") else {
+            return Ok(client.execute(request).await?);
+        };
+        Ok(attempt.result(client.execute(request).await)?)
+    }
+}
+
+/// An attempt that has begun.
+#[derive(Debug)]
+pub(crate) struct Attempted {
+    attempt: Attempt,
+    api: Api,
+    keep: bool,
+    hide: bool,
+}
+
+/// Begins an attempt; `None` if nobody is listening, and the request is not touched then.
+pub(crate) fn attempt(
+    context: Context,
+    request: &mut Request,
+    repeat: Repeat,
+    module: &'static str,
+) -> Option<Attempted> {
+    let pipeline = context.root::<Pipeline>()?;
+    let host = request.url().host_str().unwrap_or_default();
+    let get = request.method() == ::reqwest::Method::GET;
+    let endpoint = detect(get, host, request.url().path());
+    let bytes = request.body().and_then(::reqwest::Body::as_bytes);
+    let body = bytes.filter(|_| !get).map(Body::read).unwrap_or_default();
+    let keep = keeps_content(&pipeline.settings, &context);
+    let asked = asks_for_usage(&pipeline.settings, host, endpoint.accepts_stream_usage, endpoint.api)
+        .then(|| bytes.filter(|_| may_be_changed(request)).and_then(|bytes| body.with_stream_usage(bytes)))
+        .flatten();
+    let exchange = (keep || pipeline.settings.exchange).then(|| {
+        Box::new(Exchange {
+            provider_uri: Some(base(request, endpoint.base)),
+            instrumented_module: Some(module.into()),
+            request_json: bytes
+                .filter(|_| keep)
+                .map(|bytes| String::from_utf8_lossy(asked.as_deref().unwrap_or(bytes)).into()),
+            ..Exchange::default()
+        })
+    });
+    let api = endpoint.api;
+    let model = body.model.or_else(|| endpoint.model.clone());
+    let described = call::Request { endpoint, model, exchange };
+    let hide = asked.is_some();
+    if let Some(asked) = asked {
+        *request.body_mut() = Some(asked.into());
+    }
+    let attempt = Attempt::begin(Arc::clone(&pipeline), context, described, repeat);
+    Some(Attempted { attempt, api, keep, hide })
+}
+
+fn keeps_content(settings: &Settings, context: &Context) -> bool {
+    context.resolve().log_prompt_and_response.unwrap_or(settings.log_prompt_and_response)
+}
+
+fn asks_for_usage(settings: &Settings, host: &str, accepts: bool, api: Api) -> bool {
+    settings.stream_usage == StreamUsage::Auto
+        && (accepts || (api == Api::Chat && settings.stream_usage_hosts.iter().any(|known| **known == *host)))
+}
+
+/// Whether a body may grow: not if the caller has signed it, measured it or packed it.
+fn may_be_changed(request: &Request) -> bool {
+    const FIXED: [&str; 7] = [
+        "content-length",
+        "content-encoding",
+        "content-md5",
+        "content-digest",
+        "digest",
+        "signature",
+        "x-amz-content-sha256",
+    ];
+    let headers = request.headers();
+    let signed = headers.get(header::AUTHORIZATION).is_some_and(|value| {
+        value.as_bytes().starts_with(b"AWS4-") || value.as_bytes().starts_with(b"Signature")
+    });
+    !signed && !FIXED.iter().any(|name| headers.contains_key(*name))
+}
+
+/// The address of the host's API, without credentials, query and endpoint.
+fn base(request: &Request, path: usize) -> Box<str> {
+    let url = request.url();
+    let host = url.host_str().unwrap_or_default();
+    let path = url.path().get(..path).unwrap_or_default().trim_end_matches('/');
+    match url.port() {
+        Some(port) => format!("{}://{host}:{port}{path}/", url.scheme()).into(),
+        None => format!("{}://{host}{path}/", url.scheme()).into(),
+    }
+}
+
+impl Attempted {
+    /// What came back, watched from now on.
+    pub(crate) fn result(
+        self,
+        result: Result<Response, ::reqwest::Error>,
+    ) -> Result<Response, ::reqwest::Error> {
+        match result {
+            Ok(response) => Ok(self.watch(response)),
+            Err(error) => {
+                self.attempt.fail(code(&error));
+                Err(error)
+            }
+        }
+    }
+
+    fn watch(mut self, response: Response) -> Response {
+        let url = response.url().clone();
+        let (mut parts, body) = http::Response::<::reqwest::Body>::from(response).into_parts();
+        if let Some(exchange) = self.attempt.exchange() {
+            exchange.response_headers = headers(&parts.headers);
+        }
+        if let Some(receipt) = self.attempt.receipt() {
+            parts.extensions.insert(receipt);
+        }
+        let text = |name| parts.headers.get(name).and_then(|v: &header::HeaderValue| v.to_str().ok());
+        let head = Head {
+            status: parts.status.as_u16(),
+            content_type: text(header::CONTENT_TYPE).unwrap_or_default(),
+            content_encoding: text(header::CONTENT_ENCODING).unwrap_or_default(),
+        };
+        let watch = Watch::new(self.attempt, self.api, head, self.keep, self.hide);
+        if watch.is_hiding() {
+            // The stream becomes shorter than it was announced, if it was.
+            parts.headers.remove(header::CONTENT_LENGTH);
+        }
+        let body = ::reqwest::Body::wrap(Tee::new(body, watch, body_code));
+        // The address is an extension of a type that only this builder can make.
+        if let Ok(made) = http::Response::builder().url(url).body(()) {
+            parts.extensions.extend(made.into_parts().0.extensions);
+        }
+        Response::from(http::Response::from_parts(parts, body))
+    }
+}
+
+/// An answer's headers, without those that identify somebody or describe only the transport.
+fn headers(headers: &header::HeaderMap) -> Vec<(Box<str>, Box<str>)> {
+    headers
+        .iter()
+        .filter(|(name, _)| {
+            let name = name.as_str();
+            !name.starts_with("content-")
+                && !matches!(
+                    name,
+                    "transfer-encoding"
+                        | "set-cookie"
+                        | "set-cookie2"
+                        | "cookie"
+                        | "authorization"
+                        | "proxy-authorization"
+                        | "www-authenticate"
+                        | "proxy-authenticate"
+                )
+        })
+        .filter_map(|(name, value)| Some((name.as_str().into(), value.to_str().ok()?.into())))
+        .collect()
+}
+
+fn body_code(error: &dyn Any) -> &'static str {
+    error.downcast_ref::<::reqwest::Error>().map_or("body", code)
+}
+
+/// What went wrong, in a word.
+pub(crate) fn code(error: &::reqwest::Error) -> &'static str {
+    match () {
+        () if error.is_timeout() => "timeout",
+        () if error.is_connect() => "connect",
+        () if error.is_redirect() => "redirect",
+        () if error.is_builder() => "request",
+        () if error.is_body() => "body",
+        () if error.is_decode() => "decode",
+        () => "transport",
+    }
+}
