@@ -9,13 +9,19 @@ mod book;
 mod format;
 mod memo;
 mod model;
+#[cfg(test)]
+mod oracle;
 mod pattern;
+mod query;
 mod rate;
+#[cfg(test)]
+mod right;
 #[cfg(test)]
 mod tests;
 
 pub use bill::{Explanation, Line, Matched, UnitPrice};
 pub use book::PriceBook;
+pub use query::Query;
 
 use crate::{money::Money, usage::Usage};
 

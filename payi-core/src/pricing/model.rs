@@ -104,12 +104,20 @@ impl Model {
             region: None,
             guessed: false,
         };
-        let in_force = self.periods.iter().rev().find(|period| period.when.in_force(at_us));
+        let in_force = self.period(at_us);
         chosen.guessed |= in_force.is_none_or(|period| period.when.assumed);
         chosen.period = in_force.or(self.periods.first());
         chosen.period.iter().for_each(|period| overlay(&mut chosen.rates, &period.rates));
         if let Some(tier) = tier.and_then(extra_tier) {
-            chosen.tier = chosen.select(&self.tiers, tier, at_us);
+            chosen.tier = chosen.select(&self.tiers, tier, at_us).or_else(|| {
+                // Nobody has written down the tier's price of that day. If the usual price has not
+                // changed since, the tier's first known price is a fair guess.
+                let first = self.tiers.iter().filter(|s| s.name.eq_ignore_ascii_case(tier));
+                let first = first.map(|s| s.when.from_us).min()?;
+                let same = self.period(first).is_some_and(|then| chosen.is_of(then));
+                chosen.guessed = true;
+                if same { chosen.select(&self.tiers, tier, first) } else { None }
+            });
             chosen.guessed |= chosen.tier.is_none();
         }
         if let Some(region) = region {
@@ -117,9 +125,17 @@ impl Model {
         }
         chosen
     }
+
+    fn period(&self, at_us: i64) -> Option<&Period> {
+        self.periods.iter().rev().find(|period| period.when.in_force(at_us))
+    }
 }
 
 impl<'b> Chosen<'b> {
+    fn is_of(&self, period: &Period) -> bool {
+        self.period.is_some_and(|own| std::ptr::eq(own, period))
+    }
+
     fn select(&mut self, all: &'b [Selected], name: &str, at_us: i64) -> Option<&'b str> {
         let mut found = None;
         // Backwards, so that the first one in force is the last to be laid over.

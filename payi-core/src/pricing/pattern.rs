@@ -39,8 +39,11 @@ impl Pattern {
         }
         // A fine-tuned model's own name follows its base: all of them cost the same.
         let tuned = self.core.starts_with("ft:");
-        let (before, after) = (id.get(..at)?, id.get(at + self.core.len()..)?);
-        Some(if is_place(before) && (tuned || is_stamp(after)) { Fit::Same } else { Fit::Similar })
+        let end = at + self.core.len();
+        let (before, after) = (id.get(..at)?, id.get(end..)?);
+        // The pattern itself may end within the date: `claude-sonnet-4-2025*`.
+        let dated = || without_stamp(id).is_some_and(|base| base.len() <= end);
+        Some(if is_place(before) && (tuned || is_stamp(after) || dated()) { Fit::Same } else { Fit::Similar })
     }
 
     fn find(&self, id: &str) -> Option<usize> {
@@ -153,6 +156,7 @@ mod tests {
             ("claude-sonnet-4-5*", "claude-sonnet-4-5-20250929", Some(Fit::Same)),
             ("claude-sonnet-4-5*", "claude-sonnet-4-5-turbo", Some(Fit::Similar)),
             ("claude-sonnet-4-5*", "claude-sonnet-4-5-2025092912", Some(Fit::Similar)),
+            ("claude-sonnet-4-2025*", "claude-sonnet-4-20250514", Some(Fit::Same)),
             ("*anthropic.claude-x*", "us.anthropic.claude-x-20250929-v1:0", Some(Fit::Same)),
             (
                 "*claude-x*",

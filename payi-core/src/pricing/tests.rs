@@ -121,6 +121,13 @@ fn tiers_and_regions() {
         let cost = price(tier, geo);
         assert_eq!((usd(cost).as_deref(), cost.source), (Some(amount), source), "{tier:?} {geo:?}");
     }
+    let at_us = format::moment("2026-09-01").unwrap();
+    let early = book.price(&Priced { at_us, service_tier: Some("batch"), ..of("p", "m", &usage) });
+    assert_eq!(
+        (usd(early).as_deref(), early.source),
+        (Some("10.5"), CostSource::Estimated),
+        "before it was known"
+    );
 }
 
 #[test]
