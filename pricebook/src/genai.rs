@@ -84,7 +84,7 @@ fn write_model(out: &mut String, model: &Value) -> Result<(), String> {
     for (constraint, prices) in periods {
         let mut rates = rates(prices).map_err(|why| format!("{id}: {why}"))?;
         if rates.is_empty() && id.ends_with(":free") {
-            rates = " input=0 output=0".to_owned();
+            rates.push_str(" input=0 output=0");
         }
         let _ = writeln!(out, "price{}{rates}", when(constraint)?);
     }

@@ -27,11 +27,10 @@ fn main() -> ExitCode {
 
 fn run(args: &[&str]) -> Result<String, Box<dyn Error>> {
     match args {
-        ["genai-prices", path, version, date] => {
-            let data = serde_json::from_str(&fs::read_to_string(path)?)?;
-            let source =
-                format!("genai-prices {version} {date} MIT https://github.com/pydantic/genai-prices");
-            Ok(genai::book(&data, &source)?)
+        ["genai-prices", path, version, day] => {
+            let providers = serde_json::from_str(&fs::read_to_string(path)?)?;
+            let source = format!("genai-prices {version} {day} MIT https://github.com/pydantic/genai-prices");
+            Ok(genai::book(&providers, &source)?)
         }
         _ => Err("usage: payi-pricebook genai-prices <dump.json> <version> <date>".into()),
     }
