@@ -8,6 +8,7 @@ mod builder;
 pub mod entry;
 pub(crate) mod field;
 mod frame;
+pub mod guard;
 mod loss;
 mod merge;
 mod properties;

@@ -1,33 +1,71 @@
-//! Where the scope of the running code is kept, and how it is swapped.
+//! Where the scope of the running code is kept, and how it is exchanged.
 
-use std::{cell::Cell, mem::ManuallyDrop, sync::Arc};
+use std::{
+    cell::Cell,
+    mem::{self, ManuallyDrop},
+    sync::Arc,
+};
 
 use crate::context::Frame;
 
-/// A reference that the thread does not release when it ends.
-///
-/// A thread-local with something to release must be registered and asked for its state at each access,
-/// which costs more than the swap itself, and cannot be reached while the thread winds down. Whoever
-/// swaps a scope in swaps it out again, so there is nothing to release, unless a thread ends inside a
-/// scope because its guard was forgotten: then one frame is lost.
-type Unregistered = ManuallyDrop<Arc<Frame>>;
-
 thread_local! {
-    static CURRENT: Cell<Option<Unregistered>> = const { Cell::new(None) };
+    /// Not released when the thread ends: a thread-local with something to release must be registered, and
+    /// asked for its state at each access, which costs more than the exchange itself, and it cannot be
+    /// reached while the thread winds down. Whoever brings a scope in takes it out again, so there is
+    /// nothing to release, unless a thread ends inside a scope because its guard was forgotten: then one
+    /// frame is lost.
+    static CURRENT: Cell<ManuallyDrop<Option<Arc<Frame>>>> = const { Cell::new(ManuallyDrop::new(None)) };
+}
+
+/// Exchanges the running code's scope with what is in `slot`.
+#[inline]
+pub(crate) fn exchange(slot: &mut Option<Arc<Frame>>) {
+    CURRENT.with(|current| {
+        let theirs = current.replace(ManuallyDrop::new(slot.take()));
+        // The slot was just emptied: there is nothing to drop in it.
+        mem::forget(mem::replace(slot, ManuallyDrop::into_inner(theirs)));
+    });
 }
 
 /// Puts `frame` in place of the running code's scope, and returns what was there.
 #[inline]
-pub(crate) fn swap(frame: Option<Arc<Frame>>) -> Option<Arc<Frame>> {
-    CURRENT.with(|current| current.replace(frame.map(ManuallyDrop::new)).map(ManuallyDrop::into_inner))
+pub(crate) fn swap(mut frame: Option<Arc<Frame>>) -> Option<Arc<Frame>> {
+    exchange(&mut frame);
+    frame
 }
 
 /// The running code's scope.
 #[inline]
 pub(crate) fn current() -> Option<Arc<Frame>> {
     CURRENT.with(|current| {
-        let frame = current.take().map(ManuallyDrop::into_inner);
-        current.set(frame.clone().map(ManuallyDrop::new));
-        frame
+        let frame = current.replace(ManuallyDrop::new(None));
+        let copy = (*frame).clone();
+        current.set(frame);
+        copy
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_scope_can_be_read_while_the_thread_is_being_destroyed() {
+        struct Last(mpsc::Sender<bool>);
+        impl Drop for Last {
+            fn drop(&mut self) {
+                let before = swap(Some(Frame::child(None, [])));
+                let inside = current().is_some();
+                drop(swap(before));
+                let _ = self.0.send(inside && current().is_none());
+            }
+        }
+        thread_local!(static LAST: Cell<Option<Last>> = const { Cell::new(None) });
+        let (sender, receiver) = mpsc::channel();
+        let thread = std::thread::spawn(move || LAST.set(Some(Last(sender))));
+        assert!(thread.join().is_ok());
+        assert_eq!(receiver.recv(), Ok(true));
+    }
 }

@@ -1,0 +1,212 @@
+//! The scope of a block: entered where the block starts, put away whenever its task waits, left where it
+//! ends, however it ends.
+//!
+//! ```text
+//!              enter          Pending            polled again        end of the block
+//! outer  ──────┐                ┌── outer / others ──┐                  ┌──── outer
+//!              └── the block's ─┘                    └── the block's ───┘
+//! ```
+//!
+//! A block may wait only where `track_context!` can see it, at its own `.await`s, and each of those is
+//! turned into a [`Run`]: it resumes the guard around every poll and suspends it when the poll says
+//! `Pending`. So the guard is never active while the task is parked, and what other tasks, or other
+//! branches of the same task, do in the meantime is theirs.
+//!
+//! Entering moves the frame into the thread-local and what was there into the guard; suspending moves
+//! both back. Nothing is counted or allocated at a poll.
+
+use std::{
+    future::{Future, IntoFuture},
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
+    task::{self, Poll},
+};
+
+use pin_project_lite::pin_project;
+
+use crate::context::{Entry, Frame, Scoped, scope};
+
+/// What an await point needs of the guard of its block.
+pub trait Hold {
+    /// Puts the scope away, inner scopes first. Does nothing if it is put away already.
+    fn suspend(&mut self);
+    /// Brings the scope back, outer scopes first. Does nothing if it is there already.
+    fn resume(&mut self);
+    /// Whether the scope is there.
+    fn is_active(&self) -> bool;
+}
+
+/// The scope of a block that awaits.
+#[must_use = "the scope ends when the guard is dropped"]
+#[derive(Debug)]
+pub struct Guard {
+    /// Active: the scope around the block. Suspended: the block's own.
+    slot: Option<Arc<Frame>>,
+    active: bool,
+}
+
+/// The scope of a block that awaits inside another such block of the same function.
+///
+/// Both leave and come back together: what the inner one put aside is the outer one's scope, which must
+/// not be there either while the task is parked.
+#[must_use = "the scope ends when the guard is dropped"]
+#[derive(Debug)]
+pub struct Nested<'o, G: Hold> {
+    inner: Guard,
+    outer: &'o mut G,
+}
+
+/// The scope of a block that does not await.
+///
+/// Not `Send`, so that an await which no macro can see (because another macro writes it) does not compile
+/// where the future must be `Send`.
+#[must_use = "the scope ends when the guard is dropped"]
+#[derive(Debug)]
+pub struct SyncGuard {
+    _inner: Guard,
+    _not_send: PhantomData<*const ()>,
+}
+
+/// Enters a scope inside the running code's.
+#[inline]
+pub fn enter<const N: usize>(entries: [Entry; N]) -> Guard {
+    Guard::enter(Frame::child(scope::current(), entries))
+}
+
+/// Enters a scope inside the running code's, for code that does not await.
+#[inline]
+pub fn enter_sync<const N: usize>(entries: [Entry; N]) -> SyncGuard {
+    SyncGuard { _inner: enter(entries), _not_send: PhantomData }
+}
+
+/// Enters a scope inside that of `outer`, a block of the same function.
+#[inline]
+pub fn nest<G: Hold, const N: usize>(entries: [Entry; N], outer: &mut G) -> Nested<'_, G> {
+    Nested { inner: enter(entries), outer }
+}
+
+impl Guard {
+    #[inline]
+    pub(crate) fn enter(frame: Arc<Frame>) -> Self {
+        Self { slot: scope::swap(Some(frame)), active: true }
+    }
+}
+
+impl Hold for Guard {
+    #[inline]
+    fn suspend(&mut self) {
+        if self.active {
+            scope::exchange(&mut self.slot);
+            self.active = false;
+        }
+    }
+
+    #[inline]
+    fn resume(&mut self) {
+        if !self.active {
+            scope::exchange(&mut self.slot);
+            self.active = true;
+        }
+    }
+
+    #[inline]
+    fn is_active(&self) -> bool {
+        self.active
+    }
+}
+
+impl Drop for Guard {
+    #[inline]
+    fn drop(&mut self) {
+        self.suspend();
+    }
+}
+
+impl<G: Hold> Hold for Nested<'_, G> {
+    #[inline]
+    fn suspend(&mut self) {
+        self.inner.suspend();
+        self.outer.suspend();
+    }
+
+    #[inline]
+    fn resume(&mut self) {
+        self.outer.resume();
+        self.inner.resume();
+    }
+
+    #[inline]
+    fn is_active(&self) -> bool {
+        self.inner.is_active()
+    }
+}
+
+pin_project! {
+    /// One await point of a block.
+    #[must_use = "futures do nothing unless polled"]
+    #[derive(Debug)]
+    pub struct Run<'g, F, G: Hold> {
+        guard: &'g mut G,
+        // `None` only while it is being dropped.
+        #[pin]
+        future: Option<F>,
+    }
+
+    impl<F, G: Hold> PinnedDrop for Run<'_, F, G> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            // Cancelled while parked: what the future does as it goes still belongs to the block.
+            let parked = !this.guard.is_active();
+            this.guard.resume();
+            this.future.set(None);
+            if parked {
+                this.guard.suspend();
+            }
+        }
+    }
+}
+
+/// Awaits `future` for the block of `guard`.
+///
+/// A function with the future first, so that `f(g().await).await` borrows the guard twice in a row, and
+/// the compiler's own "is not a future" lands on the future.
+#[inline]
+pub fn run<F: IntoFuture, G: Hold>(future: F, guard: &mut G) -> Run<'_, F::IntoFuture, G> {
+    Run { guard, future: Some(future.into_future()) }
+}
+
+impl<F: Future, G: Hold> Future for Run<'_, F, G> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let Some(future) = this.future.as_pin_mut() else { return Poll::Pending };
+        this.guard.resume();
+        // A panic from here unwinds through the guard, which leaves the scope.
+        let polled = future.poll(cx);
+        if polled.is_pending() {
+            this.guard.suspend();
+        }
+        polled
+    }
+}
+
+/// A future that runs in a scope of its own inside the running code's.
+#[inline]
+pub fn scoped<F: Future, const N: usize>(entries: [Entry; N], future: F) -> Scoped<F> {
+    Scoped::new(Some(Frame::child(scope::current(), entries)), future)
+}
+
+/// A branch of a `join!` or `select!`: it runs in the scope it was made in.
+#[inline]
+pub fn branch<F: IntoFuture>(future: F) -> Scoped<F::IntoFuture> {
+    Scoped::new(scope::current(), future.into_future())
+}
+
+/// The value itself: a branch that some `select!`s would treat otherwise if it were named.
+#[inline]
+pub fn same<T>(value: T) -> T {
+    value
+}
