@@ -34,5 +34,14 @@ pub use payi_core::clients::reqwest;
 #[doc(inline)]
 pub use payi_core::testing;
 
+#[doc(inline)]
+pub use payi_macros::track;
+
+mod scope_macro;
+
 #[doc(hidden)]
-pub use payi_core::private as __private;
+pub mod __private {
+    //! What the macros expand to. Not public API: it may change in any release.
+    pub use payi_core::private::*;
+    pub use payi_macros::{track, track_context};
+}

@@ -13,14 +13,13 @@ use syn::{
 use crate::diag::Errors;
 
 /// One `key = value`.
-#[derive(Debug)]
 pub(crate) struct Arg {
     pub(crate) key: Ident,
     pub(crate) value: Expr,
 }
 
 /// What the parentheses hold, as far as it has the right shape.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Args {
     pub(crate) list: Vec<Arg>,
     /// `crate = path`: where payi is, if not at `::payi`.

@@ -6,7 +6,6 @@ use syn::{
     ext::IdentExt,
     parse::{ParseStream, Parser},
     parse_quote,
-    spanned::Spanned,
     token,
 };
 
@@ -16,7 +15,6 @@ use crate::{
 };
 
 /// One invocation.
-#[derive(Debug)]
 pub(crate) struct Invocation {
     /// Where payi is.
     pub(crate) payi: Path,
@@ -28,7 +26,6 @@ pub(crate) struct Invocation {
 }
 
 /// What runs in the scope.
-#[derive(Debug)]
 pub(crate) enum Body {
     /// A block: its value is the macro's.
     Block(Block),

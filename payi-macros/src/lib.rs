@@ -1,1 +1,29 @@
-//! placeholder
+//! The `#[track]` and `track_context!` macros of [payi](https://docs.rs/payi); use them through that crate,
+//! whose page documents them.
+//!
+//! Each invocation goes one way: shape (`args`, `block`) → meaning (`model`, `literals`, `track`) → code
+//! (`rewrite`, `expand`). Every mistake on the way is kept, and all are shown together.
+
+mod args;
+mod block;
+mod diag;
+mod expand;
+mod keys;
+mod literals;
+mod model;
+mod rewrite;
+mod track;
+
+use proc_macro::TokenStream;
+
+/// See `payi::track`.
+#[proc_macro_attribute]
+pub fn track(args: TokenStream, item: TokenStream) -> TokenStream {
+    track::expand(args.into(), item.into()).into()
+}
+
+/// See `payi::track_context`.
+#[proc_macro]
+pub fn track_context(tokens: TokenStream) -> TokenStream {
+    expand::track_context(tokens.into()).into()
+}

@@ -11,7 +11,6 @@ use crate::{
 };
 
 /// A key that exists, once, with a value of a form it accepts.
-#[derive(Debug)]
 pub(crate) struct Field {
     pub(crate) key: &'static Key,
     pub(crate) ident: Ident,
@@ -19,7 +18,6 @@ pub(crate) struct Field {
 }
 
 /// What is written for a key.
-#[derive(Debug)]
 pub(crate) enum Value {
     /// A literal, or an array of nothing else.
     Literal(Expr),
@@ -32,7 +30,6 @@ pub(crate) enum Value {
 }
 
 /// An element of an array of pairs.
-#[derive(Debug)]
 pub(crate) enum Pair {
     /// `(key, value)`, of which each half is borrowed by itself.
     Halves(Expr, Expr),
