@@ -91,7 +91,8 @@ fn starts_with_key(input: ParseStream<'_>) -> bool {
     }
     let sets = input.peek2(Token![=]) && !input.peek2(Token![==]);
     let wrong = input.peek2(Token![:]) && !input.peek2(Token![::]);
-    input.peek(syn::Ident) && (sets || wrong || input.peek2(Token![,]) || input.peek2(Token![;]) || is_last(input))
+    input.peek(syn::Ident)
+        && (sets || wrong || input.peek2(Token![,]) || input.peek2(Token![;]) || is_last(input))
 }
 
 /// Whether one token is left.
@@ -121,7 +122,7 @@ fn parse_value(key: &Ident, input: ParseStream<'_>) -> syn::Result<Expr> {
         return Err(sigil(input));
     }
     if ends(input) {
-        return Err(syn::Error::new(key.span(), format!("`{key}` needs a value: `{key} = ...`")));
+        return Err(without_value(key));
     }
     let value = parse_expr(key, input)?;
     match wrong {
@@ -147,10 +148,12 @@ fn parse_expr(key: &Ident, input: ParseStream<'_>) -> syn::Result<Expr> {
         input.advance_to(&ahead);
         return Err(syn::Error::new(span, message));
     }
-    input.parse().map_err(|error| match input.is_empty() {
-        true => syn::Error::new(key.span(), format!("`{key}` needs a value: `{key} = ...`")),
-        false => error,
-    })
+    let needs_value = input.is_empty();
+    input.parse().map_err(|error| if needs_value { without_value(key) } else { error })
+}
+
+fn without_value(key: &Ident) -> syn::Error {
+    syn::Error::new(key.span(), format!("`{key}` needs a value: `{key} = ...`"))
 }
 
 /// Whether the next token is the last but for a comma.
@@ -169,7 +172,9 @@ fn sigil(input: ParseStream<'_>) -> syn::Error {
         match parsed {
             Ok((sigil, value)) => {
                 let value = value.to_token_stream();
-                format!("values have no `{sigil}`; write `{value}`, or `{value}.to_string()` for a type that only displays")
+                format!(
+                    "values have no `{sigil}`; write `{value}`, or `{value}.to_string()` for a type that only displays"
+                )
             }
             Err(_) => "values have no sigil: write the expression alone".to_owned(),
         },
@@ -209,7 +214,8 @@ pub(crate) fn separator(input: ParseStream<'_>, errors: &mut Errors) {
 
 /// Skips the rest of a broken argument. A block that ends the input stays: it is the body.
 fn skip_to_separator(input: ParseStream<'_>) {
-    while !ends(input) && !(input.peek(token::Brace) && is_last_argument(input)) {
+    let is_body = || input.peek(token::Brace) && is_last_argument(input);
+    while !(ends(input) || is_body()) {
         let Ok(_) = input.parse::<TokenTree>() else { return };
     }
 }

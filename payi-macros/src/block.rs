@@ -5,8 +5,7 @@ use syn::{
     Block, Expr, ExprAsync, Path, Stmt, Token,
     ext::IdentExt,
     parse::{ParseStream, Parser},
-    parse_quote,
-    token,
+    parse_quote, token,
 };
 
 use crate::{

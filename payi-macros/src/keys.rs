@@ -94,12 +94,11 @@ fn closest(name: &str) -> Option<&'static str> {
 /// The mistake of writing a key that is none.
 pub(crate) fn unknown(key: &Ident) -> syn::Error {
     let name = key.to_string();
-    let message = match closest(&name) {
-        Some(close) => format!("unknown key `{name}`; did you mean `{close}`?"),
-        None => {
-            let names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
-            format!("unknown key `{name}`; expected one of `{}`", names.join("`, `"))
-        }
+    let message = if let Some(close) = closest(&name) {
+        format!("unknown key `{name}`; did you mean `{close}`?")
+    } else {
+        let names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
+        format!("unknown key `{name}`; expected one of `{}`", names.join("`, `"))
     };
     syn::Error::new(key.span(), message)
 }

@@ -19,7 +19,7 @@ use proc_macro::TokenStream;
 /// See `payi::track`.
 #[proc_macro_attribute]
 pub fn track(args: TokenStream, item: TokenStream) -> TokenStream {
-    track::expand(args.into(), item.into()).into()
+    track::expand(args.into(), &item.into()).into()
 }
 
 /// See `payi::track_context`.

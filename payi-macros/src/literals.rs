@@ -71,12 +71,15 @@ pub(crate) fn malformed_name(name: &str) -> Option<String> {
     }
     let wrong = name.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_' | '-'));
     if let Some(wrong) = wrong {
-        let suggestion: String = name.chars().map(|c| if c == wrong || !c.is_ascii() { '_' } else { c }).collect();
+        let suggestion: String =
+            name.chars().map(|c| if c == wrong || !c.is_ascii() { '_' } else { c }).collect();
         let suggestion = match malformed_name(&suggestion) {
             None => format!("; for example `\"{suggestion}\"`"),
             Some(_) => String::new(),
         };
-        return Some(format!("a use case's name is made of letters, digits, `.`, `_` and `-`, not `{wrong}`{suggestion}"));
+        return Some(format!(
+            "a use case's name is made of letters, digits, `.`, `_` and `-`, not `{wrong}`{suggestion}"
+        ));
     }
     (name.len() > LONGEST_NAME)
         .then(|| format!("a use case's name has at most {LONGEST_NAME} characters, this has {}", name.len()))
@@ -91,7 +94,8 @@ fn two_limits(value: &str) -> String {
 fn looks_like_email(text: &str) -> bool {
     let Some((name, host)) = text.split_once('@') else { return false };
     let Some((domain, tld)) = host.rsplit_once('.') else { return false };
-    let plain = |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c == '@' || c == '/');
+    let plain =
+        |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c == '@' || c == '/');
     plain(name) && plain(domain) && tld.len() >= 2 && tld.chars().all(char::is_alphabetic)
 }
 

@@ -128,7 +128,7 @@ impl Value {
             }
             Err(other) => return Some(Self::Expression(other)),
         };
-        if items.iter().all(|item| literal_pair(item)) {
+        if items.iter().all(literal_pair) {
             return Some(Self::Literal(array(items)));
         }
         let pairs = items.into_iter().filter_map(|item| match pair(item) {
@@ -154,10 +154,13 @@ fn plain(value: Expr) -> Expr {
 }
 
 /// The elements of an array, or of a reference to one, that is written in place.
+#[expect(clippy::result_large_err, reason = "the other case, not an error")]
 fn elements(value: Expr) -> Result<Vec<Expr>, Expr> {
     match value {
         Expr::Array(array) => Ok(array.elems.into_iter().map(plain).collect()),
-        Expr::Reference(reference) if matches!(*reference.expr, Expr::Array(_)) && reference.mutability.is_none() => {
+        Expr::Reference(reference)
+            if matches!(*reference.expr, Expr::Array(_)) && reference.mutability.is_none() =>
+        {
             elements(*reference.expr)
         }
         other => Err(other),
@@ -172,6 +175,7 @@ fn array(elements: Vec<Expr>) -> Expr {
     })
 }
 
+#[expect(clippy::result_large_err, reason = "the other case, not an error")]
 fn pair(item: Expr) -> Result<(Expr, Expr), Expr> {
     match item {
         Expr::Tuple(tuple) if tuple.elems.len() == 2 => {

@@ -23,10 +23,10 @@ pub(crate) struct Track {
 }
 
 /// What the item becomes; with mistakes, they and the item as it was.
-pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
     let mut errors = Errors::new();
     let args = Args::parse(args, &mut errors);
-    let track = Track::check(args, &item, &mut errors);
+    let track = Track::check(args, item, &mut errors);
     match (errors.finish(), track) {
         (None, Some(track)) => quote!(#track),
         (mistakes, _) => quote!(#item #mistakes),
@@ -73,6 +73,9 @@ fn refuse(function: &ImplItemFn, errors: &mut Errors) {
         errors.at(word.span(), "a `const fn` cannot be tracked: it may run while the program is compiled");
     }
     if let Some(abi) = &function.sig.abi {
-        errors.at(abi.extern_token.span(), "an `extern` function cannot be tracked: its callers know nothing of scopes");
+        errors.at(
+            abi.extern_token.span(),
+            "an `extern` function cannot be tracked: its callers know nothing of scopes",
+        );
     }
 }

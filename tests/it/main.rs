@@ -1,4 +1,6 @@
 //! Everything that is tested from outside, in one binary: one link, one run.
 
+mod macros;
+
 #[path = "../tidy.rs"]
 mod tidy;

@@ -7,6 +7,7 @@
 mod builder;
 pub mod entry;
 pub(crate) mod field;
+mod forward;
 mod frame;
 pub mod guard;
 mod loss;

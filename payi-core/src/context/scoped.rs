@@ -24,8 +24,8 @@ pin_project! {
     pub struct Scoped<T> {
         // `None` once dropped; an option, because it is dropped inside the scope.
         #[pin]
-        inner: Option<T>,
-        frame: Option<Arc<Frame>>,
+        pub(super) inner: Option<T>,
+        pub(super) frame: Option<Arc<Frame>>,
     }
 
     impl<T> PinnedDrop for Scoped<T> {
@@ -79,12 +79,12 @@ impl<S: Stream> Stream for Scoped<S> {
 }
 
 /// Swaps what is in the slot with the running code's scope, until dropped.
-struct Inside<'s>(&'s mut Option<Arc<Frame>>);
+pub(super) struct Inside<'s>(&'s mut Option<Arc<Frame>>);
 
 impl<'s> Inside<'s> {
     #[inline]
-    fn new(slot: &'s mut Option<Arc<Frame>>) -> Self {
-        *slot = scope::swap(slot.take());
+    pub(super) fn new(slot: &'s mut Option<Arc<Frame>>) -> Self {
+        scope::exchange(slot);
         Self(slot)
     }
 }
@@ -92,7 +92,7 @@ impl<'s> Inside<'s> {
 impl Drop for Inside<'_> {
     #[inline]
     fn drop(&mut self) {
-        *self.0 = scope::swap(self.0.take());
+        scope::exchange(self.0);
     }
 }
 

@@ -41,11 +41,46 @@ const LOGGING: &[&str] = &["tracing", "log"];
 const TABLE: &[(&[&str], &[&str], Known)] = &[
     (
         &[
-            "format", "format_args", "print", "println", "eprint", "eprintln", "write", "writeln", "panic", "todo",
-            "unimplemented", "unreachable", "assert", "assert_eq", "assert_ne", "debug_assert", "debug_assert_eq",
-            "debug_assert_ne", "dbg", "vec", "matches", "concat", "stringify", "env", "option_env", "include_str",
-            "include_bytes", "include", "line", "column", "file", "module_path", "cfg", "compile_error", "ready", "pin",
-            "addr_of", "addr_of_mut", "is_x86_feature_detected", "offset_of",
+            "format",
+            "format_args",
+            "print",
+            "println",
+            "eprint",
+            "eprintln",
+            "write",
+            "writeln",
+            "panic",
+            "todo",
+            "unimplemented",
+            "unreachable",
+            "assert",
+            "assert_eq",
+            "assert_ne",
+            "debug_assert",
+            "debug_assert_eq",
+            "debug_assert_ne",
+            "dbg",
+            "vec",
+            "matches",
+            "concat",
+            "stringify",
+            "env",
+            "option_env",
+            "include_str",
+            "include_bytes",
+            "include",
+            "line",
+            "column",
+            "file",
+            "module_path",
+            "cfg",
+            "compile_error",
+            "ready",
+            "pin",
+            "addr_of",
+            "addr_of_mut",
+            "is_x86_feature_detected",
+            "offset_of",
         ],
         STD,
         Known::Expressions,
@@ -58,8 +93,22 @@ const TABLE: &[(&[&str], &[&str], Known)] = &[
     (&["pending"], FUTURES, Known::Pending),
     (
         &[
-            "event", "trace", "debug", "info", "warn", "error", "log", "log_enabled", "enabled", "event_enabled", "span",
-            "trace_span", "debug_span", "info_span", "warn_span", "error_span",
+            "event",
+            "trace",
+            "debug",
+            "info",
+            "warn",
+            "error",
+            "log",
+            "log_enabled",
+            "enabled",
+            "event_enabled",
+            "span",
+            "trace_span",
+            "debug_span",
+            "info_span",
+            "warn_span",
+            "error_span",
         ],
         LOGGING,
         Known::Expressions,
@@ -104,7 +153,9 @@ pub(super) fn rewrite(rewriter: &mut Rewriter<'_>, mac: &mut Macro) -> Option<To
         Some(Known::Select) => return select::rewrite(rewriter, mac),
         Some(Known::Pending) => return Some(suspended(rewriter, mac.span(), &TokenStream::new(), mac)),
         Some(Known::Opaque) if !has_await(mac.tokens.clone()) => {}
-        Some(Known::Opaque) => rewriter.errors.at(mac.span(), "`opaque!` holds an `await`, so it is not for this macro"),
+        Some(Known::Opaque) => {
+            rewriter.errors.at(mac.span(), "`opaque!` holds an `await`, so it is not for this macro");
+        }
         None => unknown(rewriter, mac),
     }
     None
@@ -191,7 +242,11 @@ fn list(input: ParseStream<'_>) -> syn::Result<(Punctuated<Expr, Token![,]>, Tok
             return Ok((values, rest));
         }
     }
-    if input.is_empty() { Ok((values, TokenStream::new())) } else { Err(input.error("expected an expression")) }
+    if input.is_empty() {
+        Ok((values, TokenStream::new()))
+    } else {
+        Err(input.error("expected an expression"))
+    }
 }
 
 /// A scope inside this one, in the same function: its guard leaves and comes back with ours.
@@ -266,7 +321,8 @@ pub(super) fn has_await(tokens: TokenStream) -> bool {
                 while let Some(next) = tokens.peek() {
                     let is_word = matches!(next, TokenTree::Ident(word) if word == "move");
                     let is_bar = matches!(next, TokenTree::Punct(punct) if punct.as_char() == '|');
-                    let is_body = matches!(next, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace);
+                    let is_body =
+                        matches!(next, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace);
                     if is_body {
                         tokens.next();
                         break;

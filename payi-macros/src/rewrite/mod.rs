@@ -104,7 +104,7 @@ impl VisitMut for Rewriter<'_> {
         let Stmt::Macro(invocation) = stmt else { return visit_mut::visit_stmt_mut(self, stmt) };
         if let Some(tokens) = self.replace(&mut invocation.mac) {
             let attrs = &invocation.attrs;
-            let tokens = TokenStream::from_iter(attrs.iter().map(ToTokens::to_token_stream).chain([tokens]));
+            let tokens = attrs.iter().map(ToTokens::to_token_stream).chain([tokens]).collect();
             *stmt = Stmt::Expr(Expr::Verbatim(tokens), invocation.semi_token);
         }
     }

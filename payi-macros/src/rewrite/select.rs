@@ -39,6 +39,7 @@ struct Arm {
     handler: Expr,
 }
 
+#[expect(clippy::large_enum_variant, reason = "lives for one arm")]
 enum Head {
     /// `pattern = future`, perhaps with `, if condition`.
     Future { pattern: Pat, future: Expr, condition: Option<Expr> },
@@ -76,7 +77,11 @@ fn arms(input: ParseStream<'_>) -> syn::Result<(Option<TokenStream>, Vec<Arm>)> 
             Head::Future { pattern, future, condition }
         };
         input.parse::<Token![=>]>()?;
-        let handler = if input.peek(token::Brace) { input.call(Expr::parse_with_earlier_boundary_rule)? } else { input.parse()? };
+        let handler = if input.peek(token::Brace) {
+            input.call(Expr::parse_with_earlier_boundary_rule)?
+        } else {
+            input.parse()?
+        };
         let comma = input.parse::<Option<Token![,]>>()?;
         if comma.is_none() && !input.is_empty() && !matches!(handler, Expr::Block(_)) {
             return Err(input.error("expected `,`"));
@@ -106,7 +111,8 @@ pub(super) fn rewrite(rewriter: &mut Rewriter<'_>, mac: &mut Macro) -> Option<To
     rewriter.awaits += 1;
     let (payi, guard) = (rewriter.payi, rewriter.guard);
     let name = |what: &str, n: usize| format_ident!("__payi_{what}_{n}", span = hidden(span));
-    let (mut conditions, mut inits, mut branches) = (TokenStream::new(), TokenStream::new(), TokenStream::new());
+    let (mut conditions, mut inits, mut branches) =
+        (TokenStream::new(), TokenStream::new(), TokenStream::new());
     let mut out = TokenStream::new();
     for (n, Arm { head, mut handler }) in arms.into_iter().enumerate() {
         rewriter.visit_expr_mut(&mut handler);
@@ -123,7 +129,8 @@ pub(super) fn rewrite(rewriter: &mut Rewriter<'_>, mac: &mut Macro) -> Option<To
                 let (init, branch) = (name("init", n), name("branch", n));
                 let borrow = (borrows && matches!(future, Expr::Path(_))).then(|| quote!(&mut));
                 inits.extend(quote_spanned!(hidden(span)=> let #init = #borrow #future;));
-                branches.extend(quote_spanned!(hidden(span)=> let #branch = #payi::__private::branch(#init);));
+                branches
+                    .extend(quote_spanned!(hidden(span)=> let #branch = #payi::__private::branch(#init);));
                 let branch = quote_spanned!(hidden(span)=> #payi::__private::same(#branch));
                 quote!(#pattern = #branch #condition)
             }
