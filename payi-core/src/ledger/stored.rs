@@ -209,6 +209,6 @@ pub(crate) fn outcome(code: i64) -> Outcome {
     usize::try_from(code).ok().and_then(|i| Outcome::ALL.get(i).copied()).unwrap_or(Outcome::Failed)
 }
 
-fn source(code: i64) -> CostSource {
+pub(crate) fn source(code: i64) -> CostSource {
     usize::try_from(code).ok().and_then(|i| CostSource::ALL.get(i).copied()).unwrap_or(CostSource::Unpriced)
 }

@@ -1,14 +1,26 @@
 //! Reports: what was spent, summed exactly, at any moment.
 
+mod drivers;
+mod query;
+mod requests;
 mod scan;
+mod series;
+mod sketch;
 mod sums;
 mod table;
+mod view;
+mod wide;
 
 use std::time::SystemTime;
 
+pub use drivers::{Detail, Driver, Drivers, Figures};
+pub use query::{Dimension, Order, Pick, Query};
+pub use requests::{Request, RequestOrder, Requests};
 use rusqlite::{Connection, OptionalExtension as _};
+pub use series::{Part, PartName, Series};
 pub use sums::{Calls, Tokens, Totals};
 pub use table::{inert, users_table};
+pub use view::{Answer, Health, View, ViewError};
 
 /// What a report covers. Everything, unless narrowed.
 ///

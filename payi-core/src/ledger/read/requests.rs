@@ -1,0 +1,241 @@
+//! Attempts one by one: lists of them, and one in full.
+
+use std::time::{Duration, SystemTime};
+
+use rusqlite::{Connection, params_from_iter, types::Value};
+use uuid::Uuid;
+
+use crate::{
+    events::Outcome,
+    ledger::{
+        StoredEvent,
+        append::{find_seq, micros, time},
+        ids,
+        read::query::{Dimension, Pick, Query},
+        stored::{self, outcome, source},
+    },
+    money::Money,
+    pricing::{Cost, CostSource},
+};
+
+/// A page of attempts.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Requests {
+    /// The attempts, in order.
+    pub rows: Vec<Request>,
+    /// Whether there are more after these.
+    pub more: bool,
+}
+
+/// An attempt in a list.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Request {
+    /// Its place in the order of commits.
+    pub seq: i64,
+    /// Its event id.
+    pub id: Uuid,
+    /// When it began.
+    pub at: SystemTime,
+    /// How long it took.
+    pub latency: Duration,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The provider's HTTP status.
+    pub http_status: Option<u16>,
+    /// What failed.
+    pub error: Option<String>,
+    /// Who it was for.
+    pub user_id: Option<String>,
+    /// The user's account.
+    pub account_name: Option<String>,
+    /// What it was for.
+    pub use_case_name: Option<String>,
+    /// The provider.
+    pub provider: Option<String>,
+    /// The model.
+    pub model: Option<String>,
+    /// Tokens read, cached ones included.
+    pub input_tokens: u64,
+    /// Tokens written, reasoning included.
+    pub output_tokens: u64,
+    /// What it cost.
+    pub cost: Cost,
+}
+
+/// The order of a list of attempts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestOrder {
+    /// Newest first.
+    #[default]
+    Time,
+    /// Most expensive first.
+    Cost,
+    /// Slowest first.
+    Latency,
+    /// Most tokens first.
+    Tokens,
+}
+
+impl RequestOrder {
+    const fn columns(self) -> &'static str {
+        match self {
+            Self::Time => "f.at_us {}, f.seq {}",
+            Self::Cost => "f.cost {}, f.seq {}",
+            Self::Latency => "f.latency_us {}, f.seq {}",
+            Self::Tokens => "(f.input + f.cache_read + f.cache_write + f.output + f.reasoning) {}, f.seq {}",
+        }
+    }
+}
+
+const INPUT: &str =
+    "f.input + f.cache_read + f.cache_write + f.cache_write_1h + f.audio_input + f.audio_cache_read
+  + f.image_input + f.image_cache_read + f.video_input";
+const OUTPUT: &str = "f.output + f.reasoning + f.audio_output + f.image_output";
+
+/// Attempts that match `query`, `query.offset` left out, at most `query.limit` (100 if not given).
+pub(super) fn requests(conn: &Connection, query: &Query, order: RequestOrder) -> rusqlite::Result<Requests> {
+    let (condition, mut values) = conditions(query);
+    let limit = query.limit.unwrap_or(100).min(10_000);
+    let direction = if query.reverse { "ASC" } else { "DESC" };
+    let order = order.columns().replace("{}", direction);
+    values.push(integer(limit + 1));
+    values.push(integer(query.offset));
+    let sql = format!(
+        "SELECT f.seq, f.id_hi, f.id_lo, f.at_us, f.latency_us, f.outcome, f.http, e.text, u.text, a.text, c.text,
+           v.text, m.text, {INPUT}, {OUTPUT}, f.cost, f.cost_source, f.user
+         FROM facts f JOIN purposes p ON p.id = f.purpose JOIN routes r ON r.id = f.route
+         LEFT JOIN dict u ON u.id = f.user LEFT JOIN dict a ON a.id = f.account
+         LEFT JOIN dict c ON c.id = p.use_case LEFT JOIN dict v ON v.id = r.provider
+         LEFT JOIN dict m ON m.id = r.model LEFT JOIN dict e ON e.id = f.error
+         WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?"
+    );
+    let mut statement = conn.prepare(&sql)?;
+    let rows = statement.query_map(params_from_iter(values), |row| {
+        let count = |i: usize| row.get::<_, i64>(i).map(|n| n.max(0).cast_unsigned());
+        let user: i64 = row.get(17)?;
+        let user_id: Option<String> = row.get(8)?;
+        Ok(Request {
+            seq: row.get(0)?,
+            id: ids::join(row.get(1)?, row.get(2)?),
+            at: time(row.get(3)?),
+            latency: Duration::from_micros(count(4)?),
+            outcome: outcome(row.get(5)?),
+            http_status: row.get(6)?,
+            error: row.get(7)?,
+            user_id: user_id.or_else(|| (user != 0).then(|| format!("(forgotten {user})"))),
+            account_name: row.get(9)?,
+            use_case_name: row.get(10)?,
+            provider: row.get(11)?,
+            model: row.get(12)?,
+            input_tokens: count(13)?,
+            output_tokens: count(14)?,
+            cost: Cost {
+                amount: Money::from_pico(row.get::<_, i64>(15)?.into()),
+                source: source(row.get(16)?),
+            },
+        })
+    })?;
+    let mut rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    Ok(Requests { rows, more })
+}
+
+/// The query as a condition in SQL: columns from a fixed list, values bound.
+fn conditions(query: &Query) -> (String, Vec<Value>) {
+    let mut terms = vec!["1".to_owned()];
+    let mut values = Vec::new();
+    if let Some(since) = query.since {
+        terms.push("f.at_us >= ?".into());
+        values.push(Value::Integer(micros(since)));
+    }
+    if let Some(until) = query.until {
+        terms.push("f.at_us < ?".into());
+        values.push(Value::Integer(micros(until)));
+    }
+    for (dimension, pick) in &query.picks {
+        let column = column(*dimension);
+        match pick {
+            Pick::Missing => {
+                terms.push(format!("{column} = ?"));
+                values.push(Value::Integer(dimension.none()));
+            }
+            Pick::Is(text) => match dimension {
+                Dimension::Version | Dimension::Outcome => {
+                    terms.push(format!("{column} = ?"));
+                    let code = match dimension {
+                        Dimension::Outcome => Outcome::ALL.iter().position(|o| o.name() == text).map(integer),
+                        _ => text.parse().ok().map(Value::Integer),
+                    };
+                    values.push(code.unwrap_or(Value::Null));
+                }
+                _ => {
+                    terms.push(format!("{column} IN (SELECT id FROM dict WHERE kind = ? AND text = ?)"));
+                    values.push(Value::Integer(dimension.code()));
+                    values.push(Value::Text(text.clone()));
+                }
+            },
+        }
+    }
+    if let Some(source) = query.source {
+        terms.push("f.cost_source = ?".into());
+        values.push(integer(source as usize));
+        if source == CostSource::Unpriced {
+            // A refused attempt used nothing; it is not "of unknown cost".
+            terms.push(format!("(f.outcome IN (0, 2) OR {INPUT} > 0 OR {OUTPUT} > 0)"));
+        }
+    }
+    if !query.search.is_empty() {
+        let escaped = query.search.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        terms.push(
+            "(f.user IN (SELECT id FROM dict WHERE kind = 1 AND text LIKE ?1000 ESCAPE '\\')
+              OR f.seq IN (SELECT seq FROM details WHERE response_id = ?1001))"
+                .replace("?1000", "?")
+                .replace("?1001", "?"),
+        );
+        values.push(Value::Text(format!("%{escaped}%")));
+        values.push(Value::Text(query.search.clone()));
+    }
+    (terms.iter().map(|t| format!("({t})")).collect::<Vec<_>>().join(" AND "), values)
+}
+
+const fn column(dimension: Dimension) -> &'static str {
+    match dimension {
+        Dimension::User => "f.user",
+        Dimension::Account => "f.account",
+        Dimension::UseCase => "p.use_case",
+        Dimension::Version => "p.version",
+        Dimension::Step => "p.step",
+        Dimension::Provider => "r.provider",
+        Dimension::Model => "r.model",
+        Dimension::Outcome => "f.outcome",
+        Dimension::Error => "f.error",
+    }
+}
+
+fn integer(n: usize) -> Value {
+    Value::Integer(i64::try_from(n).unwrap_or(i64::MAX))
+}
+
+/// The attempt with this event id, in full, and the other attempts of its call.
+pub(super) fn request(
+    conn: &Connection,
+    id: Uuid,
+) -> rusqlite::Result<Option<(StoredEvent, Vec<(u32, Uuid)>)>> {
+    let Some(seq) = find_seq(conn, id)? else { return Ok(None) };
+    let Some(event) = stored::after(conn, seq - 1, 1)?.pop().filter(|e| e.seq == seq) else {
+        return Ok(None);
+    };
+    let (hi, lo) = ids::halves(event.event.call_id);
+    let attempts = conn
+        .prepare(
+            "SELECT a.attempt, f.id_hi, f.id_lo FROM attempts a JOIN facts f ON f.seq = a.seq
+             WHERE a.call_hi = ?1 AND a.call_lo = ?2 ORDER BY a.attempt, a.seq",
+        )?
+        .query_map([hi, lo], |row| Ok((row.get(0)?, ids::join(row.get(1)?, row.get(2)?))))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(Some((event, attempts)))
+}

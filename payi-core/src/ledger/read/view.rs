@@ -1,0 +1,146 @@
+//! Several reports of one moment: a page whose parts agree with each other.
+
+use std::time::SystemTime;
+
+use rusqlite::Connection;
+use uuid::Uuid;
+
+use crate::{
+    error::Result,
+    ledger::{
+        Ledger, StoredEvent,
+        read::{
+            drivers::{self, Drivers},
+            query::{Dimension, Query},
+            requests::{self, RequestOrder, Requests},
+            series::{self, Series},
+        },
+    },
+};
+
+/// The ledger as it was at one moment; every report made with it agrees with the others.
+#[derive(Debug)]
+pub struct View<'c> {
+    conn: &'c Connection,
+    as_of: SystemTime,
+}
+
+/// How the ledger itself is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Health {
+    /// The number of the newest fact.
+    pub last_seq: i64,
+    /// Attempts begun and not ended, of all processes.
+    pub in_flight: u64,
+    /// What was lost, by reason.
+    pub losses: Vec<(String, u64)>,
+    /// Deliverers: how many events each has yet to place, and how many it could not.
+    pub deliverers: Vec<(String, u64, u64)>,
+}
+
+/// What a query for a [`View`] gives; an error of the database inside one.
+pub type Answer<T> = std::result::Result<T, ViewError>;
+
+/// A report could not be read. [`Ledger::view`] turns it into an [`Error`](crate::Error).
+#[derive(Debug)]
+pub struct ViewError(rusqlite::Error);
+
+impl From<rusqlite::Error> for ViewError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl View<'_> {
+    /// When it was taken: it holds what was committed then.
+    pub fn as_of(&self) -> SystemTime {
+        self.as_of
+    }
+
+    /// Who or what spend is made of. Rows get their details if `bounds` names the slots of their trend:
+    /// consecutive times, one more than slots.
+    pub fn drivers(&self, query: &Query, bounds: &[SystemTime]) -> Answer<Drivers> {
+        Ok(drivers::drivers(self.conn, query, bounds)?)
+    }
+
+    /// Spend per slot of consecutive `bounds`, split by the query's first dimension: the `most` largest parts and
+    /// the rest as one.
+    pub fn series(&self, query: &Query, bounds: &[SystemTime], most: usize) -> Answer<Series> {
+        Ok(series::series(self.conn, query, bounds, most)?)
+    }
+
+    /// Attempts one by one.
+    pub fn requests(&self, query: &Query, order: RequestOrder) -> Answer<Requests> {
+        Ok(requests::requests(self.conn, query, order)?)
+    }
+
+    /// One attempt in full, and the event ids of all attempts of its call where there were more.
+    pub fn request(&self, id: Uuid) -> Answer<Option<(StoredEvent, Vec<(u32, Uuid)>)>> {
+        Ok(requests::request(self.conn, id)?)
+    }
+
+    /// Up to `most` names of a dimension, A to Z.
+    pub fn names(&self, dimension: Dimension, most: u32) -> Answer<Vec<String>> {
+        Ok(dimension.names(self.conn, most)?)
+    }
+
+    /// When the first attempt in the ledger began.
+    pub fn first(&self) -> Answer<Option<SystemTime>> {
+        let first: Option<i64> = self.conn.query_row("SELECT min(at_us) FROM facts", [], |row| row.get(0))?;
+        Ok(first.map(crate::ledger::append::time))
+    }
+
+    /// How the ledger itself is doing.
+    pub fn health(&self) -> Answer<Health> {
+        let last_seq = crate::ledger::append::last_seq(self.conn)?;
+        let count = |n: i64| n.max(0).cast_unsigned();
+        let in_flight =
+            self.conn.query_row("SELECT count(*) FROM open_calls", [], |row| row.get(0).map(count))?;
+        let losses = self
+            .conn
+            .prepare("SELECT reason, count FROM losses ORDER BY reason")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1).map(count)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        let deliverers = self
+            .conn
+            .prepare(
+                "SELECT name, ?1 - seq, (SELECT count(*) FROM quarantine q WHERE q.deliverer = c.name)
+                 FROM cursors c ORDER BY name",
+            )?
+            .query_map([last_seq], |row| Ok((row.get(0)?, row.get(1).map(count)?, row.get(2).map(count)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(Health { last_seq, in_flight, losses, deliverers })
+    }
+}
+
+impl Ledger {
+    /// Runs several reports on one moment of the ledger.
+    ///
+    /// ```
+    /// use payi_core::ledger::{Ledger, read::{Dimension, Query}};
+    ///
+    /// let ledger = Ledger::in_memory()?;
+    /// let mut query = Query::default();
+    /// query.by = vec![Dimension::User, Dimension::Account];
+    /// let report = ledger.view(|view| view.drivers(&query, &[]))?;
+    /// assert_eq!(report.count, 0);
+    /// # Ok::<(), payi_core::Error>(())
+    /// ```
+    pub fn view<T>(&self, work: impl FnOnce(&View<'_>) -> Answer<T>) -> Result<T> {
+        self.with(|conn| {
+            let transaction = conn.unchecked_transaction()?;
+            // A deferred transaction begins with its first read.
+            transaction.query_row("SELECT count(*) FROM meta", [], |_| Ok(()))?;
+            let view = View { conn, as_of: SystemTime::now() };
+            let done = work(&view).map_err(|e| e.0)?;
+            transaction.finish()?;
+            Ok(done)
+        })
+    }
+
+    /// A handle to the same ledger with a connection of its own, so that one reader does not wait for another.
+    pub fn reopen(&self) -> Result<Self> {
+        self.another()
+    }
+}
