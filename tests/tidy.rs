@@ -233,6 +233,34 @@ fn no_trace_of_the_machine_it_was_written_on() {
     none("paths of one machine mean nothing to a reader", &found);
 }
 
+/// A key's name and what kind of value it takes, from each package's table.
+#[test]
+fn the_key_tables_are_in_step() {
+    let core = read("payi-core/src/context/field.rs");
+    let core = core.split("$with! {").nth(1).and_then(|t| t.split("};").next()).expect("the table of fields");
+    let core: Vec<_> = core
+        .split("\n            (")
+        .skip(1)
+        .map(|row| {
+            let mut cells = row.split(',').map(str::trim);
+            (cells.next().unwrap_or_default().to_owned(), cells.nth(1).unwrap_or_default().to_owned())
+        })
+        .collect();
+    let macros = read("payi-macros/src/keys.rs");
+    let macros = macros.split("KEYS: &[Key] = &[").nth(1).and_then(|t| t.split("];").next());
+    let macros: Vec<_> = macros
+        .expect("the table of keys")
+        .split("key(")
+        .skip(1)
+        .map(|row| {
+            let kind = row.split("Kind::").nth(1).and_then(identifier).unwrap_or_default();
+            (literals(row).first().copied().unwrap_or_default().to_owned(), kind.to_lowercase())
+        })
+        .collect();
+    assert!(core.len() >= 15, "the test looks in the wrong place: {core:?}");
+    assert_eq!(core, macros, "payi-core's context/field.rs and payi-macros' keys.rs must list the same keys");
+}
+
 /// What stands between double quotes, in order.
 fn literals(code: &str) -> Vec<&str> {
     code.split('"').skip(1).step_by(2).collect()
