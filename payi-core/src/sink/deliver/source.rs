@@ -1,0 +1,108 @@
+//! Where a courier's events come from.
+
+use crate::{Result, sink::deliver::Pending};
+
+/// Events in order, and a cursor over them.
+pub(crate) trait Source: Send {
+    /// Whether this courier is the one to deliver: of several processes on one ledger, one is.
+    fn claim(&mut self) -> Result<bool>;
+
+    /// Lets another process deliver.
+    fn release(&mut self);
+
+    /// Up to `limit` events after number `after`, in order.
+    fn after(&self, after: i64, limit: usize) -> Result<Vec<Pending>>;
+
+    /// The number that the cursor is at.
+    fn cursor(&self) -> Result<i64>;
+
+    /// Moves the cursor; `false` if another courier has taken over.
+    fn advance(&mut self, seq: i64) -> Result<bool>;
+
+    /// The number of the newest event.
+    fn newest(&self) -> Result<i64>;
+
+    /// Sets an event aside; `reason` is a short code.
+    fn quarantine(&mut self, seq: i64, reason: &str) -> Result<()>;
+
+    /// Whether `id` belongs to another event than `seq`; else it is its own from now on.
+    fn id_is_taken(&self, id: &str, seq: i64) -> bool;
+}
+
+#[cfg(feature = "ledger")]
+pub(crate) use of_ledger::OfLedger;
+
+#[cfg(feature = "ledger")]
+mod of_ledger {
+    use std::time::Duration;
+
+    use uuid::Uuid;
+
+    use super::{Pending, Result, Source};
+    use crate::ledger::{Ledger, Lease};
+
+    /// How long a process that died keeps others from delivering.
+    const LEASE: Duration = Duration::from_secs(20);
+
+    /// The ledger as a source.
+    #[derive(Debug)]
+    pub(crate) struct OfLedger {
+        ledger: Ledger,
+        deliverer: &'static str,
+        lease_name: String,
+        owner: String,
+        lease: Option<Lease>,
+    }
+
+    impl OfLedger {
+        /// Follows `ledger` from where `deliverer` was last, at first from its end.
+        pub(crate) fn new(ledger: Ledger, deliverer: &'static str) -> Result<Self> {
+            ledger.register(deliverer, false)?;
+            let lease_name = format!("deliver:{deliverer}");
+            let owner = format!("{}-{}", std::process::id(), Uuid::new_v4());
+            Ok(Self { ledger, deliverer, lease_name, owner, lease: None })
+        }
+    }
+
+    impl Source for OfLedger {
+        fn claim(&mut self) -> Result<bool> {
+            self.lease = self.ledger.lease(&self.lease_name, &self.owner, LEASE)?;
+            Ok(self.lease.is_some())
+        }
+
+        fn release(&mut self) {
+            if let Some(lease) = self.lease.take() {
+                // If this fails the lease runs out by itself.
+                let _ = self.ledger.release(&lease);
+            }
+        }
+
+        fn after(&self, after: i64, limit: usize) -> Result<Vec<Pending>> {
+            let stored = self.ledger.follow(after, limit)?;
+            let pending = stored.into_iter();
+            Ok(pending.map(|it| Pending { seq: it.seq, who: it.who, event: it.event, again: false }).collect())
+        }
+
+        fn cursor(&self) -> Result<i64> {
+            self.ledger.cursor(self.deliverer)
+        }
+
+        fn advance(&mut self, seq: i64) -> Result<bool> {
+            let Some(lease) = &self.lease else { return Ok(false) };
+            self.ledger.set_cursor(lease, self.deliverer, seq)
+        }
+
+        fn newest(&self) -> Result<i64> {
+            self.ledger.last_seq()
+        }
+
+        fn quarantine(&mut self, seq: i64, reason: &str) -> Result<()> {
+            self.ledger.quarantine(self.deliverer, seq, reason)
+        }
+
+        fn id_is_taken(&self, id: &str, seq: i64) -> bool {
+            // An id that cannot be looked up is not trusted to be fresh.
+            !self.ledger.claim_response_id(id, seq).unwrap_or(false)
+        }
+    }
+}
