@@ -14,6 +14,7 @@ use crate::{
     events::{Clock, Pipeline, Settings, Sink, StreamUsage, SystemClock},
     pricing::PriceBook,
     runtime::{
+        engines::Engines,
         guard::{self, Guard, Running},
         name,
         options::{self, Options},
@@ -57,7 +58,8 @@ impl std::fmt::Debug for Builder {
 impl Builder {
     /// Records calls in this file; it is made if it is missing.
     ///
-    /// If it cannot be opened, calls are recorded in memory and one warning says why.
+    /// If it cannot be written, calls are recorded in memory and one warning says so. Without the
+    /// feature `ledger` this changes nothing: events go to Pay-i and to other sinks only.
     pub fn ledger(mut self, path: impl Into<PathBuf>) -> Self {
         self.options.ledger = Some(options::Place::File(path.into()));
         self
@@ -84,6 +86,13 @@ impl Builder {
             Ok(url) => self.options.base_url = Some(url),
             Err(error) => self.refuse(error),
         }
+        self
+    }
+
+    /// Whether several events may go to Pay-i in one request. They do unless told otherwise; a server
+    /// that refuses it gets them one by one anyway.
+    pub fn bulk(mut self, bulk: bool) -> Self {
+        self.options.bulk = Some(bulk);
         self
     }
 
@@ -122,7 +131,8 @@ impl Builder {
     ///
     /// [`Error::is_config`](crate::Error::is_config) if a setting is not usable: a key with a line
     /// break, an address without a host, an environment variable that looks like a misspelt one of
-    /// ours. Nothing has been started then.
+    /// ours. [`Error::is_ledger`](crate::Error::is_ledger) if the ledger's file is something else, or
+    /// was written by a newer payi. Nothing has been started then.
     pub fn start(self) -> Result<Guard> {
         guard::start_once(|| self.build())
     }
@@ -141,9 +151,6 @@ impl Builder {
         let options = self.options.or(Options::from_environment(variables)?);
         #[cfg(feature = "rustls")]
         crate::sink::tls::ensure_provider();
-        let sinks = self.sinks;
-        let delivers = options.api_key.is_some();
-        drop(options);
         let mut entries = self.entries;
         if !entries.iter().any(|entry| entry.key == Key::UseCaseName) {
             entries.extend(name::of_executable().map(|name| expression::use_case_name(&name)));
@@ -153,7 +160,9 @@ impl Builder {
         if let Some(Slot::Flag(keep)) = asked.map(|entry| &entry.value) {
             settings.log_prompt_and_response = *keep;
         }
-        settings.exchange |= delivers;
+        settings.exchange |= options.api_key.is_some();
+        let engines = Engines::start(&options)?;
+        let sinks = engines.sinks().chain(self.sinks);
         let pipeline = Pipeline {
             sink: Arc::new(Fan::new(sinks)),
             book: PriceBook::embedded(),
@@ -162,7 +171,7 @@ impl Builder {
         };
         let pipeline = Arc::new(pipeline);
         let root = Frame::root(Some(Arc::<Pipeline>::clone(&pipeline)), entries);
-        Ok(Running::new(pipeline, root))
+        Ok(Running::new(pipeline, root, engines))
     }
 }
 

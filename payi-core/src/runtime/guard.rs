@@ -18,6 +18,7 @@ use crate::{
     context::{self, Frame},
     error::{Error, Kind},
     events::Pipeline,
+    runtime::engines::Engines,
 };
 
 /// How long the end of a process may wait for events to be written and sent.
@@ -30,16 +31,18 @@ static RUNNING: Mutex<Weak<Running>> = Mutex::new(Weak::new());
 pub(super) struct Running {
     pipeline: Arc<Pipeline>,
     root: Arc<Frame>,
+    engines: Engines,
     stopped: AtomicBool,
 }
 
 impl Running {
-    pub(super) fn new(pipeline: Arc<Pipeline>, root: Arc<Frame>) -> Self {
-        Self { pipeline, root, stopped: AtomicBool::new(false) }
+    pub(super) fn new(pipeline: Arc<Pipeline>, root: Arc<Frame>, engines: Engines) -> Self {
+        Self { pipeline, root, engines, stopped: AtomicBool::new(false) }
     }
 
     fn flush(&self, deadline: Instant) -> bool {
-        self.pipeline.sink.flush(deadline)
+        let (ours, others) = (self.engines.flush(deadline), self.pipeline.sink.flush(deadline));
+        ours && others
     }
 
     /// Writes and sends what there is, then ends; the second call does nothing.
@@ -51,7 +54,9 @@ impl Running {
         if context::global().is_some_and(|global| Arc::ptr_eq(&global, &self.root)) {
             context::set_global(None);
         }
-        self.flush(deadline)
+        let flushed = self.flush(deadline);
+        self.engines.stop(deadline);
+        flushed
     }
 }
 
@@ -97,6 +102,14 @@ impl Guard {
         let (running, deadline) = (Arc::clone(&self.running), Instant::now() + within);
         let done = aside(move || running.flush(deadline)).await;
         finished(done, within)
+    }
+
+    /// The ledger that calls are recorded in, for reports of your own; `None` after the end.
+    ///
+    /// Calls appear in it a moment after they have ended; [`flush`](Self::flush) first to see all.
+    #[cfg(feature = "ledger")]
+    pub fn ledger(&self) -> Option<crate::ledger::Ledger> {
+        self.running.engines.ledger()
     }
 
     /// Ends payi: no more calls are recorded; what is recorded is written and sent, which takes

@@ -8,6 +8,7 @@
 //! that the process-wide root context carries; nothing below `runtime` looks anything up.
 
 mod builder;
+mod engines;
 mod guard;
 mod name;
 mod options;

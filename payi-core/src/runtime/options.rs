@@ -50,6 +50,7 @@ pub(super) struct Options {
     pub(super) api_key: Option<Secret>,
     pub(super) base_url: Option<String>,
     pub(super) ledger: Option<Place>,
+    pub(super) bulk: Option<bool>,
 }
 
 impl Options {
@@ -82,6 +83,7 @@ impl Options {
             api_key: self.api_key.or(lower.api_key),
             base_url: self.base_url.or(lower.base_url),
             ledger: self.ledger.or(lower.ledger),
+            bulk: self.bulk.or(lower.bulk),
         }
     }
 }

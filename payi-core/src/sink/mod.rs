@@ -1,18 +1,22 @@
 //! Where events go: the queue to the writer, the writer to the ledger, and from the ledger on.
 
+#[cfg(feature = "reqwest")]
+pub(crate) mod deliver;
 #[cfg(feature = "ledger")]
 mod drain;
 mod fan;
 mod losses;
+#[cfg(feature = "reqwest")]
+pub(crate) mod pay_i;
 #[cfg(feature = "ledger")]
 mod queue;
-#[cfg(test)]
+#[cfg(all(test, feature = "reqwest"))]
 mod sample;
 #[cfg(feature = "rustls")]
 pub(crate) mod tls;
-#[allow(dead_code, reason = "until delivery uses it")]
+#[cfg(feature = "reqwest")]
 mod units;
-#[allow(dead_code, reason = "until delivery uses it")]
+#[cfg(feature = "reqwest")]
 mod wire;
 #[cfg(feature = "ledger")]
 mod writer;

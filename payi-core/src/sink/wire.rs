@@ -89,6 +89,26 @@ impl<'a> Wire<'a> {
         lists.into_iter().filter(|(_, list)| !list.is_empty()).chain(plain).collect()
     }
 
+    /// The attribution as headers that any server can read back: what does not fit is percent-encoded.
+    ///
+    /// Only for servers that do not take bulks.
+    pub(crate) fn encoded_headers(&self) -> Vec<(&'static str, String)> {
+        if self.fits_headers() {
+            return self.headers();
+        }
+        let encoded = |text: &str| if fits(text) { text.to_owned() } else { percent_encoded(text) };
+        let list = |items: &mut dyn Iterator<Item = &str>| {
+            let items =
+                items.map(|item| if item.contains(',') { percent_encoded(item) } else { encoded(item) });
+            items.collect::<Vec<_>>().join(",")
+        };
+        let limits = list(&mut self.limit_ids.iter().copied());
+        let tags = list(&mut self.who.request_tags.iter().map(|tag| &**tag));
+        let lists = [("xProxy-Limit-IDs", limits), ("xProxy-Request-Tags", tags)];
+        let plain = self.plain().into_iter().filter_map(|(name, value)| Some((name, encoded(&value?))));
+        lists.into_iter().filter(|(_, list)| !list.is_empty()).chain(plain).collect()
+    }
+
     /// The attribution that is one text per header.
     fn plain(&self) -> [(&'static str, Option<Cow<'_, str>>); 8] {
         let use_case = self.who.use_case.as_ref();
@@ -428,6 +448,8 @@ mod tests {
         for user in ["曉明", "two\nlines", " padded", "nul\0", "José"] {
             assert!(!wire(&event, &sample::who(user)).fits_headers(), "{user:?}");
         }
+        let encoded = wire(&event, &sample::who("José")).encoded_headers();
+        assert!(encoded.contains(&("xProxy-User-ID", "Jos%C3%A9".into())), "{encoded:?}");
         let comma = Resolved { limit_ids: vec!["a,b".into()], ..Resolved::default() };
         assert!(!wire(&event, &comma).fits_headers());
     }

@@ -1,5 +1,7 @@
 //! For the tests of users: a recorder bound to a scope, and a provider on loopback.
 
+mod pay_i;
 mod recorder;
 
+pub use pay_i::{PayI, PayIAnswer, PayIRequest};
 pub use recorder::{Recorder, TestClock};

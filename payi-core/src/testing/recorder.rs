@@ -6,20 +6,17 @@
 
 use std::{
     fmt,
-    future::Future,
-    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context as Task, Poll},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use uuid::Uuid;
 
 use crate::{
-    context::{Frame, scope},
+    context::{Entered, Frame, Scoped},
     events::{Clock, Event, Opening, Pipeline, Settings, Sink, SystemClock},
 };
 
@@ -76,13 +73,13 @@ impl Recorder {
     ///
     /// Scopes around it are not seen inside. What it spawns must carry the context
     /// (`payi::spawn`), as everywhere.
-    pub fn scope<F: Future>(&self, future: F) -> Recorded<F> {
-        Recorded { future, root: Some(self.root()) }
+    pub fn scope<F: Future>(&self, future: F) -> Scoped<F> {
+        Scoped::new(Some(self.root()), future)
     }
 
     /// Runs `f`, likewise, for code that is not async.
     pub fn run<T>(&self, f: impl FnOnce() -> T) -> T {
-        let _entered = Entered::new(Some(self.root()));
+        let _inside = Entered::new(Some(self.root()));
         f()
     }
 
@@ -124,43 +121,6 @@ impl Sink for Events {
     fn record(&self, event: Event) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).retain(|id| *id != event.id);
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(event);
-    }
-}
-
-pin_project_lite::pin_project! {
-    /// The future of [`Recorder::scope`].
-    #[must_use = "futures do nothing unless polled"]
-    pub struct Recorded<F> {
-        #[pin]
-        future: F,
-        root: Option<Arc<Frame>>,
-    }
-}
-
-impl<F: Future> Future for Recorded<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        let _entered = Entered::new(this.root.clone());
-        this.future.poll(task)
-    }
-}
-
-/// The scope of the running code, replaced until this is dropped.
-struct Entered {
-    outer: Option<Arc<Frame>>,
-}
-
-impl Entered {
-    fn new(inner: Option<Arc<Frame>>) -> Self {
-        Self { outer: scope::swap(inner) }
-    }
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        scope::swap(self.outer.take());
     }
 }
 

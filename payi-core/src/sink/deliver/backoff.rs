@@ -55,7 +55,8 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.next(None) <= FIRST);
-        let waits: std::collections::HashSet<Duration> = (0..9).map(|_| Backoff::default().next(None)).collect();
+        let waits: std::collections::HashSet<Duration> =
+            (0..9).map(|_| Backoff::default().next(None)).collect();
         assert!(waits.len() > 1, "the same wait nine times");
     }
 

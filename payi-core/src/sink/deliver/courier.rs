@@ -70,7 +70,8 @@ impl Courier {
         };
         let name = format!("payi-{}", round.place.name());
         let spawned = std::thread::Builder::new().name(name).spawn(move || round.run());
-        spawned.map_err(|e| Error::with_source(Kind::Delivery, "no thread could be started for delivery", e))?;
+        spawned
+            .map_err(|e| Error::with_source(Kind::Delivery, "no thread could be started for delivery", e))?;
         Ok(Self { shared })
     }
 
@@ -79,24 +80,26 @@ impl Courier {
         &self.shared.stats
     }
 
-    /// Waits until everything that is in the source now is placed, an attempt to do so has failed, or
-    /// `deadline`; whether everything is placed.
-    pub(crate) fn flush(&self, deadline: Instant) -> bool {
+    /// Asks for everything that is in the source now to be placed; to be waited for with [`Self::wait`].
+    pub(crate) fn ask(&self) -> u64 {
         let mut orders = self.shared.lock();
-        if orders.ended {
-            return orders.caught_up;
-        }
         orders.asked += 1;
-        let mine = orders.asked;
         self.shared.changed.notify_all();
-        while orders.served < mine && !orders.ended {
+        orders.asked
+    }
+
+    /// Waits until what was asked for is done, an attempt to do so has failed, or `deadline`; whether it
+    /// is done.
+    pub(crate) fn wait(&self, asked: u64, deadline: Instant) -> bool {
+        let mut orders = self.shared.lock();
+        while orders.served < asked && !orders.ended {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
             }
             orders = self.shared.wait(orders, left);
         }
-        orders.caught_up
+        orders.served >= asked && orders.caught_up
     }
 
     /// Tells it to end after what it is doing, and waits for that until `deadline`.

@@ -13,13 +13,19 @@
 
 mod backoff;
 mod courier;
+#[cfg(any(test, not(feature = "ledger")))]
+mod memory;
 mod source;
 mod window;
 
 use crate::{context::Resolved, events::Event};
 
 pub(crate) use backoff::Backoff;
-pub(crate) use courier::{Courier, Stats};
+pub(crate) use courier::Courier;
+#[cfg(not(feature = "ledger"))]
+pub(crate) use memory::Memory;
+#[cfg(feature = "ledger")]
+pub(crate) use source::OfLedger;
 pub(crate) use source::Source;
 
 /// An event on its way.

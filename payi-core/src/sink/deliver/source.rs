@@ -39,7 +39,7 @@ mod of_ledger {
     use uuid::Uuid;
 
     use super::{Pending, Result, Source};
-    use crate::ledger::{Ledger, Lease};
+    use crate::ledger::{Lease, Ledger};
 
     /// How long a process that died keeps others from delivering.
     const LEASE: Duration = Duration::from_secs(20);
@@ -80,7 +80,9 @@ mod of_ledger {
         fn after(&self, after: i64, limit: usize) -> Result<Vec<Pending>> {
             let stored = self.ledger.follow(after, limit)?;
             let pending = stored.into_iter();
-            Ok(pending.map(|it| Pending { seq: it.seq, who: it.who, event: it.event, again: false }).collect())
+            Ok(pending
+                .map(|it| Pending { seq: it.seq, who: it.who, event: it.event, again: false })
+                .collect())
         }
 
         fn cursor(&self) -> Result<i64> {

@@ -64,7 +64,12 @@ impl Window {
 
     pub(crate) fn extend(&mut self, events: Vec<Pending>) {
         let slots = events.into_iter();
-        self.slots.extend(slots.map(|pending| Slot { pending, fate: None, failures: 0, others_taken: false }));
+        self.slots.extend(slots.map(|pending| Slot {
+            pending,
+            fate: None,
+            failures: 0,
+            others_taken: false,
+        }));
     }
 
     /// What goes next, as places in the window.

@@ -1,0 +1,256 @@
+//! Pay-i as a place to deliver to: what is posted, and what each answer means for the events.
+//!
+//! A batch goes to `POST /api/v1/ingest/bulk`. A single event, and every event where the server does
+//! not take bulks, goes to `POST /api/v1/ingest?id=`. Redirects are not followed: the key is for one
+//! host only.
+
+mod answer;
+mod http;
+#[cfg(all(test, feature = "testing", feature = "ledger"))]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests;
+
+use std::{collections::HashSet, time::Duration};
+
+use crate::{
+    Result,
+    events::Outcome,
+    sink::{
+        deliver::{Fate, Next, Pending, Place, Report, Source},
+        pay_i::{
+            answer::{Bulk, Refusal},
+            http::{Http, Reply},
+        },
+        wire::{API_KEY, Item, Wire},
+    },
+};
+
+/// The name of the cursor.
+pub(crate) const NAME: &str = "pay-i";
+
+const BULK: &str = "/api/v1/ingest/bulk";
+
+/// How much goes into one bulk body, give or take an event.
+const LARGEST_BULK: usize = 1 << 20;
+
+/// How often in a row single events may be forbidden before it is the key that is taken to be wrong.
+const FORBIDDEN: u32 = 3;
+
+/// Pay-i, or whatever speaks its language.
+pub(crate) struct PayI {
+    http: Http,
+    /// Whether the server takes bulks, as far as is known.
+    bulk: bool,
+    /// Limits that the server refuses on ingest, because they block.
+    block_limits: HashSet<Box<str>>,
+    forbidden: u32,
+}
+
+impl PayI {
+    /// `key` goes into one header of requests to `base_url` and nowhere else.
+    pub(crate) fn new(base_url: &str, key: &str, bulk: bool) -> Result<Self> {
+        let http = Http::new(base_url, API_KEY, key)?;
+        Ok(Self { http, bulk, block_limits: HashSet::new(), forbidden: 0 })
+    }
+
+    /// Sends one event, at most twice: the second time without limits that the server has refused.
+    fn one(&mut self, pending: &Pending, source: &dyn Source) -> (Fate, Next) {
+        let (fate, next, refusal) = self.post(pending, source);
+        if let (Fate::Refused(_), Some(refusal)) = (&fate, refusal)
+            && self.learn(pending, &refusal)
+        {
+            let (fate, next, _) = self.post(pending, source);
+            return (fate, next);
+        }
+        (fate, next)
+    }
+
+    fn post(&mut self, pending: &Pending, source: &dyn Source) -> (Fate, Next, Option<Refusal>) {
+        let mut reply = self.send(pending, source);
+        if matches!(&reply, Reply::Refused(refusal) if self.bulk && takes_no_bulks(refusal)) {
+            // It may have been the address: this event went to it only because no header can carry it.
+            let was_bulk = !self.wire(pending, source).fits_headers();
+            if was_bulk {
+                self.bulk = false;
+                reply = self.send(pending, source);
+            }
+        }
+        match reply {
+            Reply::Taken(body) => match answer::refused_item(&body) {
+                Some(refusal) => self.judge(refusal),
+                None => {
+                    self.forbidden = 0;
+                    (Fate::Placed, Next::Go, None)
+                }
+            },
+            Reply::Refused(refusal) => self.judge(refusal),
+            Reply::Failed => (Fate::Suspect, Next::Wait(None), None),
+            Reply::Unavailable(told) => (Fate::Later, Next::Wait(told), None),
+            Reply::Elsewhere => (Fate::Later, Next::Pause("wrong_address"), None),
+        }
+    }
+
+    fn send(&self, pending: &Pending, source: &dyn Source) -> Reply {
+        let wire = self.wire(pending, source);
+        if self.bulk && !wire.fits_headers() {
+            return self.http.post(BULK, &[], &[wire.item()]);
+        }
+        self.http.post(&wire.path(), &wire.encoded_headers(), &wire.body())
+    }
+
+    /// What a refusal of a single event means.
+    fn judge(&mut self, refusal: Refusal) -> (Fate, Next, Option<Refusal>) {
+        match refusal.status {
+            401 => return (Fate::Later, Next::Pause("invalid_api_key"), None),
+            403 => {
+                self.forbidden += 1;
+                if self.forbidden >= FORBIDDEN {
+                    return (Fate::Later, Next::Pause("forbidden"), None);
+                }
+            }
+            404 | 405 if refusal.code.is_none() => return (Fate::Later, Next::Pause("wrong_address"), None),
+            _ => self.forbidden = 0,
+        }
+        (Fate::Refused(refusal.reason()), Next::Go, Some(refusal))
+    }
+
+    /// Whether the refusal names limits that this event can do without; they are left out from now on.
+    fn learn(&mut self, pending: &Pending, refusal: &Refusal) -> bool {
+        if refusal.code.as_deref() != Some("blocking_limit_not_allowed") {
+            return false;
+        }
+        let ids: Vec<&str> = pending.who.limit_ids.iter().map(|id| id.trim()).collect();
+        let named: Vec<&str> = ids.iter().copied().filter(|id| refusal.names(id)).collect();
+        // A server that names none means one of them: only where there is one is it known.
+        let found = if named.is_empty() && ids.len() == 1 { ids } else { named };
+        let before = self.block_limits.len();
+        self.block_limits.extend(found.into_iter().map(Box::from));
+        self.block_limits.len() > before
+    }
+
+    fn wire<'a>(&self, pending: &'a Pending, source: &dyn Source) -> Wire<'a> {
+        let taken = |id: &str| source.id_is_taken(id, pending.seq);
+        Wire::new(&pending.event, &pending.who, taken, |limit| self.block_limits.contains(limit))
+    }
+
+    /// Sends several events at once.
+    fn many(&mut self, batch: &[&Pending], source: &dyn Source) -> Report {
+        let (reply, sent) = {
+            let wires: Vec<Wire<'_>> = batch.iter().map(|pending| self.wire(pending, source)).collect();
+            let items: Vec<Item<'_>> = wires.iter().map(Wire::item).collect();
+            let mut body = Vec::with_capacity(batch.len() * 1024);
+            body.push(b'[');
+            let mut sent = 0;
+            for item in &items {
+                let start = body.len();
+                if sent > 0 {
+                    body.push(b',');
+                }
+                if serde_json::to_writer(&mut body, item).is_err() {
+                    body.truncate(start);
+                    break;
+                }
+                sent += 1;
+                if body.len() > LARGEST_BULK {
+                    break;
+                }
+            }
+            body.push(b']');
+            (self.http.post_bytes(BULK, &[], body), sent)
+        };
+        let mut report = self.read_bulk(reply, &batch[..sent], source);
+        report.fates.resize(batch.len(), Fate::Later);
+        report
+    }
+
+    fn read_bulk(&mut self, reply: Reply, sent: &[&Pending], source: &dyn Source) -> Report {
+        let n = sent.len();
+        match reply {
+            Reply::Taken(body) => self.read_items(answer::bulk(&body, n), sent, source),
+            Reply::Refused(refusal) => match refusal.status {
+                401 => Report::all(n, &Fate::Later, Next::Pause("invalid_api_key")),
+                _ if takes_no_bulks(&refusal) => {
+                    tracing::info!(target: "payi", status = refusal.status, "Pay-i does not take bulks; events go one by one");
+                    self.bulk = false;
+                    Report::all(n, &Fate::Later, Next::Go)
+                }
+                // Too large, or one of them is bad: halve, until it is found.
+                _ => Report::all(n, &Fate::Later, Next::Smaller),
+            },
+            Reply::Failed => Report::all(n, &Fate::Suspect, Next::Wait(None)),
+            Reply::Unavailable(told) => Report::all(n, &Fate::Later, Next::Wait(told)),
+            Reply::Elsewhere => Report::all(n, &Fate::Later, Next::Pause("wrong_address")),
+        }
+    }
+
+    fn read_items(&mut self, bulk: Bulk, sent: &[&Pending], source: &dyn Source) -> Report {
+        let mut report = Report::all(sent.len(), &Fate::Placed, Next::Go);
+        self.forbidden = 0;
+        for (index, refusal) in bulk.refused {
+            let (Some(fate), Some(pending)) = (report.fates.get_mut(index), sent.get(index)) else {
+                continue;
+            };
+            if refusal.is_passing() {
+                *fate = Fate::Later;
+                report.next = Next::Wait(None);
+            } else if self.learn(pending, &refusal) {
+                (*fate, report.next) = self.one(pending, source);
+            } else {
+                *fate = Fate::Refused(refusal.reason());
+            }
+        }
+        report
+    }
+}
+
+impl Place for PayI {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn deliver(&mut self, batch: &[&Pending], source: &dyn Source) -> Report {
+        // What went through Pay-i's proxy it knows already; what never left it need not know.
+        let is_for_it = |p: &Pending| p.who.proxy != Some(true) && p.event.outcome != Outcome::Blocked;
+        let meant: Vec<&Pending> = batch.iter().copied().filter(|p| is_for_it(p)).collect();
+        let report = match &meant[..] {
+            [] => Report::all(0, &Fate::Placed, Next::Go),
+            [one] => {
+                let (fate, next) = self.one(one, source);
+                Report { fates: vec![fate], next }
+            }
+            several if self.bulk => self.many(several, source),
+            several => self.one_by_one(several, source),
+        };
+        let mut fates = report.fates.into_iter();
+        let fates = batch
+            .iter()
+            .map(|p| if is_for_it(p) { fates.next().unwrap_or(Fate::Later) } else { Fate::Placed });
+        Report { fates: fates.collect(), next: report.next }
+    }
+}
+
+impl PayI {
+    /// Sends single events in their order, until one cannot be placed now.
+    fn one_by_one(&mut self, batch: &[&Pending], source: &dyn Source) -> Report {
+        let mut report = Report { fates: Vec::with_capacity(batch.len()), next: Next::Go };
+        for pending in batch {
+            let (fate, next) = self.one(pending, source);
+            let stop = matches!(fate, Fate::Later | Fate::Suspect);
+            report.fates.push(fate);
+            report.next = next;
+            if stop {
+                break;
+            }
+        }
+        report.fates.resize(batch.len(), Fate::Later);
+        report
+    }
+}
+
+/// Whether the server has no bulk address, or none for this key.
+fn takes_no_bulks(refusal: &Refusal) -> bool {
+    matches!(refusal.status, 403..=405 | 501)
+}
+
+/// How long the server asks to be left alone, if it says.
+pub(crate) type Told = Option<Duration>;
