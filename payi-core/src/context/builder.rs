@@ -84,7 +84,7 @@ impl Builder {
     }
 
     fn frame(self) -> Arc<Frame> {
-        Frame::with_entries(scope::current(), self.entries)
+        Frame::collected(scope::current(), self.entries)
     }
 
     /// These keys inside the current context, as a context to hand to other code.

@@ -1,12 +1,15 @@
 //! One key with its value, as a scope holds it, and the functions that make them: one per key and form.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::context::{
-    ContextFlag, ContextList, ContextValue, ContextVersion, Key, Text, Value,
+    ContextFlag, ContextList, ContextValue, ContextVersion, Key, Value,
     field::fields,
     properties::{self, Given, Property},
     resolved::Properties,
+    slot::{Carried, Held, Slot},
     value::Values,
 };
 
@@ -17,38 +20,40 @@ pub struct Entry {
     pub(crate) value: Slot,
 }
 
-/// A value as a scope holds it. 40 bytes: `Text` leaves room for the other forms.
-#[derive(Clone, Debug)]
-pub(crate) enum Slot {
-    Unset,
-    Clear,
-    Text(Text),
-    Version(u32),
-    Flag(bool),
-    Literals(&'static [&'static str]),
-    List(Box<[Text]>),
-    LiteralPairs(&'static [(&'static str, &'static str)]),
-    Map(Box<[(Text, Option<Text>)]>),
-}
-
 impl Entry {
     pub(crate) const UNSET: Self = Self { key: Key::UserId, value: Slot::Unset };
 
-    #[inline]
-    fn text(key: Key, value: Value) -> Self {
-        let value = match value {
-            Value::Inherit => Slot::Unset,
-            Value::Text(text) if !text.is_empty() => Slot::Text(text),
-            Value::Text(_) | Value::Clear => Slot::Clear,
-        };
-        Self { key, value }
+    pub(crate) const fn is_unset(&self) -> bool {
+        matches!(self.value, Slot::Unset)
+    }
+
+    /// What a root carries, in an entry of its own.
+    pub(crate) fn of_carried(carried: Carried) -> Self {
+        Self { key: Key::UserId, value: Slot::Held(Box::new(Held::Carried(carried))) }
+    }
+
+    /// What a root carries, if this is it.
+    pub(crate) fn carried(&self) -> Option<Carried> {
+        match &self.value {
+            Slot::Held(held) => match &**held {
+                Held::Carried(carried) => Some(Arc::clone(carried)),
+                Held::List(_) | Held::Map(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The flag, if it is one.
+    #[cfg(feature = "_calls")]
+    pub(crate) const fn flag(&self) -> Option<bool> {
+        if let Slot::Flag(flag) = self.value { Some(flag) } else { None }
     }
 
     fn list(key: Key, values: Values) -> Self {
         let value = match values {
             Values::Inherit => Slot::Unset,
-            Values::List(list) if !list.is_empty() => Slot::List(list.into()),
-            Values::List(_) | Values::Clear => Slot::Clear,
+            Values::List(list) => Slot::list(list),
+            Values::Clear => Slot::Clear,
         };
         Self { key, value }
     }
@@ -56,8 +61,8 @@ impl Entry {
     fn map(key: Key, given: Given) -> Self {
         let value = match given {
             Given::Inherit => Slot::Unset,
-            Given::Map(properties) if !properties.is_empty() => Slot::Map(properties.into()),
-            Given::Map(_) | Given::Clear => Slot::Clear,
+            Given::Map(properties) => Slot::map(properties),
+            Given::Clear => Slot::Clear,
         };
         Self { key, value }
     }
@@ -83,7 +88,7 @@ macro_rules! expression {
         #[doc = $doc]
         #[inline]
         pub fn $name<V: ContextValue + ?Sized>(value: &V) -> Entry {
-            Entry::text(Key::$key, value.context_value())
+            Entry { key: Key::$key, value: value.context_value().0 }
         }
     };
     ($name:ident, $key:ident, version, $doc:literal) => {
@@ -119,8 +124,7 @@ macro_rules! literal {
         #[doc = $doc]
         #[inline]
         pub const fn $name(text: &'static str) -> Entry {
-            let value = if text.is_empty() { Slot::Clear } else { Slot::Text(Text::literal(text)) };
-            Entry { key: Key::$key, value }
+            Entry { key: Key::$key, value: Slot::literal(text) }
         }
     };
     ($name:ident, $key:ident, version, $doc:literal) => {

@@ -5,11 +5,7 @@
 //! from the open one starts clean, with a fresh id; the same name goes on with the open one; a cleared
 //! name closes it; its other keys mean nothing where none is open.
 
-use crate::context::{
-    Frame, Key, Resolved, Text, UseCase,
-    entry::{Entry, Slot},
-    resolved::Properties,
-};
+use crate::context::{Frame, Key, Resolved, Text, UseCase, entry::Entry, resolved::Properties, slot::Slot};
 
 /// What `frame`, and `base` under its outermost scope, say together.
 pub(crate) fn resolve(frame: Option<&Frame>, base: Option<&Frame>) -> Resolved {
@@ -24,11 +20,11 @@ pub(crate) fn resolve(frame: Option<&Frame>, base: Option<&Frame>) -> Resolved {
 /// What the scopes so far say; borrowed from them, because most of it is replaced further in.
 #[derive(Default)]
 struct Merged<'f> {
-    user_id: Option<&'f Text>,
-    account_name: Option<&'f Text>,
-    price_as_category: Option<&'f Text>,
-    price_as_resource: Option<&'f Text>,
-    resource_scope: Option<&'f Text>,
+    user_id: Option<&'f Slot>,
+    account_name: Option<&'f Slot>,
+    price_as_category: Option<&'f Slot>,
+    price_as_resource: Option<&'f Slot>,
+    resource_scope: Option<&'f Slot>,
     proxy: Option<bool>,
     log_prompt_and_response: Option<bool>,
     limit_ids: Vec<Text>,
@@ -39,17 +35,17 @@ struct Merged<'f> {
 
 /// The open use case.
 struct Open<'f> {
-    name: &'f Text,
+    name: Text,
     id: Id<'f>,
     version: Option<u32>,
-    step: Option<&'f Text>,
+    step: Option<&'f Slot>,
     properties: Properties,
 }
 
 /// Where a use case's id comes from.
 enum Id<'f> {
     Cleared,
-    Given(&'f Text),
+    Given(&'f Slot),
     /// The frame that opened it makes one, if it is asked for.
     Of(&'f Frame),
 }
@@ -72,8 +68,8 @@ impl<'f> Merged<'f> {
         for Entry { key, value } in frame.entries() {
             match (key, value) {
                 (_, Slot::Unset) => {}
-                (Key::UseCaseName, Slot::Text(text)) => name = Some(Some(text)),
-                (Key::UseCaseName, _) => name = Some(None),
+                (Key::UserId, Slot::Held(_)) => {}
+                (Key::UseCaseName, value) => name = Some(value.to_text()),
                 (Key::UserId, value) => text(&mut self.user_id, value),
                 (Key::AccountName, value) => text(&mut self.account_name, value),
                 (Key::PriceAsCategory, value) => text(&mut self.price_as_category, value),
@@ -110,15 +106,15 @@ impl<'f> Merged<'f> {
 
     fn finish(self) -> Resolved {
         Resolved {
-            user_id: self.user_id.cloned(),
-            account_name: self.account_name.cloned(),
+            user_id: self.user_id.and_then(Slot::to_text),
+            account_name: self.account_name.and_then(Slot::to_text),
             use_case: self.use_case.map(Open::finish),
             limit_ids: self.limit_ids,
             request_tags: self.request_tags,
             request_properties: self.request_properties,
-            price_as_category: self.price_as_category.cloned(),
-            price_as_resource: self.price_as_resource.cloned(),
-            resource_scope: self.resource_scope.cloned(),
+            price_as_category: self.price_as_category.and_then(Slot::to_text),
+            price_as_resource: self.price_as_resource.and_then(Slot::to_text),
+            resource_scope: self.resource_scope.and_then(Slot::to_text),
             proxy: self.proxy,
             log_prompt_and_response: self.log_prompt_and_response,
         }
@@ -129,8 +125,10 @@ impl<'f> Open<'f> {
     fn apply(&mut self, frame: &'f Frame) {
         for Entry { key, value } in frame.entries() {
             match (key, value) {
-                (Key::UseCaseId, Slot::Text(text)) => self.id = Id::Given(text),
                 (Key::UseCaseId, Slot::Clear) => self.id = Id::Cleared,
+                (Key::UseCaseId, Slot::Literal(_) | Slot::Inline(_) | Slot::Shared(_)) => {
+                    self.id = Id::Given(value)
+                }
                 (Key::UseCaseVersion, Slot::Version(version)) => self.version = Some(*version),
                 (Key::UseCaseVersion, Slot::Clear) => self.version = None,
                 (Key::UseCaseStep, value) => text(&mut self.step, value),
@@ -142,27 +140,27 @@ impl<'f> Open<'f> {
 
     fn finish(self) -> UseCase {
         UseCase {
-            name: self.name.clone(),
+            name: self.name,
             id: match self.id {
                 Id::Cleared => None,
-                Id::Given(id) => Some(id.clone()),
+                Id::Given(id) => id.to_text(),
                 Id::Of(frame) => {
                     let id = frame.use_case_id();
                     Some(Text::new(id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer())))
                 }
             },
             version: self.version,
-            step: self.step.cloned(),
+            step: self.step.and_then(Slot::to_text),
             properties: self.properties,
         }
     }
 }
 
-fn text<'f>(to: &mut Option<&'f Text>, value: &'f Slot) {
+fn text<'f>(to: &mut Option<&'f Slot>, value: &'f Slot) {
     match value {
-        Slot::Text(text) => *to = Some(text),
+        Slot::Unset => {}
         Slot::Clear => *to = None,
-        _ => {}
+        value => *to = Some(value),
     }
 }
 
@@ -175,14 +173,14 @@ fn flag(to: &mut Option<bool>, value: &Slot) {
 }
 
 fn list(to: &mut Vec<Text>, value: &Slot) {
-    let mut add = |text: Text| {
+    let add = |text: Text| {
         if !to.contains(&text) {
             to.push(text);
         }
     };
     match value {
-        Slot::List(texts) => texts.iter().cloned().for_each(add),
-        Slot::Literals(texts) => texts.iter().map(|text| Text::literal(text)).for_each(&mut add),
+        Slot::Literals(texts) => texts.iter().map(|text| Text::literal(text)).for_each(add),
+        Slot::Held(held) => held.list().iter().cloned().for_each(add),
         Slot::Clear => to.clear(),
         _ => {}
     }
@@ -194,10 +192,10 @@ fn map(to: &mut Properties, value: &Slot) {
         None => to.push((key, value)),
     };
     match value {
-        Slot::Map(pairs) => pairs.iter().for_each(|(key, value)| lay(key.clone(), value.clone())),
         Slot::LiteralPairs(pairs) => {
             pairs.iter().for_each(|(key, value)| lay(Text::literal(key), Some(Text::literal(value))));
         }
+        Slot::Held(held) => held.map().iter().for_each(|(key, value)| lay(key.clone(), value.clone())),
         Slot::Clear => to.clear(),
         _ => {}
     }

@@ -16,6 +16,7 @@ mod properties;
 mod resolved;
 pub mod scope;
 mod scoped;
+mod slot;
 mod snapshot;
 mod text;
 mod value;

@@ -13,7 +13,7 @@ use serde::{
 };
 
 use crate::context::{
-    ContextValue, Text, Value,
+    ContextValue, Text,
     loss::{self, Loss},
     resolved::Properties,
     value::CLEAR,
@@ -66,10 +66,7 @@ pub struct Property(pub(crate) Option<(Text, Option<Text>)>);
 impl Property {
     /// A pair; without a key it is nothing.
     pub fn new<K: ContextValue + ?Sized, V: PropertyValue + ?Sized>(key: &K, value: &V) -> Self {
-        Self(match key.context_value() {
-            Value::Text(key) => Some((key, value.property_value())),
-            Value::Inherit | Value::Clear => None,
-        })
+        Self(key.context_value().to_text().map(|key| (key, value.property_value())))
     }
 }
 
@@ -82,10 +79,9 @@ pub trait PropertyValue {
 
 impl<T: ContextValue + ?Sized> PropertyValue for T {
     fn property_value(&self) -> Option<Text> {
-        match self.context_value() {
-            Value::Text(text) => Some(text),
-            Value::Inherit | Value::Clear => None,
-        }
+        let value = self.context_value();
+        // An empty text is a value here: it clears nothing.
+        value.to_text().or_else(|| value.is_clear().then(Text::default))
     }
 }
 

@@ -1,9 +1,6 @@
 //! Every key's value, after inheritance: what a call, a wire format and the ledger read.
 
-use crate::context::{
-    Key, Text,
-    entry::{Entry, Slot},
-};
+use crate::context::{Key, Text, entry::Entry, slot::Slot};
 
 /// Free keys and values, outermost scope first; a value may be null, which is kept.
 pub type Properties = Vec<(Text, Option<Text>)>;
@@ -139,15 +136,13 @@ impl Resolved {
     }
 
     /// The same, as the keys of one scope that has no other around it.
-    pub(crate) fn into_entries(self) -> Box<[Entry]> {
-        let text = |key, text: Option<Text>| text.map(|text| Entry { key, value: Slot::Text(text) });
+    pub(crate) fn into_entries(self) -> Vec<Entry> {
+        let text = |key, text: Option<Text>| text.map(|text| Entry { key, value: text.into_slot() });
         let flag = |key, flag: Option<bool>| flag.map(|flag| Entry { key, value: Slot::Flag(flag) });
-        let list =
-            |key, list: Vec<Text>| (!list.is_empty()).then(|| Entry { key, value: Slot::List(list.into()) });
-        let map =
-            |key, map: Properties| (!map.is_empty()).then(|| Entry { key, value: Slot::Map(map.into()) });
+        let list = |key, list: Vec<Text>| (!list.is_empty()).then(|| Entry { key, value: Slot::list(list) });
+        let map = |key, map: Properties| (!map.is_empty()).then(|| Entry { key, value: Slot::map(map) });
         let use_case = self.use_case.into_iter().flat_map(|it| {
-            let id = it.id.map_or(Slot::Clear, Slot::Text);
+            let id = it.id.map_or(Slot::Clear, Text::into_slot);
             [
                 text(Key::UseCaseName, Some(it.name)),
                 Some(Entry { key: Key::UseCaseId, value: id }),

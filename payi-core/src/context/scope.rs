@@ -20,11 +20,10 @@ thread_local! {
 /// Exchanges the running code's scope with what is in `slot`.
 #[inline]
 pub(crate) fn exchange(slot: &mut Option<Arc<Frame>>) {
-    CURRENT.with(|current| {
-        let theirs = current.replace(ManuallyDrop::new(slot.take()));
-        // The slot was just emptied: there is nothing to drop in it.
-        mem::forget(mem::replace(slot, ManuallyDrop::into_inner(theirs)));
-    });
+    // Not `with` and a closure: that one is not inlined.
+    let theirs = CURRENT.replace(ManuallyDrop::new(slot.take()));
+    // The slot was just emptied: there is nothing to drop in it.
+    mem::forget(mem::replace(slot, ManuallyDrop::into_inner(theirs)));
 }
 
 /// Puts `frame` in place of the running code's scope, and returns what was there.

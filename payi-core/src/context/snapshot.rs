@@ -123,7 +123,7 @@ impl Context {
 
     /// This context with `keys` inside it.
     pub fn with(&self, keys: Builder) -> Self {
-        let frame = Frame::with_entries(self.frame.clone(), keys.into_entries());
+        let frame = Frame::collected(self.frame.clone(), keys.into_entries());
         Self { frame: Some(frame), global: self.global.clone() }
     }
 }

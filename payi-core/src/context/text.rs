@@ -14,6 +14,8 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::context::slot::Slot;
+
 /// The longest text that needs no allocation, in bytes.
 const INLINE: usize = 38;
 
@@ -31,7 +33,7 @@ pub struct Text(Repr);
 #[derive(Clone)]
 enum Repr {
     Static(&'static str),
-    Inline { len: u8, bytes: [u8; INLINE] },
+    Inline(Inline),
     Shared(Arc<str>),
 }
 
@@ -45,27 +47,33 @@ impl Text {
     /// A copy of `text`; without an allocation up to 38 bytes.
     #[inline]
     pub fn new(text: &str) -> Self {
-        let mut bytes = [0; INLINE];
-        match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
-            (Some(room), Ok(len)) => {
-                room.copy_from_slice(text.as_bytes());
-                Self(Repr::Inline { len, bytes })
-            }
-            _ => Self::shared(text),
-        }
+        Self(Inline::new(text).map_or_else(|| Repr::Shared(text.into()), Repr::Inline))
     }
 
-    #[cold]
-    fn shared(text: &str) -> Self {
-        Self(Repr::Shared(text.into()))
+    pub(crate) const fn inline(text: Inline) -> Self {
+        Self(Repr::Inline(text))
+    }
+
+    pub(crate) const fn shared(text: Arc<str>) -> Self {
+        Self(Repr::Shared(text))
+    }
+
+    /// The same as a scope's value; an empty one clears.
+    pub(crate) fn into_slot(self) -> Slot {
+        match self.0 {
+            _ if self.is_empty() => Slot::Clear,
+            Repr::Static(text) => Slot::Literal(text),
+            Repr::Inline(text) => Slot::Inline(text),
+            Repr::Shared(text) => Slot::Shared(text),
+        }
     }
 
     /// The text that `value` displays; without an allocation up to 38 bytes.
     pub(crate) fn display(value: impl fmt::Display) -> Self {
-        let mut out = Writer { len: 0, bytes: [0; INLINE] };
+        let mut out = Inline::EMPTY;
         match write!(out, "{value}") {
-            Ok(()) => Self(Repr::Inline { len: out.len, bytes: out.bytes }),
-            Err(fmt::Error) => Self::shared(&value.to_string()),
+            Ok(()) => Self(Repr::Inline(out)),
+            Err(fmt::Error) => Self(Repr::Shared(value.to_string().into())),
         }
     }
 
@@ -74,11 +82,7 @@ impl Text {
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Repr::Static(text) => text,
-            // Always UTF-8, because it is copied whole from a `str`; checked because we keep no unsafe code.
-            Repr::Inline { len, bytes } => bytes
-                .get(..usize::from(*len))
-                .and_then(|bytes| std::str::from_utf8(bytes).ok())
-                .unwrap_or_default(),
+            Repr::Inline(text) => text.as_str(),
             Repr::Shared(text) => text,
         }
     }
@@ -88,36 +92,62 @@ impl Text {
     fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Repr::Static(text) => text.as_bytes(),
-            Repr::Inline { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),
+            Repr::Inline(text) => text.as_bytes(),
             Repr::Shared(text) => text.as_bytes(),
         }
     }
 
     /// Whether there is nothing in it.
     #[inline]
-    pub const fn is_empty(&self) -> bool {
-        match &self.0 {
-            Repr::Static(text) => text.is_empty(),
-            Repr::Inline { len, .. } => *len == 0,
-            // Short text is never shared.
-            Repr::Shared(_) => false,
-        }
+    pub fn is_empty(&self) -> bool {
+        self.as_bytes().is_empty()
     }
 }
 
-/// Formats into the inline form; an error means that it does not fit.
-struct Writer {
+/// Text of at most 38 bytes, in place.
+#[derive(Clone, Copy)]
+pub(crate) struct Inline {
     len: u8,
     bytes: [u8; INLINE],
 }
 
-impl fmt::Write for Writer {
+impl Inline {
+    const EMPTY: Self = Self { len: 0, bytes: [0; INLINE] };
+
+    /// A copy of `text`, if it is short enough.
+    #[inline]
+    pub(crate) fn new(text: &str) -> Option<Self> {
+        let mut copy = Self::EMPTY;
+        copy.bytes.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        copy.len = u8::try_from(text.len()).ok()?;
+        Some(copy)
+    }
+
+    #[inline]
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// Always UTF-8, because it is copied whole from a `str`; checked because we keep no unsafe code.
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+}
+
+/// An error means that it does not fit.
+impl fmt::Write for Inline {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let start = usize::from(self.len);
         let end = start + text.len();
         self.bytes.get_mut(start..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
         self.len = u8::try_from(end).map_err(|_| fmt::Error)?;
         Ok(())
+    }
+}
+
+impl fmt::Debug for Inline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 

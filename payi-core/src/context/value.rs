@@ -13,17 +13,49 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use crate::context::Text;
+use crate::context::{Text, slot::Slot};
 
-/// What a given value means for its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// Nothing was given (`None`): the scope around decides.
-    Inherit,
+/// What a given value means for its key: a text, or that the key is cleared, or nothing at all, so that
+/// the scope around decides.
+///
+/// ```
+/// # use payi_core::context::Value;
+/// assert_eq!(Value::from("u-1").to_text().as_deref(), Some("u-1"));
+/// assert_eq!(Value::INHERIT.to_text(), None);
+/// assert!(Value::from("").is_clear(), "an empty text clears");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Value(pub(crate) Slot);
+
+impl Value {
+    /// Nothing is given: the scope around decides.
+    pub const INHERIT: Self = Self(Slot::Unset);
+
     /// The key has no value from here on, whatever the scope around says.
-    Clear,
-    /// This text; an empty one clears.
-    Text(Text),
+    pub const CLEAR: Self = Self(Slot::Clear);
+
+    /// The text, if there is one.
+    pub fn to_text(&self) -> Option<Text> {
+        self.0.to_text()
+    }
+
+    /// Whether it clears the key.
+    pub const fn is_clear(&self) -> bool {
+        matches!(self.0, Slot::Clear)
+    }
+}
+
+impl From<&str> for Value {
+    #[inline]
+    fn from(text: &str) -> Self {
+        Self(Slot::text(text))
+    }
+}
+
+impl From<Text> for Value {
+    fn from(text: Text) -> Self {
+        Self(text.into_slot())
+    }
 }
 
 /// Clears a key: inside, it has no value, whatever the scope around says.
@@ -73,14 +105,14 @@ impl ContextValue for Value {
 
 impl ContextValue for Clear {
     fn context_value(&self) -> Value {
-        Value::Clear
+        Value::CLEAR
     }
 }
 
 impl ContextValue for str {
     #[inline]
     fn context_value(&self) -> Value {
-        Value::Text(Text::new(self))
+        Value::from(self)
     }
 }
 
@@ -93,14 +125,14 @@ impl ContextValue for String {
 
 impl ContextValue for Text {
     fn context_value(&self) -> Value {
-        Value::Text(self.clone())
+        Value::from(self.clone())
     }
 }
 
 impl<T: ContextValue> ContextValue for Option<T> {
     #[inline]
     fn context_value(&self) -> Value {
-        self.as_ref().map_or(Value::Inherit, T::context_value)
+        self.as_ref().map_or(Value::INHERIT, T::context_value)
     }
 }
 
@@ -127,7 +159,7 @@ macro_rules! displayed {
     ($($number:ty),*) => {$(
         impl ContextValue for $number {
             fn context_value(&self) -> Value {
-                Value::Text(Text::display(self))
+                Value::from(Text::display(self))
             }
         }
     )*};
@@ -139,7 +171,7 @@ displayed!(NonZeroI8, NonZeroI16, NonZeroI32, NonZeroI64, NonZeroIsize);
 #[cfg(feature = "uuid")]
 impl ContextValue for uuid::Uuid {
     fn context_value(&self) -> Value {
-        Value::Text(Text::new(self.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer())))
+        Value::from(&*self.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()))
     }
 }
 
@@ -229,14 +261,8 @@ impl Values {
     /// The texts among `items`. Items that all say nothing inherit; only no items at all clear.
     pub(crate) fn of(items: impl IntoIterator<Item = Value>) -> Self {
         let mut given = false;
-        let texts: Vec<_> = items
-            .into_iter()
-            .inspect(|_| given = true)
-            .filter_map(|item| match item {
-                Value::Text(text) if !text.is_empty() => Some(text),
-                Value::Text(_) | Value::Inherit | Value::Clear => None,
-            })
-            .collect();
+        let texts: Vec<_> =
+            items.into_iter().inspect(|_| given = true).filter_map(|item| item.to_text()).collect();
         if given && texts.is_empty() { Self::Inherit } else { Self::List(texts) }
     }
 }

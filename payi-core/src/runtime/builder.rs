@@ -7,8 +7,7 @@ use serde::Serialize;
 use crate::{
     Result,
     context::{
-        ContextFlag, ContextList, ContextValue, ContextVersion, Entry, Frame, Key,
-        entry::{Slot, expression},
+        ContextFlag, ContextList, ContextValue, ContextVersion, Entry, Frame, Key, entry::expression,
         field::fields,
     },
     events::{Clock, Pipeline, Settings, Sink, StreamUsage, SystemClock},
@@ -157,8 +156,8 @@ impl Builder {
         }
         let mut settings = self.settings;
         let asked = entries.iter().rev().find(|entry| entry.key == Key::LogPromptAndResponse);
-        if let Some(Slot::Flag(keep)) = asked.map(|entry| &entry.value) {
-            settings.log_prompt_and_response = *keep;
+        if let Some(keep) = asked.and_then(Entry::flag) {
+            settings.log_prompt_and_response = keep;
         }
         settings.exchange |= options.api_key.is_some();
         let engines = Engines::start(&options)?;
