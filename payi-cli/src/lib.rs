@@ -1,1 +1,92 @@
-//! placeholder
+//! The `payi` command as a library: what spends money, read from a ledger.
+//!
+//! [`run`] is the whole program. [`execute`] is the same with the streams handed in, for tests and for
+//! programs that carry the command inside.
+
+mod args;
+mod output;
+mod users;
+mod when;
+
+use std::{
+    ffi::OsString,
+    io::{self, ErrorKind, IsTerminal as _, Write},
+    process::ExitCode,
+};
+
+use clap::Parser as _;
+
+use crate::args::{Args, Command};
+pub use crate::output::Terminal;
+
+/// Everything went well.
+const OK: u8 = 0;
+/// Something went wrong on the way.
+const FAILED: u8 = 1;
+/// What was asked for makes no sense: a wrong option, no such ledger, not a ledger.
+const MISUSE: u8 = 2;
+
+/// Runs the command on the program's own streams. `args` begin with the program's name.
+pub fn run<I, T>(args: I) -> ExitCode
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let terminal = io::stdout().is_terminal().then(Terminal::of_stdout);
+    ExitCode::from(execute(args, terminal, &mut io::stdout().lock(), &mut io::stderr().lock()))
+}
+
+/// Runs the command; the exit code is 0, 1 (it failed) or 2 (it was misused).
+pub fn execute<I, T>(args: I, terminal: Option<Terminal>, out: &mut dyn Write, err: &mut dyn Write) -> u8
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(e) => {
+            let text = e.render();
+            let _ = if e.use_stderr() { write!(err, "{text}") } else { write!(out, "{text}") };
+            return if e.use_stderr() { MISUSE } else { OK };
+        }
+    };
+    match perform(&args, terminal, out) {
+        Ok(()) | Err(Failure::Reader) => OK,
+        Err(Failure::Misuse(message)) => {
+            let _ = writeln!(err, "payi: {message}");
+            MISUSE
+        }
+        Err(Failure::Failed(message)) => {
+            let _ = writeln!(err, "payi: {message}");
+            FAILED
+        }
+    }
+}
+
+fn perform(args: &Args, terminal: Option<Terminal>, out: &mut dyn Write) -> Result<(), Failure> {
+    match &args.command {
+        Command::Users(users) => users::run(users, terminal, out),
+    }
+}
+
+/// Why a command ended early.
+enum Failure {
+    /// Exit code 2.
+    Misuse(String),
+    /// Exit code 1.
+    Failed(String),
+    /// Whoever read the output had seen enough (`payi users | head`).
+    Reader,
+}
+
+impl From<io::Error> for Failure {
+    fn from(e: io::Error) -> Self {
+        if e.kind() == ErrorKind::BrokenPipe { Self::Reader } else { Self::Failed(e.to_string()) }
+    }
+}
+
+impl From<payi_core::Error> for Failure {
+    fn from(e: payi_core::Error) -> Self {
+        Self::Failed(e.to_string())
+    }
+}

@@ -2,37 +2,23 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
 use rusqlite::{Connection, OptionalExtension as _, Statement, params};
 use uuid::Uuid;
 
 use crate::{
-    context::{Properties, Resolved, Text},
+    context::Resolved,
     events::{Event, Opening, Outcome},
     ledger::{
         dict::{self, Dictionary},
         ids,
+        rows::{self, Who, flags, labels, micros},
         schema::TextKind,
     },
-    pricing::CostSource,
     usage::Bucket,
 };
-
-/// What a `flags` column holds.
-pub(crate) mod flag {
-    pub(crate) const STREAMED: i64 = 1;
-    pub(crate) const ESTIMATED: i64 = 2;
-    pub(crate) const SUSPECT: i64 = 4;
-    pub(crate) const LOG: i64 = 8;
-    pub(crate) const LOG_OFF: i64 = 16;
-    pub(crate) const PROXY: i64 = 32;
-    pub(crate) const PROXY_OFF: i64 = 64;
-}
-
-/// The largest count of one bucket that one fact holds.
-const MOST: i64 = 1 << 42;
 
 /// What to do with the texts of an event that reports do not need.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,21 +59,23 @@ pub(crate) struct Appender {
 }
 
 /// The statements of one batch.
-struct Statements<'c> {
+pub(crate) struct Statements<'c> {
     claim: Statement<'c>,
     seq_of: Statement<'c>,
-    fact: Statement<'c>,
+    outcome_of: Statement<'c>,
+    pub(crate) fact: Statement<'c>,
     details: Statement<'c>,
     close: Statement<'c>,
 }
 
 impl<'c> Statements<'c> {
-    fn prepare(conn: &'c Connection) -> rusqlite::Result<Self> {
+    pub(crate) fn prepare(conn: &'c Connection) -> rusqlite::Result<Self> {
         let marks = vec!["?"; 19 + Bucket::ALL.len()].join(",");
         let buckets = Bucket::ALL.map(Bucket::name).join(",");
         Ok(Self {
             claim: conn.prepare("INSERT OR IGNORE INTO event_ids(k, seq) VALUES(?1, ?2)")?,
             seq_of: conn.prepare("SELECT seq FROM event_ids WHERE k = ?1")?,
+            outcome_of: conn.prepare(OUTCOME_OF)?,
             fact: conn.prepare(&format!(
                 "INSERT INTO facts(seq, id_hi, id_lo, at_us, latency_us, ttft_us, attempt, outcome, http, error,
                    user, account, purpose, route, flags, cost, cost_source, reported, corrects, {buckets})
@@ -102,15 +90,8 @@ impl<'c> Statements<'c> {
     }
 }
 
-/// The dictionary ids of who and what for.
-struct Who {
-    user: i64,
-    account: i64,
-    purpose: i64,
-    route: i64,
-}
-
-enum Claim {
+/// What became of an event's wish for a place.
+pub(crate) enum Claim {
     New(i64),
     Duplicate,
     /// The same id was found abandoned after a crash of its process, or so it looked; this is how it really ended.
@@ -141,8 +122,7 @@ impl Appender {
         end
     }
 
-    /// The same inside a transaction of the caller, who must [`Self::forget_ids`] if it is rolled back.
-    pub(crate) fn append_within<'e>(
+    fn append_within<'e>(
         &mut self,
         conn: &Connection,
         events: impl IntoIterator<Item = (&'e Event, &'e Resolved)>,
@@ -160,7 +140,7 @@ impl Appender {
                 done.too_late += 1;
                 continue;
             }
-            match claim(conn, &mut statements, event, last + 1)? {
+            match claim(&mut statements, event, last + 1)? {
                 Claim::Duplicate => done.duplicates += 1,
                 Claim::New(seq) => {
                     self.write(conn, &mut statements, event, who, (seq, event.id, None), keep)?;
@@ -183,11 +163,6 @@ impl Appender {
         Ok(done)
     }
 
-    /// To be called after a rollback.
-    pub(crate) fn forget_ids(&mut self) {
-        self.dictionary.clear();
-    }
-
     fn write(
         &mut self,
         conn: &Connection,
@@ -199,9 +174,16 @@ impl Appender {
     ) -> rusqlite::Result<()> {
         let ids_of = self.who(conn, event, who)?;
         let error = self.dictionary.text(conn, TextKind::Error, event.error.as_deref())?;
-        insert_fact(&mut statements.fact, event, (seq, id, corrects), error, &ids_of, flags(event, who))?;
-        insert_details(&mut statements.details, seq, event, who)?;
-        insert_exchange(conn, seq, event, keep)?;
+        rows::insert_fact(
+            &mut statements.fact,
+            event,
+            (seq, id, corrects),
+            error,
+            &ids_of,
+            flags(event, who),
+        )?;
+        rows::insert_details(&mut statements.details, seq, event, who)?;
+        rows::insert_exchange(conn, seq, event, keep)?;
         self.follow_attempts(conn, event, seq)
     }
 
@@ -209,7 +191,7 @@ impl Appender {
         let exchange = event.exchange.as_deref();
         let route = self.route(
             conn,
-            [
+            &[
                 (TextKind::Provider, Some(&*event.provider)),
                 (TextKind::Operation, Some(&*event.operation)),
                 (TextKind::Category, Some(&*event.category)),
@@ -228,9 +210,9 @@ impl Appender {
         Ok(Who { user, account, purpose, route })
     }
 
-    fn route(&mut self, conn: &Connection, texts: [(TextKind, Option<&str>); 12]) -> rusqlite::Result<i64> {
+    fn route(&mut self, conn: &Connection, texts: &[(TextKind, Option<&str>); 12]) -> rusqlite::Result<i64> {
         let mut key = [0; 12];
-        for (id, (kind, text)) in key.iter_mut().zip(texts) {
+        for (id, &(kind, text)) in key.iter_mut().zip(texts) {
             *id = self.dictionary.text(conn, kind, text)?;
         }
         self.dictionary.route(conn, key)
@@ -260,7 +242,7 @@ impl Appender {
     ) -> rusqlite::Result<()> {
         let route = self.route(
             conn,
-            [
+            &[
                 (TextKind::Provider, Some(&*opening.provider)),
                 (TextKind::Operation, Some(&*opening.operation)),
                 (TextKind::Category, Some(&*opening.category)),
@@ -299,7 +281,12 @@ impl Appender {
     }
 
     /// Keeps `attempts` and `superseded`, so that a call counts once, by its last attempt.
-    fn follow_attempts(&mut self, conn: &Connection, event: &Event, seq: i64) -> rusqlite::Result<()> {
+    pub(crate) fn follow_attempts(
+        &mut self,
+        conn: &Connection,
+        event: &Event,
+        seq: i64,
+    ) -> rusqlite::Result<()> {
         let first = event.attempt <= 1 && event.call_id == event.id;
         if first && !self.retried.contains(&event.call_id) {
             return Ok(());
@@ -345,39 +332,37 @@ pub(crate) fn last_seq(conn: &Connection) -> rusqlite::Result<i64> {
 
 /// The fact of an event id.
 pub(crate) fn find_seq(conn: &Connection, id: Uuid) -> rusqlite::Result<Option<i64>> {
+    let mut outcome_of = conn.prepare(OUTCOME_OF)?;
     let mut k = ids::fold(id);
     for _ in 0..ids::PROBES {
         let seq: Option<i64> =
             conn.query_row("SELECT seq FROM event_ids WHERE k = ?1", [k], |row| row.get(0)).optional()?;
         match seq {
             None => return Ok(None),
-            Some(seq) if fact_is(conn, seq, id)?.is_some() => return Ok(Some(seq)),
+            Some(seq) if fact_is(&mut outcome_of, seq, id)?.is_some() => return Ok(Some(seq)),
             Some(_) => k = ids::next_slot(k),
         }
     }
     Ok(None)
 }
 
+/// The outcome of a fact, if it is the one of an id.
+const OUTCOME_OF: &str = "SELECT outcome FROM facts WHERE seq = ?1 AND id_hi = ?2 AND id_lo = ?3";
+
 /// The outcome of fact `seq`, if it is the one of `id`.
-fn fact_is(conn: &Connection, seq: i64, id: Uuid) -> rusqlite::Result<Option<i64>> {
+fn fact_is(outcome_of: &mut Statement<'_>, seq: i64, id: Uuid) -> rusqlite::Result<Option<i64>> {
     let (hi, lo) = ids::halves(id);
-    conn.prepare("SELECT outcome FROM facts WHERE seq = ?1 AND id_hi = ?2 AND id_lo = ?3")?
-        .query_row([seq, hi, lo], |row| row.get(0))
-        .optional()
+    outcome_of.query_row([seq, hi, lo], |row| row.get(0)).optional()
 }
 
-fn claim(
-    conn: &Connection,
-    statements: &mut Statements<'_>,
-    event: &Event,
-    seq: i64,
-) -> rusqlite::Result<Claim> {
-    match claim_id(conn, statements, event.id, seq)? {
+/// Takes the number `seq` for an event, unless it has one.
+pub(crate) fn claim(statements: &mut Statements<'_>, event: &Event, seq: i64) -> rusqlite::Result<Claim> {
+    match claim_id(statements, event.id, seq)? {
         Ok(()) => Ok(Claim::New(seq)),
         Err((old, outcome))
             if outcome == Outcome::Abandoned as i64 && event.outcome != Outcome::Abandoned =>
         {
-            let corrected = claim_id(conn, statements, ids::correction(event.id), seq)?;
+            let corrected = claim_id(statements, ids::correction(event.id), seq)?;
             Ok(corrected.map_or(Claim::Duplicate, |()| Claim::Corrects { new: seq, old }))
         }
         Err(_) => Ok(Claim::Duplicate),
@@ -385,146 +370,20 @@ fn claim(
 }
 
 /// Takes a slot for the id, or says which fact has it and how that one ended.
-fn claim_id(
-    conn: &Connection,
-    statements: &mut Statements<'_>,
-    id: Uuid,
-    seq: i64,
-) -> rusqlite::Result<Result<(), (i64, i64)>> {
+fn claim_id(statements: &mut Statements<'_>, id: Uuid, seq: i64) -> rusqlite::Result<Result<(), (i64, i64)>> {
     let mut k = ids::fold(id);
     for _ in 0..ids::PROBES {
         if statements.claim.execute([k, seq])? == 1 {
             return Ok(Ok(()));
         }
         let taken: i64 = statements.seq_of.query_row([k], |row| row.get(0))?;
-        if let Some(outcome) = fact_is(conn, taken, id)? {
+        if let Some(outcome) = fact_is(&mut statements.outcome_of, taken, id)? {
             return Ok(Err((taken, outcome)));
         }
         k = ids::next_slot(k);
     }
     // Hundreds of ids of one microsecond with equal random bits are nobody's accident.
     Ok(Err((0, Outcome::Ok as i64)))
-}
-
-fn insert_fact(
-    statement: &mut Statement<'_>,
-    event: &Event,
-    (seq, id, corrects): (i64, Uuid, Option<i64>),
-    error: i64,
-    who: &Who,
-    flags: i64,
-) -> rusqlite::Result<()> {
-    let (hi, lo) = ids::halves(id);
-    let fixed = [
-        Some(seq),
-        Some(hi),
-        Some(lo),
-        Some(micros(event.started_at)),
-        Some(duration_us(event.latency)),
-        event.time_to_first_token.map(duration_us),
-        Some(i64::from(event.attempt)),
-        Some(event.outcome as i64),
-        event.http_status.map(i64::from),
-        Some(error),
-        Some(who.user),
-        Some(who.account),
-        Some(who.purpose),
-        Some(who.route),
-        Some(flags),
-        Some(event.cost.amount.to_fact().unwrap_or(i64::MAX)),
-        Some(source_code(event.cost.source)),
-        event.reported_cost.map(|m| m.to_fact().unwrap_or(i64::MAX)),
-        corrects,
-    ];
-    // Far above any real count, and low enough that no sum of rows overflows.
-    let buckets = Bucket::ALL.map(|b| Some(i64::try_from(event.usage.get(b)).unwrap_or(MOST).min(MOST)));
-    for (i, value) in fixed.iter().chain(&buckets).enumerate() {
-        statement.raw_bind_parameter(i + 1, value)?;
-    }
-    statement.raw_execute().map(drop)
-}
-
-fn insert_details(
-    statement: &mut Statement<'_>,
-    seq: i64,
-    event: &Event,
-    who: &Resolved,
-) -> rusqlite::Result<()> {
-    let case = who.use_case.as_ref();
-    let case_id = case.and_then(|c| c.id.as_deref());
-    let properties = json(&who.request_properties);
-    let case_properties = case.and_then(|c| json(&c.properties));
-    if event.response_id.is_none() && case_id.is_none() && properties.is_none() && case_properties.is_none() {
-        return Ok(());
-    }
-    statement
-        .execute(params![seq, event.response_id.as_deref(), case_id, properties, case_properties])
-        .map(drop)
-}
-
-fn insert_exchange(conn: &Connection, seq: i64, event: &Event, keep: Keep) -> rusqlite::Result<()> {
-    let Some(exchange) = event.exchange.as_deref() else { return Ok(()) };
-    if keep.exchanges && !(exchange.response_headers.is_empty() && exchange.function_calls.is_empty()) {
-        let calls: Vec<_> = exchange.function_calls.iter().map(|c| (&c.name, &c.arguments)).collect();
-        conn.execute(
-            "INSERT INTO exchanges(seq, headers, function_calls) VALUES(?1, ?2, ?3)",
-            params![seq, text(&exchange.response_headers), text(&calls)],
-        )?;
-    }
-    if keep.prompts && (exchange.request_json.is_some() || !exchange.response_json.is_empty()) {
-        conn.execute(
-            "INSERT INTO prompts(seq, at_us, request, response) VALUES(?1, ?2, ?3, ?4)",
-            params![
-                seq,
-                micros(event.started_at),
-                exchange.request_json.as_deref(),
-                text(&exchange.response_json)
-            ],
-        )?;
-    }
-    Ok(())
-}
-
-fn flags(event: &Event, who: &Resolved) -> i64 {
-    let when = |on: bool, flag: i64| if on { flag } else { 0 };
-    when(event.streamed, flag::STREAMED)
-        | when(event.usage_estimated, flag::ESTIMATED)
-        | when(event.usage_suspect, flag::SUSPECT)
-        | when(who.log_prompt_and_response == Some(true), flag::LOG)
-        | when(who.log_prompt_and_response == Some(false), flag::LOG_OFF)
-        | when(who.proxy == Some(true), flag::PROXY)
-        | when(who.proxy == Some(false), flag::PROXY_OFF)
-}
-
-fn labels(labels: &[Text]) -> Option<String> {
-    (!labels.is_empty()).then(|| text(&labels)).flatten()
-}
-
-fn json(properties: &Properties) -> Option<String> {
-    (!properties.is_empty()).then(|| text(properties)).flatten()
-}
-
-fn text<T: serde::Serialize + ?Sized>(value: &T) -> Option<String> {
-    serde_json::to_string(value).ok()
-}
-
-/// The code of a cost source in the file.
-pub(crate) fn source_code(source: CostSource) -> i64 {
-    source as i64
-}
-
-/// Microseconds since 1970; times before it, or absurdly far after it, stop at the edge.
-pub(crate) fn micros(at: SystemTime) -> i64 {
-    at.duration_since(UNIX_EPOCH).map_or(0, duration_us)
-}
-
-/// The time of a number of microseconds since 1970.
-pub(crate) fn time(us: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_micros(us.max(0).cast_unsigned())
-}
-
-fn duration_us(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Counts that reach the file by reason, inside or outside a transaction.

@@ -136,12 +136,3 @@ pub(crate) fn meta(conn: &Connection, key: &str) -> rusqlite::Result<i64> {
         .optional()?
         .unwrap_or(0))
 }
-
-/// Sets a number of `meta`.
-pub(crate) fn set_meta(conn: &Connection, key: &str, value: i64) -> rusqlite::Result<()> {
-    conn.execute(
-        "INSERT INTO meta(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
-        params![key, value],
-    )
-    .map(drop)
-}

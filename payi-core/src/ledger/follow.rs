@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::ledger::{append::micros, ids};
+use crate::ledger::{ids, rows::micros};
 
 /// The right to do, for a while, what only one process may do at a time.
 ///
@@ -54,16 +54,6 @@ pub(crate) fn release(conn: &Connection, lease: &Lease) -> rusqlite::Result<()> 
         params![lease.name, lease.owner, lease.fence],
     )
     .map(drop)
-}
-
-/// Whether a lease is still this one's. To be asked inside the transaction that relies on it.
-pub(crate) fn holds(conn: &Connection, lease: &Lease) -> rusqlite::Result<bool> {
-    conn.query_row(
-        "SELECT count(*) FROM leases WHERE name = ?1 AND owner = ?2 AND fence = ?3",
-        params![lease.name, lease.owner, lease.fence],
-        |row| row.get::<_, i64>(0),
-    )
-    .map(|n| n == 1)
 }
 
 /// The number of the last event a deliverer has placed; 0 at first.
@@ -145,7 +135,7 @@ pub(crate) fn quarantined(
         Ok(Quarantined {
             seq: row.get(0)?,
             reason: row.get(1)?,
-            at: crate::ledger::append::time(row.get(2)?),
+            at: crate::ledger::rows::time(row.get(2)?),
             attempts: row.get(3)?,
         })
     })?
@@ -155,4 +145,26 @@ pub(crate) fn quarantined(
 pub(crate) fn release_quarantined(conn: &Connection, deliverer: &str, seq: i64) -> rusqlite::Result<bool> {
     conn.execute("DELETE FROM quarantine WHERE deliverer = ?1 AND seq = ?2", params![deliverer, seq])
         .map(|n| n == 1)
+}
+
+/// Events that are not in the ledger, by reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Loss {
+    /// Why, as [`LossReason::name`](crate::sink::LossReason::name) has it.
+    pub reason: String,
+    /// How many.
+    pub count: u64,
+    /// When the last of them was counted.
+    pub last: SystemTime,
+}
+
+pub(crate) fn losses(conn: &Connection) -> rusqlite::Result<Vec<Loss>> {
+    conn.prepare("SELECT reason, count, last_us FROM losses ORDER BY reason")?
+        .query_map([], |row| {
+            let count: i64 = row.get(1)?;
+            let last = crate::ledger::rows::time(row.get(2)?);
+            Ok(Loss { reason: row.get(0)?, count: count.max(0).cast_unsigned(), last })
+        })?
+        .collect()
 }

@@ -4,6 +4,7 @@
 //! ([`Ledger::follow`]), so there is no second place where an event could be lost.
 //! Several processes may write one file.
 
+mod abandoned;
 mod append;
 mod chain;
 mod dict;
@@ -11,8 +12,9 @@ mod follow;
 mod ids;
 mod open;
 pub mod read;
+mod rows;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod schema;
 mod stored;
 #[cfg(test)]
@@ -28,7 +30,7 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 pub(crate) use append::{Appended, Appender, Keep, count_losses};
-pub use follow::{Lease, Quarantined};
+pub use follow::{Lease, Loss, Quarantined};
 pub use read::{Filter, Sort, UsersReport};
 pub use stored::StoredEvent;
 
@@ -112,6 +114,11 @@ impl Ledger {
             Place::File(path, _) | Place::ReadOnly(path) => Some(path),
             Place::Memory => None,
         }
+    }
+
+    /// Settles, as abandoned, the calls that processes which have died left open; how many there were.
+    pub(crate) fn recover(&self, appender: &mut Appender, process: &str) -> Result<u64> {
+        self.with(|conn| abandoned::recover(conn, appender, process))
     }
 
     /// Runs `work` on the connection.
@@ -200,5 +207,16 @@ impl Ledger {
     /// Who spent what: one row per user and account, and a total that is the sum of the rows.
     pub fn users(&self, filter: &Filter) -> Result<UsersReport> {
         self.with(|conn| read::users(conn, filter))
+    }
+
+    /// What is missing from the ledger, by reason; empty if nothing was ever lost.
+    pub fn losses(&self) -> Result<Vec<Loss>> {
+        self.with(follow::losses)
+    }
+
+    /// How many calls are under way, or were when their process died a moment ago.
+    pub fn open_calls(&self) -> Result<u64> {
+        self.with(|conn| conn.query_row("SELECT count(*) FROM open_calls", [], |row| row.get::<_, i64>(0)))
+            .map(|n| n.max(0).cast_unsigned())
     }
 }

@@ -1,12 +1,14 @@
 //! Events for tests of the ledger.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
 use crate::{
     context::{Context, Resolved, Text, UseCase},
-    events::{Event, Outcome},
+    events::{Event, Opening, Outcome},
     ledger::{Appended, Appender, Keep, Ledger},
     money::Money,
     pricing::{Cost, CostSource},
@@ -63,4 +65,19 @@ pub(crate) fn append(ledger: &Ledger, events: &[(Event, Resolved)]) -> Appended 
             Appender::default().append(conn, events.iter().map(|(e, w)| (e, w)), &[], "process:test", keep)
         })
         .unwrap()
+}
+
+/// The beginning of an attempt.
+pub(crate) fn opening(event: &Event) -> Opening {
+    Opening {
+        id: event.id,
+        call_id: event.call_id,
+        attempt: event.attempt,
+        context: Context::default(),
+        provider: event.provider.clone(),
+        operation: event.operation.clone(),
+        category: event.category.clone(),
+        request_model: event.request_model.clone(),
+        started_at: event.started_at,
+    }
 }

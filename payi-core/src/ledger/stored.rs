@@ -8,8 +8,8 @@ use crate::{
     context::{Context, Properties, Resolved, Text, UseCase},
     events::{Event, Exchange, Outcome},
     ledger::{
-        append::{flag, time},
         ids,
+        rows::{flag, time},
     },
     money::Money,
     pricing::{Cost, CostSource},

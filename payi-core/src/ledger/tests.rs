@@ -1,10 +1,12 @@
 //! The ledger as its users see it.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::time::{Duration, SystemTime};
 
 use super::{
-    Filter, Ledger,
-    sample::{append, event, who},
+    Appender, Filter, Keep, Ledger,
+    sample::{append, event, opening, who},
 };
 use crate::{
     context::{Resolved, Text},
@@ -155,4 +157,32 @@ fn a_response_id_belongs_to_the_event_that_claimed_it_first() {
     assert!(ledger.claim_response_id("chatcmpl-1", 1).unwrap());
     assert!(ledger.claim_response_id("chatcmpl-1", 1).unwrap());
     assert!(!ledger.claim_response_id("chatcmpl-1", 2).unwrap());
+}
+
+#[test]
+fn what_a_dead_process_left_open_is_abandoned_and_corrected_if_it_was_only_asleep() {
+    let ledger = Ledger::in_memory().unwrap();
+    let (slept, died) = (event(7), event(9));
+    let openings = [(opening(&slept), who("u1")), (opening(&died), who("u2"))];
+    let mut appender = Appender::default();
+    ledger.lease("process:gone", "process:gone", Duration::from_secs(60)).unwrap();
+    ledger.with(|conn| appender.append(conn, [], &openings, "process:gone", Keep::default())).unwrap();
+    assert_eq!(ledger.open_calls().unwrap(), 2);
+    assert_eq!(ledger.recover(&mut appender, "process:other").unwrap(), 0, "its lease says that it lives");
+    ledger.lease("process:gone", "process:gone", Duration::ZERO).unwrap();
+    assert_eq!(ledger.recover(&mut appender, "process:gone").unwrap(), 0, "nobody abandons their own calls");
+    assert_eq!(ledger.recover(&mut appender, "process:other").unwrap(), 2);
+    assert_eq!(ledger.open_calls().unwrap(), 0);
+    let total = ledger.users(&Filter::new()).unwrap().total;
+    assert_eq!((total.calls.abandoned, total.calls.total(), total.attempts), (2, 2, 2));
+
+    append(&ledger, &[(slept.clone(), who("u1"))]);
+    append(&ledger, &[(slept, who("u1"))]);
+    let total = ledger.users(&Filter::new()).unwrap().total;
+    assert_eq!((total.calls.abandoned, total.calls.ok, total.attempts), (1, 1, 2));
+    assert_eq!(total.cost, Money::from_pico(7));
+    let stored = ledger.follow(0, 10).unwrap();
+    assert_eq!(stored[2].corrects, Some(stored[0].seq));
+    assert_eq!(stored[0].who.user_id, who("u1").user_id);
+    assert_eq!(&*stored[0].event.provider, "openai");
 }

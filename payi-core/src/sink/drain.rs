@@ -37,6 +37,8 @@ const PENDING: usize = 16_384;
 /// The lease that says this process lives is renewed this often, and lasts [`LIFE`].
 const RENEW: Duration = Duration::from_secs(2);
 const LIFE: Duration = Duration::from_secs(10);
+/// Calls of processes that died are looked for this often.
+const RECOVER: Duration = Duration::from_secs(5);
 /// Waits after a failed commit, from the first to the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
@@ -55,6 +57,7 @@ pub(crate) struct Drain {
     /// Losses already in the file.
     told: [u64; LossReason::ALL.len()],
     renewed: Option<Instant>,
+    recovered: Option<Instant>,
     failing: Option<Failing>,
 }
 
@@ -91,6 +94,7 @@ impl Drain {
             openings: Vec::new(),
             told: Default::default(),
             renewed: None,
+            recovered: None,
             failing: None,
         }
     }
@@ -113,17 +117,15 @@ impl Drain {
     }
 
     fn work(&mut self) {
-        self.tidy();
         loop {
+            self.tidy();
             let errands = self.shared.take_errands();
             let stopping = self.shared.stopping();
             let gathered = self.gather(errands.is_empty() && stopping.is_none());
             let written = self.commit(!errands.is_empty() || stopping.is_some());
-            self.answer(errands, written);
-            if let Some(until) = stopping {
-                if self.done() || Instant::now() >= until {
-                    return self.finish();
-                }
+            answer(errands, written);
+            if stopping.is_some_and(|until| self.done() || Instant::now() >= until) {
+                return self.finish();
             }
             if matches!(gathered, Gathered::Nothing) && self.done() {
                 self.rest();
@@ -181,11 +183,11 @@ impl Drain {
     /// Writes all that was gathered; `true` if nothing is left. After a failure it waits for its time to try
     /// again, unless it is `urgent`.
     fn commit(&mut self, urgent: bool) -> bool {
-        if let Some(failing) = &self.failing {
-            if !urgent && Instant::now() < failing.next {
-                thread::park_timeout(failing.next.saturating_duration_since(Instant::now()).min(NAP));
-                return false;
-            }
+        if let Some(failing) =
+            self.failing.as_ref().filter(|failing| !urgent && Instant::now() < failing.next)
+        {
+            thread::park_timeout(failing.next.saturating_duration_since(Instant::now()).min(NAP));
+            return false;
         }
         let counted = self.shared.queue.losses.all();
         let losses = self.new_losses(counted);
@@ -273,25 +275,26 @@ impl Drain {
             .collect()
     }
 
-    fn answer(&self, errands: Vec<Errand>, written: bool) {
-        for errand in errands {
-            let _ = catch_unwind(AssertUnwindSafe(|| errand(written)));
-        }
-    }
-
     /// Nothing to do: naps until there is.
     fn rest(&mut self) {
-        self.tidy();
         self.shared.queue.set_asleep(true);
         thread::park_timeout(NAP);
         self.shared.queue.set_asleep(false);
     }
 
-    /// What must happen now and then: saying that this process lives.
+    /// What must happen now and then: saying that this process lives, and settling for those that do not.
     fn tidy(&mut self) {
-        if self.renewed.is_some_and(|at| at.elapsed() > RENEW) {
+        let due = |last: Option<Instant>, every| last.is_none_or(|at| at.elapsed() > every);
+        if self.renewed.is_some() && due(self.renewed, RENEW) {
             self.renewed = Some(Instant::now());
             let _ = self.ledger.lease(&self.process, &self.process, LIFE);
+        }
+        if due(self.recovered, RECOVER) {
+            self.recovered = Some(Instant::now());
+            match self.ledger.recover(&mut self.appender, &self.process) {
+                Ok(0) | Err(_) => {}
+                Ok(calls) => tracing::info!(calls, "calls whose process had died were settled as abandoned"),
+            }
         }
     }
 
@@ -305,8 +308,17 @@ impl Drain {
                 "the ledger could not be written before the deadline of the shutdown"
             );
         }
-        for errand in self.shared.take_errands() {
-            errand(left == 0);
+        if self.renewed.is_some() {
+            // What is open now is abandoned: nobody will write its end.
+            let _ = self.ledger.lease(&self.process, &self.process, Duration::ZERO);
         }
+        answer(self.shared.take_errands(), left == 0);
+    }
+}
+
+/// A panic in an errand is its maker's, and ends with it.
+fn answer(errands: Vec<Errand>, written: bool) {
+    for errand in errands {
+        let _ = catch_unwind(AssertUnwindSafe(|| errand(written)));
     }
 }

@@ -12,6 +12,8 @@ pub(crate) mod pay_i;
 mod queue;
 #[cfg(all(test, feature = "reqwest"))]
 mod sample;
+#[cfg(all(test, feature = "ledger"))]
+mod tests;
 #[cfg(feature = "rustls")]
 pub(crate) mod tls;
 #[cfg(feature = "reqwest")]

@@ -2,6 +2,10 @@
 
 mod pay_i;
 mod recorder;
+#[cfg(feature = "ledger")]
+mod sample;
 
 pub use pay_i::{PayI, PayIAnswer, PayIRequest};
 pub use recorder::{Recorder, TestClock};
+#[cfg(feature = "ledger")]
+pub use sample::sample_ledger;

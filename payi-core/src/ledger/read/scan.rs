@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use crate::{
     events::Outcome,
     ledger::{
-        append::{micros, time},
         read::{Filter, Totals},
+        rows::{micros, time},
         schema::TextKind,
         stored::outcome,
     },

@@ -27,18 +27,24 @@ const NAMES: usize = 2;
 pub fn users_table(report: &UsersReport, width: Option<usize>) -> String {
     let attributed = report.rows.iter().filter(|row| row.user_id.is_some());
     let unattributed = report.rows.iter().filter(|row| row.user_id.is_none());
+    let amounts = Amounts::of(report);
     let mut rows: Vec<[String; 10]> = vec![HEADINGS.map(Into::into)];
     for row in attributed.chain(unattributed) {
         let user = row.user_id.as_deref().map_or_else(|| "(unattributed)".into(), inert);
-        rows.push(cells(user, row.account_name.as_deref().map_or_else(|| "-".into(), inert), &row.totals));
+        rows.push(cells(
+            user,
+            row.account_name.as_deref().map_or_else(|| "-".into(), inert),
+            &row.totals,
+            amounts,
+        ));
     }
-    rows.push(cells("TOTAL".into(), String::new(), &report.total));
+    rows.push(cells("TOTAL".into(), String::new(), &report.total, amounts));
     let mut table = lay_out(&mut rows, width);
     notes(report, &mut table);
     table
 }
 
-fn cells(user: String, account: String, totals: &Totals) -> [String; 10] {
+fn cells(user: String, account: String, totals: &Totals, amounts: Amounts) -> [String; 10] {
     let calls = &totals.calls;
     let tokens = &totals.tokens;
     [
@@ -50,7 +56,7 @@ fn cells(user: String, account: String, totals: &Totals) -> [String; 10] {
         group(tokens.input),
         group(tokens.cache_read + tokens.cache_write),
         group(tokens.output + tokens.reasoning),
-        cost(totals),
+        amounts.write(totals),
         totals
             .last_seen
             .and_then(|at| Timestamp::try_from(at).ok())
@@ -58,12 +64,35 @@ fn cells(user: String, account: String, totals: &Totals) -> [String; 10] {
     ]
 }
 
-/// At least the six decimals at which most calls differ, and every further one that is not zero.
-fn cost(totals: &Totals) -> String {
-    let text = totals.cost.to_string();
-    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
-    let mark = if totals.unpriced_calls > 0 { "*" } else { "" };
-    format!("{whole}.{fraction:0<6}{mark}")
+/// How every amount of a table is written, so that their decimal points stand below each other.
+#[derive(Clone, Copy)]
+struct Amounts {
+    /// At least six; as many as the longest amount needs.
+    decimals: usize,
+    /// Whether some amount is marked as incomplete.
+    marked: bool,
+}
+
+impl Amounts {
+    fn of(report: &UsersReport) -> Self {
+        let all = || report.rows.iter().map(|row| &row.totals).chain([&report.total]);
+        let decimals = |totals: &Totals| totals.cost.to_string().split_once('.').map_or(0, |(_, d)| d.len());
+        Self {
+            decimals: all().map(decimals).max().unwrap_or(0).max(6),
+            marked: report.total.unpriced_calls > 0,
+        }
+    }
+
+    fn write(self, totals: &Totals) -> String {
+        let text = totals.cost.to_string();
+        let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+        let mark = match (self.marked, totals.unpriced_calls) {
+            (false, _) => "",
+            (true, 0) => " ",
+            (true, _) => "*",
+        };
+        format!("{whole}.{fraction:0<width$}{mark}", width = self.decimals)
+    }
 }
 
 fn notes(report: &UsersReport, out: &mut String) {
@@ -135,7 +164,7 @@ fn line(row: &[String; 10], widths: &[usize; 10]) -> String {
 fn shrink(widths: &mut [usize; 10], most: usize) {
     let full: usize = widths.iter().sum::<usize>() + 2 * (widths.len() - 1);
     for _ in 0..full.saturating_sub(most) {
-        let longest = if widths[0] >= widths[1] { 0 } else { 1 };
+        let longest = usize::from(widths[0] < widths[1]);
         if widths[longest] > 8 {
             widths[longest] -= 1;
         }

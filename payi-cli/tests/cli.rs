@@ -1,0 +1,136 @@
+//! What the command prints, to the letter, on a ledger made for it.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test may panic")]
+
+use std::{fs, path::PathBuf};
+
+use payi_cli::Terminal;
+use payi_core::testing::sample_ledger;
+
+/// A directory that is gone with the test.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("payi-cli-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        Self(dir)
+    }
+
+    fn ledger(&self) -> String {
+        let path = self.0.join("payi.db");
+        sample_ledger(&path);
+        path.to_str().unwrap().into()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(&self.0)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn payi(args: &[&str], terminal: Option<Terminal>) -> (u8, String, String) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = payi_cli::execute(["payi"].iter().chain(args), terminal, &mut out, &mut err);
+    (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+}
+
+fn users(args: &[&str]) -> String {
+    let place = Place::new(&args.join("").replace(['/', ' '], ""));
+    let ledger = place.ledger();
+    let (code, out, err) = payi(&[&["users", "--ledger", &ledger], args].concat(), None);
+    assert_eq!((code, err.as_str()), (0, ""));
+    out
+}
+
+#[test]
+fn the_table() {
+    insta::assert_snapshot!(users(&[]));
+}
+
+#[test]
+fn the_table_in_a_narrow_terminal_with_emphasis() {
+    let place = Place::new("narrow");
+    let terminal = Terminal { width: Some(100), color: true };
+    let (_, out, _) = payi(&["users", "--db", &place.ledger()], Some(terminal));
+    insta::assert_snapshot!(out.replace('\u{1b}', "ESC"));
+}
+
+#[test]
+fn json() {
+    let out = users(&["--format", "json"]);
+    let as_of = out.lines().nth(1).unwrap();
+    assert!(as_of.starts_with("  \"as_of\": \"2"), "{as_of}");
+    insta::assert_snapshot!(out.replace(as_of, "  \"as_of\": \"…\","));
+}
+
+#[test]
+fn csv_is_safe_in_a_spreadsheet() {
+    insta::assert_snapshot!(users(&["--format", "csv", "--sort", "user"]));
+}
+
+#[test]
+fn filters_narrow_rows_and_total_alike() {
+    insta::assert_snapshot!(users(&["--account", "acme", "--model", "gpt-4o-mini", "--sort", "calls"]));
+    insta::assert_snapshot!(users(&["--use-case", "nobody-ever-used-this"]));
+    let (before, after) = ("2026-11-23T10:00:03Z", "2026-11-23T10:00:03Z");
+    let cost = |out: &str| {
+        let value: serde_json::Value = serde_json::from_str(out).unwrap();
+        value["total"]["cost_usd"].as_str().unwrap().parse::<payi_core::money::Money>().unwrap()
+    };
+    let all = cost(&users(&["--format", "json"]));
+    let early = cost(&users(&["--format", "json", "--until", before]));
+    let late = cost(&users(&["--format", "json", "--since", after]));
+    assert_eq!(early + late, all);
+    assert!(early != all && late != all);
+}
+
+#[test]
+fn what_is_not_a_ledger_is_refused_with_exit_code_2_and_left_alone() {
+    let place = Place::new("foreign");
+    let missing = place.0.join("missing.db");
+    let (code, out, err) = payi(&["users", "--ledger", missing.to_str().unwrap()], None);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("there is no ledger at"), "{err}");
+    assert_eq!(place.names(), Vec::<String>::new());
+
+    let text = place.0.join("notes.txt");
+    fs::write(&text, "not a database").unwrap();
+    let (code, _, err) = payi(&["users", "--ledger", text.to_str().unwrap()], None);
+    assert_eq!(code, 2);
+    assert!(err.contains("is not a payi ledger"), "{err}");
+    assert_eq!(fs::read_to_string(&text).unwrap(), "not a database");
+    assert_eq!(place.names(), ["notes.txt"]);
+}
+
+#[test]
+fn reading_leaves_no_trace() {
+    let place = Place::new("trace");
+    let ledger = place.ledger();
+    let before =
+        (place.names(), fs::read(&ledger).unwrap(), fs::metadata(&ledger).unwrap().modified().unwrap());
+    assert_eq!(payi(&["users", "--ledger", &ledger], None).0, 0);
+    let after =
+        (place.names(), fs::read(&ledger).unwrap(), fs::metadata(&ledger).unwrap().modified().unwrap());
+    assert!(before == after);
+}
+
+#[test]
+fn a_wrong_option_is_exit_code_2_and_help_is_0() {
+    assert_eq!(payi(&["users", "--sort", "colour"], None).0, 2);
+    assert_eq!(payi(&["users", "--since", "yesterday"], None).0, 2);
+    let (code, out, _) = payi(&["users", "--help"], None);
+    assert_eq!(code, 0);
+    assert!(out.contains("--ledger <PATH>"), "{out}");
+}
