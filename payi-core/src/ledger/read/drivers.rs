@@ -190,7 +190,7 @@ fn page(
 
 fn rank(order: Order, figures: &Figures) -> i128 {
     let totals = &figures.totals;
-    let micros = |at: Option<SystemTime>| at.map_or(0, |at| i128::from(crate::ledger::append::micros(at)));
+    let micros = |at: Option<SystemTime>| at.map_or(0, |at| i128::from(crate::ledger::rows::micros(at)));
     match order {
         Order::Cost | Order::Name => totals.cost.pico(),
         Order::Change => totals.cost.pico() - figures.before.unwrap_or_default().pico(),
@@ -222,7 +222,7 @@ fn details(
     bounds: &[SystemTime],
     keys: impl Iterator<Item = Key>,
 ) -> rusqlite::Result<HashMap<Key, Detail>> {
-    let bounds: Vec<i64> = bounds.iter().map(|&at| crate::ledger::append::micros(at)).collect();
+    let bounds: Vec<i64> = bounds.iter().map(|&at| crate::ledger::rows::micros(at)).collect();
     let mut gathering: HashMap<Key, Gathering> = keys.map(|key| (key, Gathering::default())).collect();
     if bounds.len() < 2 || gathering.is_empty() {
         return Ok(HashMap::new());

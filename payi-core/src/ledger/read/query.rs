@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::{
     events::Outcome,
-    ledger::{append::micros, read::wide::Wide, schema::TextKind},
+    ledger::{read::wide::Wide, rows::micros, schema::TextKind},
     pricing::CostSource,
 };
 

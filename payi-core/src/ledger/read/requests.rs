@@ -9,9 +9,10 @@ use crate::{
     events::Outcome,
     ledger::{
         StoredEvent,
-        append::{find_seq, micros, time},
+        append::find_seq,
         ids,
         read::query::{Dimension, Pick, Query},
+        rows::{micros, time},
         stored::{self, outcome, source},
     },
     money::Money,

@@ -6,12 +6,12 @@ use rusqlite::Connection;
 
 use crate::{
     ledger::{
-        append::micros,
         read::{
             drivers::slot,
             query::{Plan, Query},
             wide,
         },
+        rows::micros,
     },
     money::Money,
 };

@@ -88,7 +88,7 @@ impl View<'_> {
     /// When the first attempt in the ledger began.
     pub fn first(&self) -> Answer<Option<SystemTime>> {
         let first: Option<i64> = self.conn.query_row("SELECT min(at_us) FROM facts", [], |row| row.get(0))?;
-        Ok(first.map(crate::ledger::append::time))
+        Ok(first.map(crate::ledger::rows::time))
     }
 
     /// How the ledger itself is doing.

@@ -5,8 +5,8 @@ use rusqlite::{Connection, Row};
 use crate::{
     events::Outcome,
     ledger::{
-        append::time,
         read::Totals,
+        rows::time,
         stored::{outcome, source},
     },
     money::Money,
