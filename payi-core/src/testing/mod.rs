@@ -1,11 +1,16 @@
 //! For the tests of users: a recorder bound to a scope, and a provider on loopback.
 
+mod answer;
+mod http1;
 mod pay_i;
+mod provider;
 mod recorder;
 #[cfg(feature = "ledger")]
 mod sample;
 
+pub use answer::Answer;
 pub use pay_i::{PayI, PayIAnswer, PayIRequest};
+pub use provider::{Asked, Provider};
 pub use recorder::{Recorder, TestClock};
 #[cfg(feature = "ledger")]
 pub use sample::sample_ledger;
