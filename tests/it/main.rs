@@ -2,5 +2,6 @@
 
 mod macros;
 
+mod clients;
 #[path = "../tidy.rs"]
 mod tidy;

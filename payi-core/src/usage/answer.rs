@@ -262,9 +262,12 @@ fn number(value: &Value) -> u64 {
 pub(crate) fn is_odd(usage: &Map<String, Value>, keys: &[&str]) -> bool {
     keys.iter().filter_map(|key| usage.get(*key)).any(|value| match value {
         Value::Null => false,
-        Value::Number(n) => n
-            .as_u64()
-            .map_or_else(|| n.as_f64().is_none_or(|f| f < 0.0 || f.fract() != 0.0), |n| n > COUNT_MAX),
+        Value::Number(n) => match (n.as_u64(), n.as_f64()) {
+            (Some(n), _) => n > COUNT_MAX,
+            #[expect(clippy::cast_precision_loss, reason = "the limit is a power of two")]
+            (None, Some(f)) => !(0.0..=COUNT_MAX as f64).contains(&f) || f.fract() != 0.0,
+            (None, None) => true,
+        },
         _ => true,
     })
 }
