@@ -10,8 +10,8 @@ pub use payi_core::error::{Error, Result};
 // A function of the value namespace, a module of the type namespace.
 #[doc(inline)]
 pub use payi_core::context::{
-    self, Clear, Context, ContextFlag, ContextList, ContextValue, ContextVersion, InContext, InContextFn,
-    Key, builder as context, current,
+    self, Clear, Conflict, Context, ContextFlag, ContextList, ContextValue, ContextVersion, InContext,
+    InContextFn, Key, Site, SiteKey, builder as context, conflicting_versions, current, inventory,
 };
 
 #[cfg(feature = "_calls")]

@@ -2,7 +2,10 @@
 //!
 //! Every name here is written by `payi-macros/src/expand`, and every name written there is here.
 
+pub use inventory;
+
 pub use crate::context::{
+    Site, SiteKey,
     entry::{expression, in_place, item, literal, pair},
-    guard::{Hold, branch, enter, enter_sync, nest, run, same, scoped},
+    guard::{Hold, Scope, branch, enter, enter_sync, nest, run, same, scoped},
 };

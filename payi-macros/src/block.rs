@@ -25,6 +25,7 @@ pub(crate) struct Invocation {
 }
 
 /// What runs in the scope.
+#[derive(Clone)]
 pub(crate) enum Body {
     /// A block: its value is the macro's.
     Block(Block),

@@ -8,9 +8,11 @@ mod args;
 mod block;
 mod diag;
 mod expand;
+mod impl_block;
 mod keys;
 mod literals;
 mod model;
+mod returns;
 mod rewrite;
 mod track;
 

@@ -210,3 +210,36 @@ pub fn branch<F: IntoFuture>(future: F) -> Scoped<F::IntoFuture> {
 pub fn same<T>(value: T) -> T {
     value
 }
+
+/// The scope of a function that returns something which runs later.
+#[derive(Debug)]
+pub struct Scope(Arc<Frame>);
+
+impl Scope {
+    /// A scope inside the running code's.
+    #[inline]
+    pub fn new<const N: usize>(entries: [Entry; N]) -> Self {
+        Self(Frame::child(scope::current(), entries))
+    }
+
+    /// Runs the function's body.
+    ///
+    /// As a `FnOnce`, so that the body may give away what it captured, `&mut` borrows included.
+    #[inline]
+    pub fn run<T>(&self, body: impl FnOnce() -> T) -> T {
+        let _guard = Guard::enter(Arc::clone(&self.0));
+        body()
+    }
+
+    /// The function's body, if it is async.
+    #[inline]
+    pub fn future<F: Future>(&self, body: F) -> Scoped<F> {
+        Scoped::new(Some(Arc::clone(&self.0)), body)
+    }
+
+    /// What the function returns, to run in its scope.
+    #[inline]
+    pub fn wrap<T>(self, later: T) -> Scoped<T> {
+        Scoped::new(Some(self.0), later)
+    }
+}

@@ -10,6 +10,7 @@ pub(crate) mod field;
 mod forward;
 mod frame;
 pub mod guard;
+mod inventory;
 mod loss;
 mod merge;
 mod properties;
@@ -27,6 +28,7 @@ pub use field::{Key, Kind, UnknownKey};
 pub use frame::Frame;
 #[cfg(feature = "_calls")]
 pub(crate) use frame::{global, set_global};
+pub use inventory::{Conflict, Site, SiteKey, conflicting_versions, inventory};
 pub use loss::Loss;
 pub use properties::{Property, PropertyValue};
 pub use resolved::{Properties, Resolved, UseCase};

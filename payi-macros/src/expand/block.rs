@@ -2,9 +2,9 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::Token;
+use syn::{Block, Path, Token};
 
-use super::field::entries;
+use super::{complete, field::entries};
 use crate::{
     args::Arg,
     block::{Body, Invocation},
@@ -13,46 +13,57 @@ use crate::{
     rewrite,
 };
 
-/// What the invocation becomes; with mistakes, they and a body that still type-checks.
+/// What the invocation becomes. With mistakes: they, and the body as it was.
 pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     let mut errors = Errors::new();
-    let expanded = Invocation::parse(tokens, &mut errors).map(|invocation| invocation.expand(&mut errors));
-    let written = expanded.unwrap_or_default();
-    match errors.finish() {
-        None => written,
-        Some(mistakes) => quote_spanned!(Span::mixed_site()=> { #mistakes }),
+    let Some(invocation) = Invocation::parse(tokens, &mut errors) else {
+        let mistakes = errors.finish();
+        return quote_spanned!(Span::mixed_site()=> { #mistakes });
+    };
+    let Invocation { payi, outer, mut args, body } = invocation;
+    for (span, what) in [(args.skip.take(), "skip"), (args.returns.take().map(|it| it.span()), "returns")] {
+        if let Some(span) = span {
+            errors.at(span, format!("`{what}` is for `#[track]`"));
+        }
     }
+    let keys: Vec<_> = args.list.iter().map(|arg| arg.key.clone()).collect();
+    let fields: Vec<Field> = model::check(args, &mut errors);
+    let entries = entries(&payi, &fields);
+    let scoped = match body.clone() {
+        Some(Body::Async(future)) => quote!(#payi::__private::scoped(#entries, #future)),
+        Some(Body::Block(block)) => scope(&payi, outer.as_ref(), &entries, block, &mut errors),
+        None => TokenStream::new(),
+    };
+    let Some(mistakes) = errors.finish() else { return scoped };
+    // The values that make sense are still checked for their types, so that those mistakes show as well.
+    let complete = complete::keys(&payi, keys.iter());
+    let body = match body {
+        Some(Body::Block(block)) => block.into_token_stream(),
+        Some(Body::Async(future)) => future.into_token_stream(),
+        None => mistakes.clone(),
+    };
+    quote_spanned!(Span::mixed_site()=> { #mistakes #complete let _ = #entries; #body })
+}
+
+fn scope(
+    payi: &Path,
+    outer: Option<&Ident>,
+    entries: &TokenStream,
+    mut block: Block,
+    errors: &mut Errors,
+) -> TokenStream {
+    let guard = Ident::new("__payi_guard", Span::mixed_site());
+    let awaits = rewrite::block(payi, &guard, &mut block, errors);
+    let stmts = &block.stmts;
+    let enter = match (awaits, outer) {
+        (false, _) => quote!(let #guard = #payi::__private::enter_sync(#entries)),
+        (true, None) => quote!(let mut #guard = #payi::__private::enter(#entries)),
+        (true, Some(outer)) => quote!(let mut #guard = #payi::__private::nest(#entries, &mut #outer)),
+    };
+    quote_spanned!(Span::mixed_site()=> { #enter; #(#stmts)* })
 }
 
 impl Invocation {
-    fn expand(self, errors: &mut Errors) -> TokenStream {
-        let Self { payi, outer, mut args, body } = self;
-        for (span, what) in [(args.skip.take(), "skip"), (args.returns.take().map(|r| r.span()), "returns")] {
-            if let Some(span) = span {
-                errors.at(span, format!("`{what}` is for `#[track]`"));
-            }
-        }
-        let fields: Vec<Field> = model::check(args, errors);
-        let Some(body) = body else { return TokenStream::new() };
-        let entries = entries(&payi, &fields);
-        match body {
-            Body::Async(future) => quote!(#payi::__private::scoped(#entries, #future)),
-            Body::Block(mut block) => {
-                let guard = Ident::new("__payi_guard", Span::mixed_site());
-                let awaits = rewrite::block(&payi, &guard, &mut block, errors);
-                let stmts = &block.stmts;
-                let enter = match (awaits, outer) {
-                    (false, _) => quote!(let #guard = #payi::__private::enter_sync(#entries)),
-                    (true, None) => quote!(let mut #guard = #payi::__private::enter(#entries)),
-                    (true, Some(outer)) => {
-                        quote!(let mut #guard = #payi::__private::nest(#entries, &mut #outer))
-                    }
-                };
-                quote_spanned!(Span::mixed_site()=> { #enter; #(#stmts)* })
-            }
-        }
-    }
-
     /// Whether its block awaits.
     pub(crate) fn awaits(&self) -> bool {
         let Some(Body::Block(block)) = &self.body else { return false };

@@ -1,0 +1,1 @@
+//! Under test are the macros: this package has code in `tests/` only.
