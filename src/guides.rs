@@ -5,10 +5,10 @@
 #[cfg_attr(not(doctest), doc = include_str!("guides/day_1_instrument.md"))]
 pub mod day_1_instrument {}
 
-#[cfg_attr(not(doctest), doc = include_str!("guides/day_2_track_users.md"))]
+#[doc = include_str!("guides/day_2_track_users.md")]
 pub mod day_2_track_users {}
 
-#[cfg_attr(not(doctest), doc = include_str!("guides/day_3_use_cases.md"))]
+#[doc = include_str!("guides/day_3_use_cases.md")]
 pub mod day_3_use_cases {}
 
 #[doc = include_str!("guides/from_python.md")]

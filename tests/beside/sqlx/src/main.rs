@@ -1,5 +1,6 @@
-//! A service that keeps its own data with sqlx, in the same process as payi's ledger.
+//! A service that keeps its own data with sqlx, in one process with payi's ledger: both link SQLite.
 
+use payi::{reqwest::Client, testing::Provider, track_context};
 use sqlx::{Connection, SqliteConnection};
 
 #[tokio::main(flavor = "current_thread")]
@@ -10,12 +11,23 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let payi = payi::instrument().ledger(&ledger).start()?;
 
     let mut own = SqliteConnection::connect("sqlite::memory:").await?;
-    sqlx::query("CREATE TABLE users (id TEXT PRIMARY KEY)").execute(&mut own).await?;
+    sqlx::query("CREATE TABLE users (id TEXT)").execute(&mut own).await?;
     sqlx::query("INSERT INTO users VALUES ('u-7')").execute(&mut own).await?;
     let user: String = sqlx::query_scalar("SELECT id FROM users").fetch_one(&mut own).await?;
 
+    let provider = Provider::start()?;
+    let answer = track_context!(user_id = user, {
+        let body = r#"{"model": "gpt-4o-mini", "messages": []}"#;
+        Client::new().post(format!("{}/v1/chat/completions", provider.url())).body(body).send().await?.text().await?
+    });
+    assert!(answer.contains("choices"));
     payi.shutdown().await?;
-    assert_eq!(user, "u-7");
+
+    let mut theirs = SqliteConnection::connect(&format!("sqlite:{}?mode=ro", ledger.display())).await?;
+    let calls: i64 = sqlx::query_scalar("SELECT count(*) FROM facts").fetch_one(&mut theirs).await?;
+    assert_eq!(calls, 1, "the call is not in the ledger");
+    theirs.close().await?;
     std::fs::remove_dir_all(&dir)?;
+    println!("payi and sqlx share one SQLite: {calls} call on record for {user}");
     Ok(())
 }
