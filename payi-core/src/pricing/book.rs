@@ -102,6 +102,12 @@ impl Draft {
         model
     }
 
+    /// The entry of a model, by its id or alias in an indexed book.
+    pub(super) fn known(&self, provider: &str, model: &str) -> Option<Model> {
+        let provider = self.providers.iter().find(|p| p.id.eq_ignore_ascii_case(provider))?;
+        provider.by_id.get(&*model.to_lowercase()).map(|&model| self.models[model].clone())
+    }
+
     /// Gives ids to a model, and takes them from those that had them in the book below.
     pub(super) fn alias(&mut self, provider: usize, model: usize, ids: &[Box<str>]) {
         if self.over {
@@ -176,7 +182,10 @@ impl PriceBook {
         Ok(Self::of(draft))
     }
 
-    /// The embedded book with the one in a file laid over it: newer prices without a rebuild.
+    /// The embedded book with the one in a file laid over it: newer prices, or your own, without a rebuild.
+    ///
+    /// The file is a book as [`with_book`](Self::with_book) reads it, or, where its name ends in
+    /// `.toml`, as [`with_toml`](Self::with_toml) does.
     ///
     /// # Errors
     ///
@@ -187,7 +196,13 @@ impl PriceBook {
             let message = format!("the price book {} cannot be read; check the path", path.display());
             Error::with_source(Kind::Config, message, e)
         })?;
-        Self::embedded().with_book(&text)
+        if path.extension().is_none_or(|end| end != "toml") {
+            return Self::embedded().with_book(&text);
+        }
+        #[cfg(feature = "config")]
+        return Self::embedded().with_toml(&text);
+        #[cfg(not(feature = "config"))]
+        Err(Error::new(Kind::Config, "prices in TOML need payi's feature `config`"))
     }
 
     pub(super) fn of(draft: Draft) -> Self {

@@ -9,6 +9,7 @@
 //! model gpt-5.6-sol
 //! id gpt-5.6 gpt-5-6                  other ids of the same model
 //! like gpt-5.6-sol-####-##-##         patterns: # a digit, * anything, !pattern exceptions
+//! same openai gpt-4o                  the prices of a model that the book has, under another name
 //! price input=5>272000:10 output=30   US dollars for a million tokens; above 272,000 input tokens 10
 //! price from=2026-08-21 input=4       the last line in force applies
 //! tier batch from=2026-10-14 input=2  prices of a service tier, over the above
@@ -96,6 +97,7 @@ impl Reader<'_> {
                 let patterns: Option<Vec<_>> = rest.split(' ').map(Pattern::read).collect();
                 self.open()?.0.patterns.extend(patterns.ok_or("not a pattern")?);
             }
+            "same" => self.same(rest)?,
             "price" => self.price(rest)?,
             "tier" | "geo" => self.selected(word == "tier", rest)?,
             _ => return Err("an unknown word"),
@@ -118,6 +120,17 @@ impl Reader<'_> {
             days.split(' ').map(|day| Ok(midnight(day)?.0)).collect::<Result<_, Why>>()?;
         days.sort_unstable();
         self.draft.holidays.push((name.into(), days.into()));
+        Ok(())
+    }
+
+    fn same(&mut self, rest: &str) -> Result<(), Why> {
+        let (provider, model) = rest.split_once(' ').ok_or("no provider and model")?;
+        let other = self.draft.known(provider, model).ok_or("a model that the book does not have")?;
+        let (model, open) = self.open()?;
+        open.priced = true;
+        let id = std::mem::take(&mut model.id);
+        let (aliases, patterns) = (std::mem::take(&mut model.aliases), std::mem::take(&mut model.patterns));
+        *model = Model { id, aliases, patterns, ..other };
         Ok(())
     }
 

@@ -18,6 +18,8 @@ mod rate;
 mod right;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "config")]
+mod toml;
 
 pub use bill::{Explanation, Line, Matched, UnitPrice};
 pub use book::PriceBook;

@@ -23,6 +23,9 @@ impl Pattern {
         let core = text.strip_prefix('*').unwrap_or(text);
         let (open_start, end) = (core.len() < text.len(), core.strip_suffix('*').unwrap_or(core));
         let open_end = end.len() < core.len();
+        if text == "*" {
+            return Some(Self { core: "".into(), open_start: true, open_end: true, except: Box::default() });
+        }
         (!end.is_empty() && !end.contains('*')).then(|| Self {
             core: end.to_lowercase().into(),
             open_start,
@@ -40,6 +43,9 @@ impl Pattern {
         // A fine-tuned model's own name follows its base: all of them cost the same.
         let tuned = self.core.starts_with("ft:");
         let end = at + self.core.len();
+        if self.core.is_empty() {
+            return Some(Fit::Same);
+        }
         let (before, after) = (id.get(..at)?, id.get(end..)?);
         // The pattern itself may end within the date: `claude-sonnet-4-2025*`.
         let dated = || without_stamp(id).is_some_and(|base| base.len() <= end);
@@ -164,6 +170,7 @@ mod tests {
                 Some(Fit::Same),
             ),
             ("*claude-x*", "my-claude-x", Some(Fit::Similar)),
+            ("*", "anything", Some(Fit::Same)),
             ("*-mini", "gpt-mini", Some(Fit::Similar)),
             ("ft:gpt-4o-2024-*", "ft:gpt-4o-2024-08-06:acme::abc", Some(Fit::Same)),
             ("gemini-2.5-pro*!*-tts!*-tts-*", "gemini-2.5-pro-001", Some(Fit::Same)),

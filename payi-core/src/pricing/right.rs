@@ -154,8 +154,8 @@ const RIGHT: &[(&str, &str, CostSource)] = &[
         CostSource::Computed,
     ),
     (
-        r#""openrouter", "model": "anthropic/claude-sonnet-4.5", "usage": {"input_tokens": 1000000}"#,
-        "3",
+        r#""openrouter", "model": "anthropic/claude-sonnet-4.5", "usage": {"input_tokens": 100000}"#,
+        "0.3",
         CostSource::Computed,
     ),
 ];

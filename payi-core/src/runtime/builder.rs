@@ -30,6 +30,7 @@ pub struct Builder {
     settings: Settings,
     sinks: Vec<Arc<dyn Sink>>,
     clock: Arc<dyn Clock>,
+    book: Option<&'static PriceBook>,
 }
 
 impl Default for Builder {
@@ -41,6 +42,7 @@ impl Default for Builder {
             settings: Settings::default(),
             sinks: Vec::new(),
             clock: Arc::new(SystemClock),
+            book: None,
         }
     }
 }
@@ -115,6 +117,24 @@ impl Builder {
         self
     }
 
+    /// Prices calls by `book` instead of the embedded one: newer prices, or those of a contract.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), payi_core::Error> {
+    /// use payi_core::pricing::PriceBook;
+    ///
+    /// let ours = "payi prices 1\nprovider openai\nmodel gpt-4o\nprice input=2 output=8\n";
+    /// let builder = payi_core::runtime::instrument().prices(PriceBook::embedded().with_book(ours)?);
+    /// # drop(builder); Ok(())
+    /// # }
+    /// ```
+    ///
+    /// The book stays in memory until the process ends.
+    pub fn prices(mut self, book: PriceBook) -> Self {
+        self.book = Some(Box::leak(Box::new(book)));
+        self
+    }
+
     /// Takes times and ids from `clock`; for tests.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Arc::new(clock);
@@ -160,14 +180,14 @@ impl Builder {
             settings.log_prompt_and_response = keep;
         }
         settings.exchange |= options.api_key.is_some();
+        let book = match (self.book, &options.prices) {
+            (Some(book), _) => book,
+            (None, Some(path)) => Box::leak(Box::new(PriceBook::load(path)?)),
+            (None, None) => PriceBook::embedded(),
+        };
         let engines = Engines::start(&options)?;
         let sinks = engines.sinks().chain(self.sinks);
-        let pipeline = Pipeline {
-            sink: Arc::new(Fan::new(sinks)),
-            book: PriceBook::embedded(),
-            clock: self.clock,
-            settings,
-        };
+        let pipeline = Pipeline { sink: Arc::new(Fan::new(sinks)), book, clock: self.clock, settings };
         let pipeline = Arc::new(pipeline);
         let root = Frame::root(Some(Arc::<Pipeline>::clone(&pipeline)), entries);
         Ok(Running::new(pipeline, root, engines))

@@ -14,7 +14,7 @@ pub(super) const PAY_I: &str = "https://api.pay-i.com";
 pub(super) const LEDGER: &str = "payi.db";
 
 /// Environment variables that are settings.
-const VARIABLES: &[&str] = &["PAYI_API_KEY", "PAYI_BASE_URL", "PAYI_LEDGER"];
+const VARIABLES: &[&str] = &["PAYI_API_KEY", "PAYI_BASE_URL", "PAYI_LEDGER", "PAYI_PRICES"];
 
 /// Variables of the official Python SDK and of our command line, which mean nothing here and may well be set.
 const FOREIGN: &[&str] = &["PAYI_CUSTOM_HEADERS", "PAYI_LOG", "PAYI_LEDGER_KEY", "PAYI_CONFIG"];
@@ -51,6 +51,8 @@ pub(super) struct Options {
     pub(super) base_url: Option<String>,
     pub(super) ledger: Option<Place>,
     pub(super) bulk: Option<bool>,
+    /// A file with a price book.
+    pub(super) prices: Option<PathBuf>,
 }
 
 impl Options {
@@ -63,6 +65,7 @@ impl Options {
                 "PAYI_API_KEY" => options.api_key = Some(api_key(&value, &name)?),
                 "PAYI_BASE_URL" => options.base_url = Some(base_url(&value, &name)?),
                 "PAYI_LEDGER" => options.ledger = Some(place(value.into())),
+                "PAYI_PRICES" => options.prices = Some(value.into()),
                 foreign if FOREIGN.contains(&foreign) => {}
                 unknown => {
                     if let Some(known) = closest(unknown, VARIABLES) {
@@ -84,6 +87,7 @@ impl Options {
             base_url: self.base_url.or(lower.base_url),
             ledger: self.ledger.or(lower.ledger),
             bulk: self.bulk.or(lower.bulk),
+            prices: self.prices.or(lower.prices),
         }
     }
 }
