@@ -3,5 +3,6 @@
 mod macros;
 
 mod clients;
+mod corpus;
 #[path = "../tidy.rs"]
 mod tidy;
