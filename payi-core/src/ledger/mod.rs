@@ -8,7 +8,9 @@ mod abandoned;
 mod append;
 mod chain;
 mod dict;
+pub(crate) mod fold;
 mod follow;
+mod house;
 mod ids;
 mod open;
 pub mod read;
@@ -31,6 +33,7 @@ use uuid::Uuid;
 
 pub(crate) use append::{Appended, Appender, Keep, count_losses};
 pub use follow::{Lease, Loss, Quarantined};
+pub(crate) use house::Housekeeping;
 pub use read::{Filter, Sort, UsersReport};
 pub use stored::StoredEvent;
 

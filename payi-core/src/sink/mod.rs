@@ -5,6 +5,8 @@ pub(crate) mod deliver;
 #[cfg(feature = "ledger")]
 mod drain;
 mod fan;
+#[cfg(feature = "ledger")]
+mod keeper;
 mod losses;
 #[cfg(feature = "reqwest")]
 pub(crate) mod pay_i;

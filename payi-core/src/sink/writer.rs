@@ -19,7 +19,7 @@ use crate::{
     error::{Error, Kind, Result},
     events::Sink,
     ledger::{Durability, Keep, Ledger},
-    sink::{drain::Drain, losses::LossReason, queue::Queue},
+    sink::{drain::Drain, keeper::Keeper, losses::LossReason, queue::Queue},
 };
 
 /// How long a flush or a shutdown may take, unless said otherwise.
@@ -37,6 +37,8 @@ pub struct WriterOptions {
     pub capacity: usize,
     /// Whether headers and tool calls are kept until deliverers have seen them.
     pub keep_exchanges: bool,
+    /// How long prompts and answers are kept, where they are kept at all; 30 days.
+    pub keep_prompts: Duration,
     /// How long dropping the writer may take.
     pub deadline: Duration,
     /// Called on the writer's thread after each commit; it must return at once.
@@ -50,6 +52,7 @@ impl Default for WriterOptions {
             durability: Durability::default(),
             capacity: 16_384,
             keep_exchanges: false,
+            keep_prompts: Duration::from_secs(30 * 86_400),
             deadline: DEADLINE,
             after_commit: None,
         }
@@ -87,6 +90,7 @@ pub struct Writer {
     shared: Arc<Shared>,
     ledger: Ledger,
     thread: Option<JoinHandle<()>>,
+    keeper: Option<JoinHandle<()>>,
     deadline: Duration,
 }
 
@@ -115,7 +119,13 @@ impl Writer {
             .spawn(move || drain.run())
             .map_err(|e| Error::with_source(Kind::Config, "the ledger's thread could not be started", e))?;
         shared.queue.belongs_to(thread.thread().clone());
-        Ok(Self { shared, ledger, thread: Some(thread), deadline: options.deadline })
+        let keeper =
+            Keeper { shared: shared.clone(), ledger: ledger.another()?, keep_prompts: options.keep_prompts };
+        let keeper = thread::Builder::new()
+            .name("payi-keeper".into())
+            .spawn(move || keeper.run())
+            .map_err(|e| Error::with_source(Kind::Config, "the ledger's thread could not be started", e))?;
+        Ok(Self { shared, ledger, thread: Some(thread), keeper: Some(keeper), deadline: options.deadline })
     }
 
     /// Where calls hand their events over.
@@ -191,17 +201,27 @@ impl Writer {
         *self.shared.stop_by.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
         self.shared.queue.wake();
         let written = wait.recv_timeout(deadline).unwrap_or(false);
-        // Joining a thread that hangs in the file system would hang the caller with it.
-        while !thread.is_finished() && Instant::now() < until {
-            thread::sleep(Duration::from_millis(1));
+        let keeper = self.keeper.take();
+        if let Some(keeper) = &keeper {
+            keeper.thread().unpark();
         }
-        if thread.is_finished() {
-            let _ = thread.join();
+        for thread in [Some(thread), keeper].into_iter().flatten() {
+            end(thread, until);
         }
         if written {
             return Ok(());
         }
         Err(Error::new(Kind::Timeout, "some events were not written before the deadline of the shutdown"))
+    }
+}
+
+/// Joins a thread, if it ends in time: one that hangs in the file system would hang the caller with it.
+fn end(thread: JoinHandle<()>, until: Instant) {
+    while !thread.is_finished() && Instant::now() < until {
+        thread::sleep(Duration::from_millis(1));
+    }
+    if thread.is_finished() {
+        let _ = thread.join();
     }
 }
 

@@ -3,7 +3,7 @@
 mod drivers;
 mod query;
 mod requests;
-mod scan;
+pub(crate) mod scan;
 mod series;
 mod sketch;
 mod sums;

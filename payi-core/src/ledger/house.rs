@@ -1,0 +1,54 @@
+//! What has to be done to a ledger from time to time, by whichever process finds the time.
+
+use std::time::{Duration, SystemTime};
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+use crate::{
+    error::Result,
+    ledger::{Ledger, fold, fold::chain::ChainKey, rows::micros},
+};
+
+/// One process's part in it.
+#[derive(Debug)]
+pub(crate) struct Housekeeping {
+    owner: String,
+    key: Option<ChainKey>,
+}
+
+impl Housekeeping {
+    /// With the chain's key from the environment.
+    pub(crate) fn new(owner: String) -> Self {
+        Self { owner, key: ChainKey::of_environment() }
+    }
+
+    /// Folds what there is to fold, a piece at a time; `true` if there may be more.
+    pub(crate) fn fold(&self, ledger: &Ledger) -> Result<bool> {
+        ledger.with(|conn| fold::work(conn, &self.owner, self.key.as_ref()))
+    }
+
+    /// Lets go of texts that nobody needs any more: prompts older than `keep_prompts`, and exchanges that every
+    /// deliverer has passed.
+    pub(crate) fn sweep(&self, ledger: &Ledger, keep_prompts: Duration) -> Result<()> {
+        ledger.with(|conn| {
+            let oldest = SystemTime::now().checked_sub(keep_prompts).map_or(0, micros);
+            delete(
+                conn,
+                "DELETE FROM prompts WHERE seq IN (SELECT seq FROM prompts WHERE at_us < ?1 LIMIT 500)",
+                oldest,
+            )?;
+            let passed: Option<i64> =
+                conn.query_row("SELECT min(seq) FROM cursors", [], |row| row.get(0)).optional()?.flatten();
+            // What a deliverer has set aside keeps its exchange.
+            let sql = "DELETE FROM exchanges WHERE seq IN (SELECT x.seq FROM exchanges x WHERE x.seq <= ?1
+                 AND NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.seq = x.seq) LIMIT 500)";
+            passed.map_or(Ok(()), |passed| delete(conn, sql, passed))
+        })
+    }
+}
+
+/// Deletes in small steps, so that nobody waits long for the write lock.
+fn delete(conn: &Connection, sql: &str, up_to: i64) -> rusqlite::Result<()> {
+    while conn.execute(sql, [up_to])? > 0 {}
+    Ok(())
+}
