@@ -14,6 +14,13 @@ pub use payi_core::context::{
     InContextFn, Key, Site, SiteKey, builder as context, conflicting_versions, current, inventory,
 };
 
+#[doc(inline)]
+pub use payi_core::context::thread;
+
+#[cfg(feature = "tokio")]
+#[doc(inline)]
+pub use payi_core::context::{JoinSetExt, spawn, spawn_blocking, spawn_local};
+
 #[cfg(feature = "_calls")]
 #[doc(inline)]
 pub use payi_core::{

@@ -77,7 +77,7 @@ impl Frame {
 
     /// A scope inside no other that carries something for [`Context::root`](super::Context::root).
     /// The process-wide root's keys are not seen through it.
-    #[cfg(feature = "_calls")]
+    #[cfg(any(test, feature = "_calls"))]
     pub(crate) fn root(carried: Option<Carried>, entries: Vec<Entry>) -> Arc<Self> {
         Arc::new(Frame { sealed: true, ..Frame::new(None, rooted(entries, carried), 0) })
     }

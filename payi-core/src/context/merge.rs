@@ -67,8 +67,8 @@ impl<'f> Merged<'f> {
         let mut grouped = false;
         for Entry { key, value } in frame.entries() {
             match (key, value) {
-                (_, Slot::Unset) => {}
-                (Key::UserId, Slot::Held(_)) => {}
+                // What a root carries is nobody's user.
+                (_, Slot::Unset) | (Key::UserId, Slot::Held(_)) => {}
                 (Key::UseCaseName, value) => name = Some(value.to_text()),
                 (Key::UserId, value) => text(&mut self.user_id, value),
                 (Key::AccountName, value) => text(&mut self.account_name, value),
@@ -127,7 +127,7 @@ impl<'f> Open<'f> {
             match (key, value) {
                 (Key::UseCaseId, Slot::Clear) => self.id = Id::Cleared,
                 (Key::UseCaseId, Slot::Literal(_) | Slot::Inline(_) | Slot::Shared(_)) => {
-                    self.id = Id::Given(value)
+                    self.id = Id::Given(value);
                 }
                 (Key::UseCaseVersion, Slot::Version(version)) => self.version = Some(*version),
                 (Key::UseCaseVersion, Slot::Clear) => self.version = None,

@@ -5,6 +5,7 @@
 //! is swapped in when it is polled and out when it returns.
 
 mod builder;
+mod carry;
 pub mod entry;
 pub(crate) mod field;
 mod forward;
@@ -19,10 +20,15 @@ pub mod scope;
 mod scoped;
 mod slot;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod text;
 mod value;
 
 pub use builder::{Builder, builder};
+pub use carry::thread;
+#[cfg(feature = "tokio")]
+pub use carry::{JoinSetExt, spawn, spawn_blocking, spawn_local};
 pub use entry::Entry;
 pub use field::{Key, Kind, UnknownKey};
 pub use frame::Frame;

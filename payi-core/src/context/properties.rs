@@ -70,8 +70,8 @@ impl Property {
     }
 }
 
-/// What can be the value of one property: any [`ContextValue`], `bool`, `f32` and `f64`; `None` is null,
-/// which is kept.
+/// What can be the value of one property: any [`ContextValue`], `bool` (`True`, `False`, as Pay-i's Python
+/// SDK spells them), `f32` and `f64`; `None` is null, which is kept.
 pub trait PropertyValue {
     /// The text; `None` is null.
     fn property_value(&self) -> Option<Text>;
@@ -89,12 +89,23 @@ macro_rules! displayed {
     ($($plain:ty),*) => {$(
         impl PropertyValue for $plain {
             fn property_value(&self) -> Option<Text> {
-                Some(Text::display(self))
+                Some(Text::display(format_args!("{self:?}")))
             }
         }
     )*};
 }
-displayed!(bool, f32, f64);
+displayed!(f32, f64);
+
+impl PropertyValue for bool {
+    fn property_value(&self) -> Option<Text> {
+        Some(boolean(*self))
+    }
+}
+
+/// Spelt as Pay-i's Python SDK does, so that one property of both is one pivot.
+const fn boolean(value: bool) -> Text {
+    Text::literal(if value { "True" } else { "False" })
+}
 
 /// What a serialised value looks like.
 enum Node {
@@ -165,9 +176,21 @@ impl Serializer for Tree {
     type SerializeStruct = Items;
     type SerializeStructVariant = Items;
 
-    texts!(serialize_bool: bool, serialize_char: char, serialize_f32: f32, serialize_f64: f64);
+    texts!(serialize_char: char);
     texts!(serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64, serialize_i128: i128);
     texts!(serialize_u8: u8, serialize_u16: u16, serialize_u32: u32, serialize_u64: u64, serialize_u128: u128);
+
+    fn serialize_bool(self, value: bool) -> Result<Node, Error> {
+        Ok(Node::Text(boolean(value)))
+    }
+
+    fn serialize_f32(self, value: f32) -> Result<Node, Error> {
+        Ok(Node::Text(Text::display(format_args!("{value:?}"))))
+    }
+
+    fn serialize_f64(self, value: f64) -> Result<Node, Error> {
+        Ok(Node::Text(Text::display(format_args!("{value:?}"))))
+    }
 
     fn serialize_str(self, text: &str) -> Result<Node, Error> {
         Ok(Node::Text(Text::new(text)))
