@@ -37,6 +37,10 @@ pub use payi_core::clients::{Receipt, ReceiptsExt, Settled, WithReceipts, receip
 #[doc(inline)]
 pub use payi_core::clients::reqwest;
 
+#[cfg(feature = "ledger")]
+#[doc(inline)]
+pub use payi_core::ledger;
+
 #[cfg(feature = "testing")]
 #[doc(inline)]
 pub use payi_core::testing;

@@ -11,7 +11,12 @@ use std::{
 
 use uuid::Uuid;
 
-use crate::{events::Outcome, pricing::Cost, usage::Usage};
+use crate::{
+    events::Outcome,
+    pricing::Cost,
+    sink::delivered::{self, Delivered},
+    usage::Usage,
+};
 
 /// The result of one attempt: a handle that may be kept, cloned and sent anywhere.
 ///
@@ -58,6 +63,15 @@ impl Receipt {
     /// Waits until it has ended. Without a time limit: an answer that nobody reads does not end.
     pub fn settled(&self) -> impl Future<Output = Settled> + Send + 'static {
         Settling(Arc::clone(&self.0))
+    }
+
+    /// Waits until Pay-i has taken the event, and gives what it said.
+    ///
+    /// `None` if it refused the event, or if nothing is sent to Pay-i. Without a time limit: while
+    /// Pay-i cannot be reached there is no answer, and of events that went long ago none is kept
+    /// (the last 1,024 are).
+    pub fn delivered(&self) -> impl Future<Output = Option<Arc<Delivered>>> + Send + 'static {
+        delivered::delivered(self.0.id)
     }
 
     pub(crate) fn settle(&self, settled: Settled) {

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "reqwest")]
 pub(crate) mod deliver;
+pub(crate) mod delivered;
 #[cfg(feature = "ledger")]
 mod drain;
 mod fan;
@@ -25,6 +26,7 @@ mod wire;
 #[cfg(feature = "ledger")]
 mod writer;
 
+pub use delivered::{Delivered, LimitState};
 pub(crate) use fan::Fan;
 pub use losses::LossReason;
 #[cfg(feature = "ledger")]

@@ -1,6 +1,13 @@
 //! What Pay-i answers, read leniently: unknown fields are ignored, missing ones are absent.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
+
+use crate::{
+    money::Money,
+    sink::delivered::{Delivered, LimitState},
+};
 
 /// Why an event, or a batch, was not taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,9 +81,77 @@ pub(crate) fn refused_item(body: &[u8]) -> Option<Refusal> {
     bulk(body, 1).refused.pop().map(|(_, refusal)| refusal)
 }
 
+/// Reads what Pay-i says about one event.
+pub(crate) fn delivered(body: &[u8]) -> Delivered {
+    let answer: Single = serde_json::from_slice(body).unwrap_or_default();
+    let result = answer.xproxy_result.unwrap_or_default();
+    let limits = result.limits.unwrap_or_default().into_iter();
+    Delivered {
+        request_id: result.request_id.or(answer.request_id),
+        cost: result.cost.as_ref().and_then(Cost::total),
+        limits: limits
+            .map(|(id, limit)| (id.into(), LimitState::named(&limit.state.unwrap_or_default())))
+            .collect(),
+        blocked_limit_ids: result.blocked_limit_ids.unwrap_or_default(),
+        unknown_units: result
+            .unknown_units
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(name, _)| name.into())
+            .collect(),
+        warnings: result.warnings.unwrap_or_default(),
+        duplicate: result.duplicate_request.unwrap_or_default(),
+    }
+}
+
 /// Whether this is an answer of Pay-i's at all: a login page of the network is not.
 pub(crate) fn is_an_answer(body: &[u8]) -> bool {
     body.is_empty() || serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body).is_ok()
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Single {
+    request_id: Option<Box<str>>,
+    xproxy_result: Option<Outcome>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Outcome {
+    request_id: Option<Box<str>>,
+    cost: Option<Cost>,
+    limits: Option<BTreeMap<String, Limit>>,
+    blocked_limit_ids: Option<Vec<Box<str>>>,
+    unknown_units: Option<serde_json::Map<String, serde_json::Value>>,
+    warnings: Option<Vec<Box<str>>>,
+    duplicate_request: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Limit {
+    state: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Cost {
+    total: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Cost {
+    /// Newer answers hold a number, older ones a text.
+    fn total(&self) -> Option<Money> {
+        match self.total.get("base")? {
+            serde_json::Value::Number(number) => {
+                let plain = || number.as_f64().map(|n| format!("{n:.12}"));
+                number.to_string().parse().ok().or_else(|| plain()?.parse().ok())
+            }
+            serde_json::Value::String(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -150,6 +225,23 @@ mod tests {
         assert_eq!(bulk.refused.len(), 1);
         assert_eq!((bulk.refused[0].0, &*bulk.refused[0].1.reason()), (1, "c"));
         assert!(refused_item(br#"{"request_id": "r", "xproxy_result": {"limits": {}}}"#).is_none());
+    }
+
+    #[test]
+    fn what_pay_i_says_is_read() {
+        let body =
+            br#"{"request_id": "outer", "xproxy_result": {"request_id": "r-1", "duplicate_request": true,
+            "cost": {"currency": "usd", "total": {"base": 0.003, "overrun_base": null}},
+            "limits": {"l1": {"state": "exceeded"}, "l2": {"state": "new"}}, "blocked_limit_ids": null,
+            "unknown_units": {"zz": {"input": 1, "output": 0}}, "warnings": ["w1"]}}"#;
+        let said = delivered(body);
+        assert_eq!(said.request_id.as_deref(), Some("r-1"));
+        assert_eq!(said.cost, "0.003".parse().ok());
+        assert_eq!(said.limits, [("l1".into(), LimitState::Exceeded), ("l2".into(), LimitState::Unknown)]);
+        assert_eq!(said.unknown_units, ["zz".into()]);
+        assert_eq!(said.warnings, ["w1".into()]);
+        assert!(said.duplicate);
+        assert_eq!(delivered(b"{}"), Delivered::default());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::{
     events::Outcome,
     sink::{
         deliver::{Fate, Next, Pending, Place, Report, Source},
+        delivered::{Carrying, Delivered},
         pay_i::{
             answer::{Bulk, Refusal},
             http::{Http, Reply},
@@ -44,13 +45,14 @@ pub(crate) struct PayI {
     /// Limits that the server refuses on ingest, because they block.
     block_limits: HashSet<Box<str>>,
     forbidden: u32,
+    receipts: Carrying,
 }
 
 impl PayI {
     /// `key` goes into one header of requests to `base_url` and nowhere else.
     pub(crate) fn new(base_url: &str, key: &str, bulk: bool) -> Result<Self> {
         let http = Http::new(base_url, API_KEY, key)?;
-        Ok(Self { http, bulk, block_limits: HashSet::new(), forbidden: 0 })
+        Ok(Self { http, bulk, block_limits: HashSet::new(), forbidden: 0, receipts: Carrying::new() })
     }
 
     /// Sends one event, at most twice: the second time without limits that the server has refused.
@@ -60,9 +62,17 @@ impl PayI {
             && self.learn(pending, &refusal)
         {
             let (fate, next, _) = self.post(pending, source);
-            return (fate, next);
+            return (self.told(pending, fate), next);
         }
-        (fate, next)
+        (self.told(pending, fate), next)
+    }
+
+    /// Who waits for word of a refused event is told that there is none.
+    fn told(&self, pending: &Pending, fate: Fate) -> Fate {
+        if matches!(fate, Fate::Refused(_)) {
+            self.receipts.tell(pending.event.id, None);
+        }
+        fate
     }
 
     fn post(&mut self, pending: &Pending, source: &dyn Source) -> (Fate, Next, Option<Refusal>) {
@@ -80,6 +90,7 @@ impl PayI {
                 Some(refusal) => self.judge(refusal),
                 None => {
                     self.forbidden = 0;
+                    self.receipts.tell(pending.event.id, Some(answer::delivered(&body)));
                     (Fate::Placed, Next::Go, None)
                 }
             },
@@ -199,6 +210,13 @@ impl PayI {
                 *fate = Fate::Refused(refusal.reason());
             }
         }
+        for (pending, fate) in sent.iter().zip(&report.fates) {
+            match fate {
+                Fate::Placed => self.receipts.tell(pending.event.id, Some(Delivered::default())),
+                Fate::Refused(_) => self.receipts.tell(pending.event.id, None),
+                Fate::Later | Fate::Suspect => {}
+            }
+        }
         report
     }
 }
@@ -218,7 +236,19 @@ impl Place for PayI {
                 let (fate, next) = self.one(one, source);
                 Report { fates: vec![fate], next }
             }
-            several if self.bulk => self.many(several, source),
+            // Pay-i says what a call cost, and how its limits stand, only to an event that comes alone.
+            [first, others @ ..] if self.receipts.is_awaited(first.event.id) => {
+                let (fate, next) = self.one(first, source);
+                let later = vec![Fate::Later; others.len()];
+                Report { fates: std::iter::once(fate).chain(later).collect(), next }
+            }
+            several if self.bulk => {
+                let awaited = several.iter().position(|p| self.receipts.is_awaited(p.event.id));
+                let (now, later) = several.split_at(awaited.unwrap_or(several.len()));
+                let mut report = self.many(now, source);
+                report.fates.resize(now.len() + later.len(), Fate::Later);
+                report
+            }
             several => self.one_by_one(several, source),
         };
         let mut fates = report.fates.into_iter();
