@@ -6,3 +6,7 @@ mod clients;
 mod corpus;
 #[path = "../tidy.rs"]
 mod tidy;
+
+mod payi;
+mod quickstart;
+mod support;

@@ -57,13 +57,18 @@ async fn replay(case: &Value, pay_i: &PayI) -> (PayIRequest, String) {
 async fn scoped(args: &Value, call: impl Future<Output = ()>) {
     let text = |key: &str| args[key].as_str().map(str::to_owned);
     let map = |key: &str| args[key].as_object().cloned().unwrap_or_default();
-    let limit_ids: Vec<&str> = args["limit_ids"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let limit_ids: Vec<&str> =
+        args["limit_ids"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let version = args["use_case_version"].as_u64().map(|v| u32::try_from(v).unwrap());
     payi::track_context!(
-        user_id = text("user_id"), account_name = text("account_name"),
-        use_case_name = text("use_case_name"), use_case_id = text("use_case_id"),
-        use_case_version = version, use_case_step = text("use_case_step"),
-        limit_ids, request_properties = map("request_properties"),
+        user_id = text("user_id"),
+        account_name = text("account_name"),
+        use_case_name = text("use_case_name"),
+        use_case_id = text("use_case_id"),
+        use_case_version = version,
+        use_case_step = text("use_case_step"),
+        limit_ids,
+        request_properties = map("request_properties"),
         use_case_properties = map("use_case_properties"),
         { call.await }
     );
@@ -85,21 +90,30 @@ fn differences(captured: &Value, sent: &PayIRequest, provider: &str) -> Vec<Stri
         (name.starts_with("xproxy-") || ["accept", "content-type"].contains(&name.as_str())) && !ours
     };
     let headers = captured["headers"].as_object().unwrap();
-    let theirs: Map<_, _> =
-        headers.iter().filter(|(n, _)| interesting(n)).map(|(n, v)| (n.to_ascii_lowercase(), v.clone())).collect();
+    let theirs: Map<_, _> = headers
+        .iter()
+        .filter(|(n, _)| interesting(n))
+        .map(|(n, v)| (n.to_ascii_lowercase(), v.clone()))
+        .collect();
     let ours: Map<_, _> =
         sent.headers.iter().filter(|(n, _)| interesting(n)).map(|(n, v)| (n.clone(), json!(v))).collect();
     compare("headers", &theirs.into(), &ours.into());
 
     let theirs = captured["body"].as_object().unwrap();
     let ours = sent.body.as_object().unwrap();
-    for key in theirs.keys().chain(ours.keys()) {
+    let keys: std::collections::BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
+    for key in keys {
         let (mut their, mut our) = (theirs.get(key).cloned(), ours.get(key).cloned());
         match key.as_str() {
             "end_to_end_latency_ms" => our = our.filter(Value::is_u64).and(their.clone()),
             "event_timestamp" => {
-                let shape: String = our.as_ref().and_then(Value::as_str).unwrap_or_default().chars()
-                    .map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
+                let shape: String = our
+                    .as_ref()
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .chars()
+                    .map(|c| if c.is_ascii_digit() { '9' } else { c })
+                    .collect();
                 our = Some(json!(format!("<timestamp> e.g. {shape}")));
             }
             "properties" => {
@@ -108,7 +122,17 @@ fn differences(captured: &Value, sent: &PayIRequest, provider: &str) -> Vec<Stri
                 }
                 their = their.filter(|p| p.as_object().is_some_and(|p| !p.is_empty()));
             }
-            "provider_uri" => their = their.map(|uri| json!(uri.as_str().unwrap().replace("PROVIDER", provider))),
+            "provider_uri" => {
+                their = their.map(|uri| json!(uri.as_str().unwrap().replace("PROVIDER", provider)))
+            }
+            // The order of headers means nothing, and serde_json's objects do not keep it.
+            "provider_response_headers" => {
+                for list in [&mut their, &mut our].into_iter().flatten() {
+                    if let Value::Array(headers) = list {
+                        headers.sort_by_key(|h| h["name"].to_string());
+                    }
+                }
+            }
             // The same form (one text or a list of them), and the answer in it.
             "provider_response_json" => {
                 their = their.map(|v| json!(v.is_array()));
@@ -127,17 +151,18 @@ fn the_first_four_cases_are_as_the_sdk_sends_them() {
         let Some(path) = shared("spec/conformance.json") else { return };
         let cases: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         let pay_i = PayI::start().unwrap();
-        let guard = payi::instrument()
-            .in_memory()
-            .api_key("payi-test-key")
-            .base_url(pay_i.url())
-            .use_case_name("")
-            .log_prompt_and_response(true)
-            .start()
-            .unwrap();
         let names = ["ctx_full_headers", "chat_plain", "chat_cached_reasoning", "anthropic_plain"];
         let mut equal = 0;
         for name in names {
+            // A ledger each: the cases repeat their response ids.
+            let guard = payi::instrument()
+                .in_memory()
+                .api_key("payi-test-key")
+                .base_url(pay_i.url())
+                .use_case_name("")
+                .log_prompt_and_response(true)
+                .start()
+                .unwrap();
             let case = cases["cases"].as_array().unwrap().iter().find(|c| c["name"] == name).unwrap();
             let (sent, provider) = runtime().block_on(replay(case, &pay_i));
             let found = differences(&case["captured"]["payi_requests"][0], &sent, &provider);
@@ -148,9 +173,9 @@ fn the_first_four_cases_are_as_the_sdk_sends_them() {
             })
             .unwrap();
             assert_eq!(answered, case["provider"][0]["json"]);
+            drop(guard);
             equal += 1;
         }
-        drop(guard);
         println!(
             "evidence payi-first: {equal} of {} cases equal field by field (deliberately different: {})",
             names.len(),

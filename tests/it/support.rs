@@ -11,7 +11,7 @@ const ALONE: &str = "PAYI_TEST_ALONE";
 /// Runs `body` in a process of its own, where `payi::instrument()` disturbs no other test.
 ///
 /// `test` is the full name of the test that calls this, as `--exact` wants it.
-pub fn alone(test: &str, body: impl FnOnce()) {
+pub(crate) fn alone(test: &str, body: impl FnOnce()) {
     if std::env::var(ALONE).is_ok_and(|name| name == test) {
         body();
         return;
@@ -26,7 +26,7 @@ pub fn alone(test: &str, body: impl FnOnce()) {
 }
 
 /// The process that runs `test` alone, with none of payi's settings from outside.
-pub fn child(test: &str) -> Command {
+pub(crate) fn child(test: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([test, "--exact", "--nocapture", "--include-ignored", "--test-threads=1"]).env(ALONE, test);
     for variable in ["PAYI_API_KEY", "PAYI_BASE_URL", "PAYI_LEDGER", "OPENAI_API_KEY", "OPENAI_BASE_URL"] {
@@ -36,7 +36,7 @@ pub fn child(test: &str) -> Command {
 }
 
 /// A file of the project's shared material; `None`, loudly, where it is missing.
-pub fn shared(path: &str) -> Option<PathBuf> {
+pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(path);
     if path.exists() {
         return Some(path);
@@ -46,10 +46,10 @@ pub fn shared(path: &str) -> Option<PathBuf> {
 }
 
 /// A directory of its own, gone with the value.
-pub struct TempDir(PathBuf);
+pub(crate) struct TempDir(PathBuf);
 
 impl TempDir {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let unique = format!("payi-{name}-{}-{:?}", std::process::id(), std::thread::current().id());
         let path = std::env::temp_dir().join(unique.replace(['(', ')'], ""));
         let _ = std::fs::remove_dir_all(&path);
@@ -57,7 +57,7 @@ impl TempDir {
         Self(path)
     }
 
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }

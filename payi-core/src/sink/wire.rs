@@ -64,11 +64,6 @@ impl<'a> Wire<'a> {
         Self { event, who, exchange, id, limit_ids }
     }
 
-    /// The id that Pay-i dedups by.
-    pub(crate) fn id(&self) -> &str {
-        &self.id
-    }
-
     /// The address of a single event, below the base address.
     pub(crate) fn path(&self) -> String {
         format!("/api/v1/ingest?id={}", percent_encoded(&self.id))
@@ -436,7 +431,7 @@ mod tests {
     fn a_repeated_response_id_gives_way_to_the_event_id() {
         let (event, who) = (sample::chat(), sample::who("u"));
         let again = Wire::new(&event, &who, |id| id == "chatcmpl-1", |_| false);
-        assert_eq!(again.id(), "payi_018bcfe5-6800-7000-8000-000000000001");
+        assert_eq!(again.id, "payi_018bcfe5-6800-7000-8000-000000000001");
         let odd = Event { response_id: Some("resp/1 é".into()), ..sample::chat() };
         assert_eq!(wire(&odd, &who).path(), "/api/v1/ingest?id=resp%2F1%20%C3%A9");
     }

@@ -109,10 +109,17 @@ fn may_be_changed(request: &Request) -> bool {
 fn base(request: &Request, path: usize) -> Box<str> {
     let url = request.url();
     let host = url.host_str().unwrap_or_default();
-    let path = url.path().get(..path).unwrap_or_default().trim_end_matches('/');
+    let whole = url.path();
+    let path = whole.get(..path).unwrap_or_default().trim_end_matches('/');
+    // Anthropic's clients are given the host alone, and say so.
+    let path = if whole.contains("/v1/messages") {
+        path.trim_end_matches("/v1").to_owned()
+    } else {
+        format!("{path}/")
+    };
     match url.port() {
-        Some(port) => format!("{}://{host}:{port}{path}/", url.scheme()).into(),
-        None => format!("{}://{host}{path}/", url.scheme()).into(),
+        Some(port) => format!("{}://{host}:{port}{path}", url.scheme()).into(),
+        None => format!("{}://{host}{path}", url.scheme()).into(),
     }
 }
 

@@ -76,6 +76,7 @@ impl Courier {
     }
 
     /// What it has done.
+    #[allow(dead_code, reason = "until the metrics show it")]
     pub(crate) fn stats(&self) -> &Stats {
         &self.shared.stats
     }
