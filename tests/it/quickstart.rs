@@ -4,7 +4,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use payi::{
@@ -21,9 +21,11 @@ fn program(path: &str, build: [&str; 2]) -> Command {
     let test = std::env::current_exe().unwrap();
     let target = test.parent().and_then(Path::parent).unwrap();
     let program = target.join(format!("{path}{}", std::env::consts::EXE_SUFFIX));
-    if !program.exists() {
+    let built = program.metadata().and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+    let sources = ["payi-core/src", "payi-cli/src", "payi-macros/src", "src", "examples"].map(newest);
+    if sources.into_iter().any(|source| source > built) {
         // `cargo test --test it` alone builds neither examples nor other packages.
-        let status = Command::new(env!("CARGO")).arg("build").args(build).status().unwrap();
+        let status = Command::new(env!("CARGO")).args(["build", "-q"]).args(build).status().unwrap();
         assert!(status.success());
     }
     let mut command = Command::new(program);
@@ -31,6 +33,16 @@ fn program(path: &str, build: [&str; 2]) -> Command {
         command.env_remove(variable);
     }
     command
+}
+
+/// When anything below `dir` was last changed.
+fn newest(dir: impl AsRef<Path>) -> SystemTime {
+    let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(dir)).unwrap().flatten();
+    let changed = entries.map(|entry| match entry.metadata().unwrap() {
+        metadata if metadata.is_dir() => newest(entry.path()),
+        metadata => metadata.modified().unwrap(),
+    });
+    changed.max().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 fn output(command: &mut Command) -> String {
