@@ -33,6 +33,10 @@ pub use payi_core::{
 #[doc(inline)]
 pub use payi_core::clients::{Receipt, ReceiptsExt, Settled, WithReceipts, receipt};
 
+#[cfg(feature = "async-openai")]
+#[doc(inline)]
+pub use payi_core::clients::async_openai;
+
 #[cfg(feature = "reqwest")]
 #[doc(inline)]
 pub use payi_core::clients::reqwest;

@@ -112,7 +112,7 @@ impl Calls {
                 let place = event["index"].as_u64().unwrap_or(0);
                 let block = &event["content_block"];
                 if block["type"] == "tool_use" {
-                    self.at(place).1 = block["name"].as_str().unwrap_or_default().to_owned();
+                    block["name"].as_str().unwrap_or_default().clone_into(&mut self.at(place).1);
                 } else if let Some(piece) = event["delta"]["partial_json"].as_str()
                     && self.0.iter().any(|call| call.0 == place)
                 {

@@ -8,6 +8,8 @@ mod detect;
 mod receipt;
 mod request;
 
+#[cfg(feature = "async-openai")]
+pub mod async_openai;
 #[cfg(feature = "reqwest")]
 mod body;
 #[cfg(feature = "reqwest")]

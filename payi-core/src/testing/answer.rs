@@ -152,7 +152,7 @@ impl Answer {
     }
 
     /// The same from another model.
-    pub(super) fn from_model(mut self, model: &str) -> Self {
+    pub(super) fn with_model(mut self, model: &str) -> Self {
         if let Some(old) = self.read().model {
             let quoted = |model: &str| Value::from(model).to_string().into_bytes();
             self.body = replace(&self.body, &quoted(&old), &quoted(model));

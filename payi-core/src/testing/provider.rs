@@ -198,7 +198,7 @@ fn built_in(path: &str, body: &[u8]) -> Answer {
             .status(404);
     };
     let answer = match asked["model"].as_str() {
-        Some(model) => answer.from_model(model),
+        Some(model) => answer.with_model(model),
         None => answer,
     };
     if asked["stream_options"]["include_usage"] == true { answer } else { answer.without_usage_chunk() }

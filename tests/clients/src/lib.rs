@@ -1,1 +1,1 @@
-//! placeholder
+//! Tests of payi with clients too heavy for the main package; see `tests/`.

@@ -1,6 +1,6 @@
 //! One attempt: before it is sent, and around what comes back.
 
-use std::{any::Any, future::Future, sync::Arc};
+use std::{any::Any, sync::Arc};
 
 use ::reqwest::{Client, Request, Response, ResponseBuilderExt, header};
 
@@ -18,18 +18,15 @@ use crate::{
 };
 
 /// Sends `request` for `context`.
-pub(crate) fn send(
-    context: Context,
-    client: Client,
-    mut request: Request,
-) -> impl Future<Output = Result<Response, Error>> + Send {
-    async move {
-        let Some(attempt) = attempt(context, &mut request, Repeat::NONE, "reqwest") else {
-            return Ok(client.execute(request).await?);
-        };
-        Ok(attempt.result(client.execute(request).await)?)
-    }
+pub(crate) async fn send(context: Context, client: Client, mut request: Request) -> Result<Response, Error> {
+    let Some(attempt) = attempt(context, &mut request, Repeat::NONE, MODULE) else {
+        return Ok(client.execute(request).await?);
+    };
+    Ok(attempt.result(client.execute(request).await)?)
 }
+
+/// How Pay-i knows the client.
+const MODULE: &str = "reqwest";
 
 /// An attempt that has begun.
 #[derive(Debug)]
@@ -124,6 +121,12 @@ fn base(request: &Request, path: usize) -> Box<str> {
 }
 
 impl Attempted {
+    /// The id of the event that this will be.
+    #[cfg(feature = "async-openai")]
+    pub(crate) fn id(&self) -> Option<uuid::Uuid> {
+        self.attempt.receipt().map(|receipt| receipt.event_id())
+    }
+
     /// What came back, watched from now on.
     pub(crate) fn result(
         self,
