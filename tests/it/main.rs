@@ -1,9 +1,9 @@
 //! Everything that is tested from outside, in one binary: one link, one run.
 
-mod macros;
-
+mod adopt;
 mod clients;
 mod corpus;
+mod macros;
 #[path = "../tidy.rs"]
 mod tidy;
 
