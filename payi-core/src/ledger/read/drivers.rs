@@ -74,6 +74,17 @@ impl Figures {
         };
     }
 
+    /// What is left of these without `part`, a part of them. The times stay.
+    pub fn less(&self, part: &Self) -> Self {
+        let mut left = *self;
+        left.totals.take(&part.totals);
+        for (sum, n) in left.cost_by_source.iter_mut().zip(part.cost_by_source) {
+            *sum = minus(*sum, n);
+        }
+        left.before = self.before.map(|before| minus(before, part.before.unwrap_or_default()));
+        left
+    }
+
     /// The cost that comes from `source`.
     pub fn from_source(&self, source: CostSource) -> Money {
         self.cost_by_source[source as usize]
@@ -84,6 +95,10 @@ impl Figures {
         let calls = i128::from(self.totals.calls.total());
         Money::from_pico(self.totals.cost.pico().checked_div(calls).unwrap_or_default())
     }
+}
+
+fn minus(a: Money, b: Money) -> Money {
+    Money::from_pico(a.pico().saturating_sub(b.pico()))
 }
 
 /// Figures that are not sums.

@@ -102,4 +102,21 @@ impl Totals {
         self.first_seen = [self.first_seen, other.first_seen].into_iter().flatten().min();
         self.last_seen = self.last_seen.max(other.last_seen);
     }
+
+    /// Takes a part's figures away; the times stay as they are.
+    pub(crate) fn take(&mut self, part: &Self) {
+        for outcome in Outcome::ALL {
+            let mut calls = part.calls;
+            let (sum, n) = (self.calls.of(outcome), *calls.of(outcome));
+            *sum = sum.saturating_sub(n);
+        }
+        self.attempts = self.attempts.saturating_sub(part.attempts);
+        self.tokens.input = self.tokens.input.saturating_sub(part.tokens.input);
+        self.tokens.cache_read = self.tokens.cache_read.saturating_sub(part.tokens.cache_read);
+        self.tokens.cache_write = self.tokens.cache_write.saturating_sub(part.tokens.cache_write);
+        self.tokens.output = self.tokens.output.saturating_sub(part.tokens.output);
+        self.tokens.reasoning = self.tokens.reasoning.saturating_sub(part.tokens.reasoning);
+        self.cost = Money::from_pico(self.cost.pico().saturating_sub(part.cost.pico()));
+        self.unpriced_calls = self.unpriced_calls.saturating_sub(part.unpriced_calls);
+    }
 }

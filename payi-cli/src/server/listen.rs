@@ -1,0 +1,117 @@
+//! Sockets: one address, a bound on everything a client may hold, and an orderly end.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::Router;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use payi_core::ledger::Ledger;
+use tokio::{net::TcpListener, sync::Semaphore};
+
+use crate::server::{App, routes};
+
+/// Connections open at one time; further ones wait in the system's queue.
+const CONNECTIONS: usize = 512;
+/// How long a client may take over the head of a request, and a connection may idle.
+const HEAD: Duration = Duration::from_secs(15);
+/// How long requests may take to end once the service is asked to.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The service could not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// Other machines could reach the address, and there are no keys yet that would keep them out.
+    NotLoopback(SocketAddr),
+    /// The address cannot be listened on.
+    Listen(SocketAddr, io::Error),
+    /// The ledger cannot be read.
+    Ledger(payi_core::Error),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotLoopback(address) => write!(
+                f,
+                "{address} can be reached from other machines, and payi has no keys yet that would keep them out; \
+                 listen on a loopback address such as 127.0.0.1:8377"
+            ),
+            Self::Listen(address, e) => write!(f, "cannot listen on {address}: {e}"),
+            Self::Ledger(e) => e.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+/// Serves `ledger` on `address` until `stop` is done, then lets open requests end. `ready` is told the address once
+/// connections are taken (its port, if `address` asks for any).
+///
+/// # Errors
+/// [`ServeError`] if the service cannot start.
+pub async fn serve(
+    ledger: &Ledger,
+    address: SocketAddr,
+    ready: impl FnOnce(SocketAddr),
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    if !address.ip().is_loopback() {
+        return Err(ServeError::NotLoopback(address));
+    }
+    let app = App::new(ledger).map_err(ServeError::Ledger)?;
+    let listener = TcpListener::bind(address).await.map_err(|e| ServeError::Listen(address, e))?;
+    let address = listener.local_addr().map_err(|e| ServeError::Listen(address, e))?;
+    let watcher = tokio::spawn(app.clone().watch());
+    ready(address);
+    accept(&listener, &routes(app.clone()), stop, &app).await;
+    watcher.abort();
+    Ok(())
+}
+
+async fn accept(listener: &TcpListener, router: &Router, stop: impl Future<Output = ()>, app: &App) {
+    let open = Arc::new(Semaphore::new(CONNECTIONS));
+    let graceful = GracefulShutdown::new();
+    let mut stop = pin!(stop);
+    loop {
+        let turn = tokio::select! {
+            turn = open.clone().acquire_owned() => turn,
+            () = &mut stop => break,
+        };
+        let stream = tokio::select! {
+            stream = listener.accept() => stream,
+            () = &mut stop => break,
+        };
+        let stream = match stream {
+            Ok((stream, _)) => stream,
+            Err(e) => {
+                // Out of file descriptors, most likely: wait for some to come back.
+                tracing::warn!(error = %e, "payi serve: a connection could not be taken");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .max_buf_size(128 * 1024)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            let _ = connection.await;
+            drop(turn);
+        });
+    }
+    app.close();
+    let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
+}

@@ -1,0 +1,70 @@
+//! `payi serve`: the dashboard over a ledger, on one port of this machine.
+//!
+//! Pages are rendered here, by templates that the compiler checks; the browser needs no script for any of
+//! them. State lives in the address, so that every view can be kept, shared and exported.
+
+mod app;
+mod assets;
+mod chart;
+mod detail;
+mod drivers;
+mod export;
+mod format;
+mod guard;
+mod health;
+mod listen;
+mod live;
+mod overview;
+mod page;
+mod params;
+mod range;
+mod request;
+mod requests;
+mod table;
+
+use std::net::SocketAddr;
+
+use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
+use payi_core::ledger::Ledger;
+
+pub use app::App;
+pub use listen::{ServeError, serve};
+
+/// Where the dashboard listens unless told otherwise.
+pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8377);
+
+/// Bytes of a request's body that are read, unless an address allows more.
+const BODY: usize = 64 * 1024;
+
+/// The whole service over one ledger.
+///
+/// # Errors
+/// [`is_ledger`](payi_core::Error::is_ledger) if the ledger cannot be opened once more: each reader has a
+/// connection of its own.
+pub fn router(ledger: &Ledger) -> payi_core::Result<Router> {
+    let app = App::new(ledger)?;
+    Ok(routes(app))
+}
+
+fn routes(app: App) -> Router {
+    Router::new()
+        .route("/", get(overview::show))
+        .route("/cost-drivers", get(drivers::first))
+        .route("/cost-drivers/{tab}", get(drivers::show))
+        .route("/cost-drivers/{tab}/detail", get(detail::show))
+        .route("/cost-drivers/{tab}/export.csv", get(export::drivers_csv))
+        .route("/cost-drivers/{tab}/export.json", get(export::drivers_json))
+        .route("/requests", get(requests::show))
+        .route("/requests/export.csv", get(export::requests_csv))
+        .route("/requests/export.json", get(export::requests_json))
+        .route("/requests/{id}", get(request::show))
+        .route("/live", get(live::stream))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .route("/assets/{name}", get(assets::file))
+        .fallback(page::missing)
+        .layer(DefaultBodyLimit::max(BODY))
+        .layer(middleware::from_fn(guard::check))
+        .with_state(app)
+}

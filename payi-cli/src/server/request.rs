@@ -1,0 +1,225 @@
+//! One request: who, what for, how it went, and how its cost came about, line by line.
+
+use askama::Template;
+use axum::{
+    extract::{Path, RawQuery, State},
+    response::Response,
+};
+use payi_core::{
+    context::Resolved,
+    events::Event,
+    ledger::StoredEvent,
+    money::Money,
+    pricing::{CostSource, Explanation, PriceBook, Priced},
+};
+use uuid::Uuid;
+
+use crate::server::{
+    app::{App, Failed},
+    format,
+    page::{self, Frame, Section},
+    params::Params,
+};
+
+#[derive(Template)]
+#[template(path = "request.html")]
+struct Page {
+    frame: Frame,
+    id: String,
+    outcome: &'static str,
+    cost: String,
+    source: &'static str,
+    context: Vec<(String, String)>,
+    timing: Vec<(String, String)>,
+    receipt: Vec<(String, String)>,
+    attempts: Vec<page::Link>,
+    lines: Vec<Line>,
+    matched: Vec<(String, String)>,
+    /// The book no longer says what the ledger says.
+    differs: Option<String>,
+    sum: String,
+    request: Option<String>,
+    response: Vec<String>,
+    back: String,
+}
+
+/// A line of the arithmetic.
+struct Line {
+    item: &'static str,
+    count: String,
+    rate: String,
+    amount: String,
+}
+
+/// The page.
+pub(crate) async fn show(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failed> {
+    let params = Params::read(&query.unwrap_or_default());
+    let Ok(id) = id.parse::<Uuid>() else { return Ok(page::not_found("A request is named by its event id.")) };
+    let (as_of, found, health) =
+        app.view(move |view| Ok((view.as_of(), view.request(id)?, view.health()?))).await?;
+    let Some((stored, attempts)) = found else {
+        return Ok(page::not_found("The ledger has no request of this id."));
+    };
+    let frame = Frame::new(Section::Requests, format!("Request {id}"), &params, as_of, health.in_flight);
+    Ok(page::render(&make(frame, &params, &stored, &attempts)))
+}
+
+fn make(frame: Frame, params: &Params, stored: &StoredEvent, attempts: &[(u32, Uuid)]) -> Page {
+    let event = &stored.event;
+    let explanation = explain(stored);
+    let exchange = event.exchange.as_deref();
+    let link = |(n, id): &(u32, Uuid)| {
+        page::Link::new(format!("Attempt {n}"), params.bare().at(&format!("/requests/{id}")), *id == event.id)
+    };
+    Page {
+        frame,
+        id: event.id.to_string(),
+        outcome: event.outcome.name(),
+        cost: event.cost.known().map_or_else(|| "unpriced".into(), format::money),
+        source: event.cost.source.name(),
+        context: context(&stored.who),
+        timing: timing(event, params),
+        receipt: receipt(stored),
+        attempts: if attempts.len() > 1 { attempts.iter().map(link).collect() } else { Vec::new() },
+        lines: explanation.lines.iter().map(line).collect(),
+        matched: matched(&explanation),
+        differs: differs(event, &explanation),
+        sum: explanation.cost.known().map_or_else(|| "no price is known".into(), format::money),
+        request: exchange.and_then(|x| x.request_json.as_deref()).map(pretty),
+        response: exchange.map(|x| x.response_json.iter().map(|j| pretty(j)).collect()).unwrap_or_default(),
+        back: params.at("/requests"),
+    }
+}
+
+/// How the book prices it today.
+pub(crate) fn explain(stored: &StoredEvent) -> Explanation {
+    let (event, who) = (&stored.event, &stored.who);
+    let model = who.price_as_resource.as_deref().or(event.response_model.as_deref());
+    let at_us = event.started_at.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_micros());
+    PriceBook::embedded().explain(&Priced {
+        provider: &event.provider,
+        model: model.or(event.request_model.as_deref()).unwrap_or_default(),
+        at_us: i64::try_from(at_us).unwrap_or(i64::MAX),
+        service_tier: event.service_tier.as_deref(),
+        geo: event.geo.as_deref(),
+        usage: &event.usage,
+    })
+}
+
+fn line(line: &payi_core::pricing::Line) -> Line {
+    Line {
+        item: line.item,
+        count: format::count(line.count),
+        rate: line.rate.map_or_else(|| "no price".into(), |rate| rate.to_string()),
+        amount: line.amount.map_or_else(|| "—".into(), format::money),
+    }
+}
+
+fn differs(event: &Event, explanation: &Explanation) -> Option<String> {
+    if event.cost.source == CostSource::Reported {
+        return Some("The provider said what it costs; the lines are what this book would have charged.".into());
+    }
+    let now = explanation.cost.known().unwrap_or(Money::ZERO);
+    let then = event.cost.known().unwrap_or(Money::ZERO);
+    (now != then).then(|| {
+        format!(
+            "The ledger says {}: prices were other ones when it was written. The ledger is not changed.",
+            format::money(then)
+        )
+    })
+}
+
+fn matched(explanation: &Explanation) -> Vec<(String, String)> {
+    let Some(matched) = &explanation.matched else { return Vec::new() };
+    let mut rows = vec![
+        ("Priced as".into(), format!("{} / {}", matched.provider, matched.model)),
+        ("Match".into(), matched.kind.name().into()),
+    ];
+    if let Some(tier) = &matched.tier {
+        rows.push(("Tier".into(), tier.to_string()));
+    }
+    if let Some(region) = &matched.region {
+        rows.push(("Region".into(), region.to_string()));
+    }
+    rows.push(("Prices from".into(), matched.source.to_string()));
+    rows
+}
+
+fn context(who: &Resolved) -> Vec<(String, String)> {
+    let mut rows = Vec::new();
+    let mut row = |name: &str, value: Option<&str>| {
+        rows.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+    };
+    row("User", Some(who.user_id.as_deref().unwrap_or("Unattributed")));
+    row("Account", who.account_name.as_deref());
+    if let Some(case) = &who.use_case {
+        row("Use case", Some(&case.name));
+        row("Instance", case.id.as_deref());
+        row("Version", case.version.map(|v| v.to_string()).as_deref());
+        row("Step", case.step.as_deref());
+    }
+    let list = |items: &[payi_core::context::Text]| {
+        let items: Vec<&str> = items.iter().map(|i| &**i).collect();
+        (!items.is_empty()).then(|| items.join(", "))
+    };
+    row("Limits", list(&who.limit_ids).as_deref());
+    row("Tags", list(&who.request_tags).as_deref());
+    row("Priced as category", who.price_as_category.as_deref());
+    row("Priced as resource", who.price_as_resource.as_deref());
+    row("Resource scope", who.resource_scope.as_deref());
+    for (name, value) in &who.request_properties {
+        row(&format!("Property {}", &**name), Some(value.as_deref().unwrap_or("null")));
+    }
+    for (name, value) in who.use_case.iter().flat_map(|case| &case.properties) {
+        row(&format!("Use-case property {}", &**name), Some(value.as_deref().unwrap_or("null")));
+    }
+    rows
+}
+
+fn timing(event: &Event, params: &Params) -> Vec<(String, String)> {
+    let mut rows = vec![
+        (format!("Began ({})", params.zone_name), format::moment(event.started_at, &params.zone)),
+        ("Took".into(), format::duration(event.latency)),
+    ];
+    if let Some(first) = event.time_to_first_token {
+        rows.push(("First token after".into(), format::duration(first)));
+    }
+    rows
+}
+
+fn receipt(stored: &StoredEvent) -> Vec<(String, String)> {
+    let event = &stored.event;
+    let mut rows = Vec::new();
+    let mut row = |name: &str, value: Option<String>| {
+        rows.extend(value.map(|value| (name.to_owned(), value)));
+    };
+    row("Provider", Some(event.provider.to_string()));
+    row("Operation", Some(format!("{}{}", event.operation, if event.streamed { ", streamed" } else { "" })));
+    row("Category", Some(event.category.to_string()));
+    row("Model asked for", event.request_model.as_deref().map(Into::into));
+    row("Model that answered", event.response_model.as_deref().map(Into::into));
+    row("HTTP status", event.http_status.map(|s| s.to_string()));
+    row("Error", event.error.as_deref().map(Into::into));
+    row("Response id", event.response_id.as_deref().map(Into::into));
+    row("Service tier", event.service_tier.as_deref().map(Into::into));
+    row("Region", event.geo.as_deref().map(Into::into));
+    row("Reported cost", event.reported_cost.map(format::money));
+    row("Attempt", Some(event.attempt.to_string()));
+    row("Call id", (event.call_id != event.id).then(|| event.call_id.to_string()));
+    row("Corrects fact", stored.corrects.map(|seq| seq.to_string()));
+    row("Usage", event.usage_estimated.then(|| "estimated: the answer does not say".into()));
+    row("Usage counts", event.usage_suspect.then(|| "contradicted each other and were clamped".into()));
+    row("Fact", Some(stored.seq.to_string()));
+    rows
+}
+
+/// JSON with its lines indented; anything else as it is.
+fn pretty(json: &str) -> String {
+    serde_json::from_str::<serde_json::Value>(json)
+        .and_then(|value| serde_json::to_string_pretty(&value))
+        .unwrap_or_else(|_| json.to_owned())
+}
