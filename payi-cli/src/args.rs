@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{path::PathBuf, time::SystemTime};
+use std::{net::SocketAddr, path::PathBuf, time::SystemTime};
 
 use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
 use payi_core::ledger::{Filter, Ledger, Sort};
@@ -19,6 +19,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// What each user used and cost.
     Users(Users),
+    /// The dashboard, on a port of this machine.
+    Serve(Serve),
 }
 
 #[derive(Debug, Arguments)]
@@ -33,6 +35,18 @@ pub(crate) struct Users {
     /// How the report is written.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) file: File,
+    /// Where to listen: an address of this machine only.
+    #[arg(long, value_name = "ADDRESS", default_value_t = crate::server::LISTEN)]
+    pub(crate) listen: SocketAddr,
+    /// Opens the dashboard in the browser.
+    #[arg(long)]
+    pub(crate) open: bool,
 }
 
 /// Where the ledger is.

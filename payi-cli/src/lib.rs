@@ -5,6 +5,8 @@
 
 mod args;
 mod output;
+mod serve;
+pub mod server;
 mod users;
 mod when;
 
@@ -66,6 +68,7 @@ where
 fn perform(args: &Args, terminal: Option<Terminal>, out: &mut dyn Write) -> Result<(), Failure> {
     match &args.command {
         Command::Users(users) => users::run(users, terminal, out),
+        Command::Serve(serve) => serve::run(serve, out),
     }
 }
 

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test may panic")]
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use payi_cli::Terminal;
 use payi_core::testing::sample_ledger;
@@ -12,7 +16,9 @@ struct Place(PathBuf);
 
 impl Place {
     fn new(name: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("payi-cli-{}-{name}", std::process::id()));
+        static PLACES: AtomicU32 = AtomicU32::new(0);
+        let n = PLACES.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("payi-cli-{}-{n}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).unwrap();
         Self(dir)

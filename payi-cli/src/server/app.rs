@@ -70,8 +70,10 @@ impl App {
             if self.0.news.receiver_count() == 0 {
                 continue;
             }
-            if let Ok(health) = self.view(View::health).await {
-                self.0.news.send_if_modified(|last| std::mem::replace(last, health.last_seq) != health.last_seq);
+            if let Ok(health) = self.view(|view| view.health()).await {
+                self.0
+                    .news
+                    .send_if_modified(|last| std::mem::replace(last, health.last_seq) != health.last_seq);
             }
         }
     }

@@ -172,7 +172,12 @@ fn middle(across: &std::ops::Range<i32>, slot: usize, slots: usize) -> i32 {
 }
 
 /// Lays an invisible column over each slot that says what is in it.
-fn titles(svg: &mut String, series: &Series, labels: &[String], area: &(std::ops::Range<i32>, std::ops::Range<i32>)) {
+fn titles(
+    svg: &mut String,
+    series: &Series,
+    labels: &[String],
+    area: &(std::ops::Range<i32>, std::ops::Range<i32>),
+) {
     let Some(end) = svg.rfind("</svg>") else { return };
     svg.truncate(end);
     let span = area.0.end - area.0.start;
@@ -223,7 +228,8 @@ fn ticks(top: f64) -> (f64, f64) {
         return (0.25, 1.0);
     }
     let power = 10_f64.powf((top / 4.0).log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| top / s <= 4.5).unwrap_or(power * 10.0);
+    let step =
+        [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| top / s <= 4.5).unwrap_or(power * 10.0);
     (step, (top / step).ceil() * step)
 }
 

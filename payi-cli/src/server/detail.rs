@@ -66,16 +66,19 @@ struct Data {
 }
 
 /// What a page is split by: everything it is not itself about.
-const PARTS: [Dimension; 6] =
-    [Dimension::User, Dimension::Account, Dimension::UseCase, Dimension::Step, Dimension::Model, Dimension::Error];
+const PARTS: [Dimension; 6] = [
+    Dimension::User,
+    Dimension::Account,
+    Dimension::UseCase,
+    Dimension::Step,
+    Dimension::Model,
+    Dimension::Error,
+];
 
-fn read(
-    view: &payi_core::ledger::read::View<'_>,
-    params: &Params,
-) -> payi_core::ledger::read::Answer<Data> {
+fn read(view: &payi_core::ledger::read::View<'_>, params: &Params) -> payi_core::ledger::read::Answer<Data> {
     let resolved = params.range.resolve(&params.now(), view.first()?);
     let (bounds, form) = resolved.slots();
-    let times: Vec<_> = bounds.iter().map(|at| at.timestamp().into()).collect();
+    let times = range::times(&bounds);
     let query = |by: &[Dimension], limit| {
         let mut query = params.query(by, &resolved);
         (query.offset, query.limit, query.order, query.reverse) = (0, Some(limit), Order::Cost, false);
@@ -109,7 +112,10 @@ fn split(params: &Params) -> Dimension {
     if params.by.is_some() || !fixed(&asked) {
         return asked;
     }
-    [Dimension::Model, Dimension::UseCase, Dimension::Account].into_iter().find(|d| !fixed(d)).unwrap_or(asked)
+    [Dimension::Model, Dimension::UseCase, Dimension::Account]
+        .into_iter()
+        .find(|d| !fixed(d))
+        .unwrap_or(asked)
 }
 
 /// The page of what the address names.
@@ -150,7 +156,7 @@ pub(crate) async fn show(
         tabs: drivers::tabs(&Params { picks: Vec::new(), ..params.clone() }, tab.name),
         kind: tab.one,
         heading: format::clipped(&heading),
-        whole: heading,
+        whole: format::whole(&heading),
         also,
         tiles: tiles(&data),
         splits,
@@ -175,8 +181,7 @@ fn mark(links: &mut [Link], dimension: Dimension) {
 }
 
 fn tiles(data: &Data) -> Vec<Tile> {
-    let mut tiles = overview::tiles(&data.whole.total, None, data.health.in_flight);
-    tiles.pop();
+    let mut tiles = overview::tiles(&data.whole.total, None);
     let Some(row) = data.whole.rows.first() else { return tiles };
     let about = |cost: Option<payi_core::money::Money>| cost.map_or_else(|| "—".into(), format::about);
     let took = |d: Option<std::time::Duration>| d.map_or_else(|| "—".into(), format::duration);
@@ -191,7 +196,8 @@ fn tiles(data: &Data) -> Vec<Tile> {
 fn part(dimension: Dimension, report: &Drivers, params: &Params) -> Option<Part> {
     let errors = dimension == Dimension::Error;
     let nameless = report.nameless.iter().filter(|_| !errors);
-    let most = report.rows.iter().chain(&report.nameless).map(|r| r.figures.totals.cost.pico()).max().unwrap_or(0);
+    let most =
+        report.rows.iter().chain(&report.nameless).map(|r| r.figures.totals.cost.pico()).max().unwrap_or(0);
     let rows: Vec<_> = report
         .rows
         .iter()
@@ -219,7 +225,12 @@ fn part(dimension: Dimension, report: &Drivers, params: &Params) -> Option<Part>
         return None;
     }
     let rest = (report.count > report.rows.len()).then(|| {
-        let shown = report.rows.iter().chain(&report.nameless).map(|r| r.figures.totals.cost).sum::<payi_core::money::Money>();
+        let shown = report
+            .rows
+            .iter()
+            .chain(&report.nameless)
+            .map(|r| r.figures.totals.cost)
+            .sum::<payi_core::money::Money>();
         let left = report.total.totals.cost.pico() - shown.pico();
         let n = report.count - report.rows.len();
         (format!("{} more", format::count(n as u64)), format::money(payi_core::money::Money::from_pico(left)))

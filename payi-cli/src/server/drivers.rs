@@ -31,7 +31,12 @@ use Dimension as D;
 /// The tabs in their order; users first.
 pub(crate) const TABS: [Tab; 4] = [
     Tab { name: "users", title: "Users", one: "User", ways: &[("user", "User", &[D::User, D::Account])] },
-    Tab { name: "accounts", title: "Accounts", one: "Account", ways: &[("account", "Account", &[D::Account])] },
+    Tab {
+        name: "accounts",
+        title: "Accounts",
+        one: "Account",
+        ways: &[("account", "Account", &[D::Account])],
+    },
     Tab {
         name: "use-cases",
         title: "Use cases",
@@ -114,7 +119,7 @@ pub(crate) async fn show(
     let data = app
         .view(move |view| {
             let resolved = asked.range.resolve(&asked.now(), view.first()?);
-            let times: Vec<_> = resolved.slots().0.iter().map(|at| at.timestamp().into()).collect();
+            let times = range::times(&resolved.slots().0);
             let report = view.drivers(&asked.query(dimensions, &resolved), &times)?;
             let known = overview::known(view)?;
             Ok(Data { as_of: view.as_of(), resolved, report, health: view.health()?, known })
@@ -130,11 +135,17 @@ pub(crate) async fn show(
     let place = Place { params: &params, path: &path, detail: &detail, dimensions };
     let label = if tab.name == "users" { "Search users and accounts" } else { "Search" };
     let page = Page {
-        frame: Frame::new(Section::CostDrivers, format!("Cost Drivers: {}", tab.title), &params, data.as_of, data.health.in_flight),
+        frame: Frame::new(
+            Section::CostDrivers,
+            format!("Cost Drivers: {}", tab.title),
+            &params,
+            data.as_of,
+            data.health.in_flight,
+        ),
         filters: Filters::new(&params, &path, &data.resolved, &data.known).searching(&params, label),
         tabs: tabs(&params, tab.name),
         ways: ways(&params, tab, way),
-        tiles: overview::tiles(&data.report.total, users, data.health.in_flight),
+        tiles: overview::tiles(&data.report.total, users),
         table: Table::new(&data.report, place),
         pager: pager(&params, &path, data.report.rows.len(), data.report.count),
         csv: params.first_sorted().at(&format!("{path}/export.csv")),

@@ -257,7 +257,8 @@ fn cell(out: &mut String, text: &str) {
 
 fn file(kind: &'static str, name: &str, extension: &str, body: String) -> Response {
     let as_file = format!("attachment; filename=\"payi-{name}.{extension}\"");
-    ([(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, as_file)], Body::from(body)).into_response()
+    ([(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, as_file)], Body::from(body))
+        .into_response()
 }
 
 #[cfg(test)]

@@ -36,7 +36,11 @@ pub(crate) fn about(amount: Money) -> String {
     let rounded = (magnitude + unit / 2) / unit * unit;
     let text = Money::from_pico(i128::try_from(rounded).unwrap_or(i128::MAX)).to_string();
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
-    if fraction.is_empty() { format!("{sign}{}", thousands(whole)) } else { format!("{sign}{}.{fraction}", thousands(whole)) }
+    if fraction.is_empty() {
+        format!("{sign}{}", thousands(whole))
+    } else {
+        format!("{sign}{}.{fraction}", thousands(whole))
+    }
 }
 
 /// `1234567` → `1,234,567`.
@@ -73,7 +77,8 @@ pub(crate) fn short(n: u64) -> String {
 
 /// A share in per cent with one decimal: `61.3 %`; `—` of nothing.
 pub(crate) fn share(part: Money, whole: Money) -> String {
-    permille(part.pico(), whole.pico()).map_or_else(|| "—".into(), |n| format!("{}.{} %", n / 10, (n % 10).abs()))
+    permille(part.pico(), whole.pico())
+        .map_or_else(|| "—".into(), |n| format!("{}.{} %", n / 10, (n % 10).abs()))
 }
 
 /// The same of counts.
@@ -99,6 +104,9 @@ pub(crate) fn change(now: Money, before: Option<Money>) -> Change {
         (0, _) => "new".into(),
         _ => {
             let percent = (now - before).saturating_mul(100) / before;
+            if percent == 0 {
+                return Change { text: "±0 %".into(), class: "flat" };
+            }
             if percent > 999 { "> +999 %".into() } else { format!("{percent:+} %").replace('-', "−") }
         }
     };
@@ -134,7 +142,8 @@ pub(crate) fn brief(at: SystemTime, zone: &TimeZone) -> String {
 }
 
 fn written(at: SystemTime, zone: &TimeZone, format: &str) -> String {
-    Timestamp::try_from(at).map_or_else(|_| "—".into(), |at| at.to_zoned(zone.clone()).strftime(format).to_string())
+    Timestamp::try_from(at)
+        .map_or_else(|_| "—".into(), |at| at.to_zoned_datetime(zone.clone()).strftime(format).to_string())
 }
 
 /// A time as JSON and CSV carry it.
@@ -142,9 +151,17 @@ pub(crate) fn iso(at: SystemTime) -> String {
     Timestamp::try_from(at).map_or_else(|_| String::new(), |at| at.to_string())
 }
 
+/// The beginning of a text from outside, with nothing in it that would change how the rest reads.
+pub(crate) fn whole(text: &str) -> String {
+    payi_core::ledger::read::inert(&text.chars().take(2_000).collect::<String>())
+}
+
 /// A text from outside, cut so that it cannot push a page apart; the whole of it is in the title.
 pub(crate) fn clipped(text: &str) -> String {
     const MOST: usize = 80;
+    // Cut twice: an escaped character is longer than itself, and 10 kB need not be escaped to show 80.
+    let head: String = text.chars().take(MOST + 1).collect();
+    let text = payi_core::ledger::read::inert(&head);
     let mut chars = text.chars();
     let mut out: String = chars.by_ref().take(MOST).collect();
     if chars.next().is_some() {

@@ -47,7 +47,9 @@ pub(crate) async fn check(request: Request, next: Next) -> Response {
 fn refusal(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
     let text = |name: HeaderName| headers.get(name).map(|v| v.to_str().unwrap_or("?"));
     let host = uri.authority().map(|a| a.as_str()).or_else(|| text(header::HOST));
-    if !host.is_some_and(|host| is_this_machine(host_of(host))) || headers.get_all(header::HOST).iter().count() > 1 {
+    if !host.is_some_and(|host| is_this_machine(host_of(host)))
+        || headers.get_all(header::HOST).iter().count() > 1
+    {
         return Some("ask for this service by localhost, 127.0.0.1 or [::1]");
     }
     let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
@@ -89,10 +91,13 @@ mod tests {
 
     #[test]
     fn only_names_of_this_machine_are_served() {
-        for host in ["localhost", "localhost:8377", "127.0.0.1:1", "[::1]:8377", "LOCALHOST:80", "127.9.9.9"] {
+        for host in ["localhost", "localhost:8377", "127.0.0.1:1", "[::1]:8377", "LOCALHOST:80", "127.9.9.9"]
+        {
             assert!(!refused(Method::GET, &[("host", host)]), "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example:8377", "10.0.0.1", "", "evil@evil.example", "0.0.0.0"] {
+        for host in
+            ["evil.example", "localhost.evil.example:8377", "10.0.0.1", "", "evil@evil.example", "0.0.0.0"]
+        {
             assert!(refused(Method::GET, &[("host", host)]), "{host}");
         }
         assert!(refused(Method::GET, &[]));
@@ -107,6 +112,9 @@ mod tests {
         assert!(refused(Method::POST, &[host, ("origin", "https://evil.example")]));
         assert!(refused(Method::PUT, &[host, ("origin", "null")]));
         assert!(refused(Method::DELETE, &[host, ("sec-fetch-site", "cross-site")]));
-        assert!(!refused(Method::GET, &[host, ("sec-fetch-site", "cross-site")]), "a link from elsewhere may be followed");
+        assert!(
+            !refused(Method::GET, &[host, ("sec-fetch-site", "cross-site")]),
+            "a link from elsewhere may be followed"
+        );
     }
 }

@@ -7,7 +7,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use payi_core::ledger::read::{Dimension, Order, Query, View};
+use payi_core::ledger::read::{Dimension, Order, Query};
 
 use crate::server::app::{App, Failed};
 
@@ -18,9 +18,11 @@ pub(crate) async fn alive() -> &'static str {
 
 /// The ledger can be read.
 pub(crate) async fn ready(State(app): State<App>) -> Response {
-    match app.view(View::health).await {
+    match app.view(|view| view.health()).await {
         Ok(_) => "ready\n".into_response(),
-        Err(Failed::Ledger(_)) => (StatusCode::SERVICE_UNAVAILABLE, "the ledger cannot be read\n").into_response(),
+        Err(Failed::Ledger(_)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the ledger cannot be read\n").into_response()
+        }
         Err(Failed::Closing) => (StatusCode::SERVICE_UNAVAILABLE, "closing\n").into_response(),
     }
 }
@@ -61,16 +63,29 @@ pub(crate) async fn metrics(State(app): State<App>) -> Response {
             (labels, row.figures.totals.cost.to_string())
         })
         .collect();
-    let rest = other.iter().chain(&report.nameless).map(|row| row.figures.totals.cost).sum::<payi_core::money::Money>();
+    let rest = other
+        .iter()
+        .chain(&report.nameless)
+        .map(|row| row.figures.totals.cost)
+        .sum::<payi_core::money::Money>();
     costs.push(("{provider=\"\",model=\"other\"}".into(), rest.to_string()));
     family("payi_cost_usd_total", "counter", "Known cost in US dollars, by model.", &costs);
     let one = |n: u64| [(String::new(), n.to_string())];
-    family("payi_unpriced_calls_total", "counter", "Calls whose cost is not known.", &one(total.unpriced_calls));
+    family(
+        "payi_unpriced_calls_total",
+        "counter",
+        "Calls whose cost is not known.",
+        &one(total.unpriced_calls),
+    );
     family("payi_calls_in_flight", "gauge", "Attempts begun and not ended.", &one(health.in_flight));
     family("payi_uptime_seconds", "gauge", "Since the service started.", &one(app.uptime().as_secs()));
-    let reasons = health.losses.iter().map(|(why, n)| (format!("{{reason=\"{}\"}}", label(why)), n.to_string()));
+    let reasons =
+        health.losses.iter().map(|(why, n)| (format!("{{reason=\"{}\"}}", label(why)), n.to_string()));
     family("payi_lost_events_total", "counter", "Events lost, by reason.", &reasons.collect::<Vec<_>>());
-    let lag = health.deliverers.iter().map(|(name, n, _)| (format!("{{deliverer=\"{}\"}}", label(name)), n.to_string()));
+    let lag = health
+        .deliverers
+        .iter()
+        .map(|(name, n, _)| (format!("{{deliverer=\"{}\"}}", label(name)), n.to_string()));
     family("payi_delivery_lag_events", "gauge", "Events yet to be delivered.", &lag.collect::<Vec<_>>());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], out).into_response()
 }

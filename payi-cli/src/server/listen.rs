@@ -1,12 +1,6 @@
 //! Sockets: one address, a bound on everything a client may hold, and an orderly end.
 
-use std::{
-    fmt, io,
-    net::SocketAddr,
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper_util::{

@@ -100,7 +100,7 @@ struct Data {
 fn read(view: &View<'_>, params: &Params) -> payi_core::ledger::read::Answer<Data> {
     let resolved = params.range.resolve(&params.now(), view.first()?);
     let (bounds, format) = resolved.slots();
-    let times: Vec<_> = bounds.iter().map(|at| at.timestamp().into()).collect();
+    let times = range::times(&bounds);
     let top = |by: &[Dimension]| {
         let mut query = params.query(by, &resolved);
         (query.limit, query.offset, query.order) = (Some(5), 0, Default::default());
@@ -123,7 +123,7 @@ fn read(view: &View<'_>, params: &Params) -> payi_core::ledger::read::Answer<Dat
 }
 
 /// The names of slots; the last bound begins none.
-pub(crate) fn labels(bounds: &[jiff::Zoned], format: &str) -> Vec<String> {
+pub(crate) fn labels(bounds: &[jiff::ZonedDateTime], format: &str) -> Vec<String> {
     let begin = bounds.get(..bounds.len().saturating_sub(1)).unwrap_or_default();
     begin.iter().map(|at| at.strftime(format).to_string()).collect()
 }
@@ -142,14 +142,28 @@ pub(crate) async fn show(State(app): State<App>, RawQuery(query): RawQuery) -> R
     let page = Page {
         frame: Frame::new(Section::Overview, "Overview", &params, data.as_of, data.health.in_flight),
         filters: Filters::new(&params, "/", &data.resolved, &data.known),
-        tiles: tiles(&data.users.total, Some(users), data.health.in_flight),
+        tiles: tiles(&data.users.total, Some(users)),
         splits: splits(&params, "/", None),
         chart: chart::stacked(&data.series, &data.labels, page::title(split(&params).1)),
         empty: data.health.last_seq == 0,
         tops: vec![
-            top("Users", &data.users, &params, "/cost-drivers/users", &[Dimension::User, Dimension::Account], 0),
+            top(
+                "Users",
+                &data.users,
+                &params,
+                "/cost-drivers/users",
+                &[Dimension::User, Dimension::Account],
+                0,
+            ),
             top("Use cases", &data.use_cases, &params, "/cost-drivers/use-cases", &[Dimension::UseCase], 0),
-            top("Models", &data.models, &params, "/cost-drivers/models", &[Dimension::Provider, Dimension::Model], 1),
+            top(
+                "Models",
+                &data.models,
+                &params,
+                "/cost-drivers/models",
+                &[Dimension::Provider, Dimension::Model],
+                1,
+            ),
         ],
         health: health(&data.health),
     };
@@ -157,7 +171,7 @@ pub(crate) async fn show(State(app): State<App>, RawQuery(query): RawQuery) -> R
 }
 
 /// The strip of figures above a page. It is the footer of the table below it.
-pub(crate) fn tiles(total: &Figures, users: Option<u64>, in_flight: u64) -> Vec<Tile> {
+pub(crate) fn tiles(total: &Figures, users: Option<u64>) -> Vec<Tile> {
     let totals = &total.totals;
     let calls = totals.calls.total();
     let bad = calls - totals.calls.ok;
@@ -185,14 +199,21 @@ pub(crate) fn tiles(total: &Figures, users: Option<u64>, in_flight: u64) -> Vec<
     tiles.push(Tile {
         name: "Tokens",
         value: format::short(totals.tokens.total()),
-        note: format!("{} read from cache", format::share_of(totals.tokens.cache_read, totals.tokens.total())),
+        note: format!(
+            "{} read from cache",
+            format::share_of(totals.tokens.cache_read, totals.tokens.total())
+        ),
         ..Tile::default()
     });
     if totals.unpriced_calls > 0 {
         let note = "not in the spend".into();
-        tiles.push(Tile { name: "Unpriced calls", value: format::count(totals.unpriced_calls), note, ..Tile::default() });
+        tiles.push(Tile {
+            name: "Unpriced calls",
+            value: format::count(totals.unpriced_calls),
+            note,
+            ..Tile::default()
+        });
     }
-    tiles.push(Tile { name: "In flight", value: format::count(in_flight), note: "now".into(), ..Tile::default() });
     tiles
 }
 
@@ -213,7 +234,10 @@ fn top(
         let named = row.names.get(shown).and_then(Option::as_deref);
         let totals = &row.figures.totals;
         TopRow {
-            name: named.map_or_else(|| if title == "Users" { "Unattributed".into() } else { "None".into() }, format::clipped),
+            name: named.map_or_else(
+                || if title == "Users" { "Unattributed".into() } else { "None".into() },
+                format::clipped,
+            ),
             href: Params { by: None, ..to }.at(&format!("{path}/detail")),
             cost: format::money(totals.cost),
             calls: format::count(totals.calls.total()),
@@ -226,8 +250,10 @@ fn top(
 fn health(health: &Health) -> Vec<(String, String)> {
     let losses = health.losses.iter().map(|(reason, n)| (format!("Lost: {reason}"), format::count(*n)));
     let lag = health.deliverers.iter().filter(|d| d.1 > 0 || d.2 > 0).map(|(name, lag, aside)| {
-        (format!("Delivery {name}"), format!("{} to go, {} set aside", format::count(*lag), format::count(*aside)))
+        (
+            format!("Delivery {name}"),
+            format!("{} to go, {} set aside", format::count(*lag), format::count(*aside)),
+        )
     });
     losses.chain(lag).collect()
 }
-

@@ -141,8 +141,10 @@ impl Filters {
             text: (*text).into(),
             chosen: preset == Some(name),
         });
-        let days = |at: &jiff::Zoned| if preset.is_none() { at.date().to_string() } else { String::new() };
-        let last = resolved.until.checked_sub(jiff::ToSpan::day(1)).unwrap_or_else(|_| resolved.until.clone());
+        let days =
+            |at: &jiff::ZonedDateTime| if preset.is_none() { at.date().to_string() } else { String::new() };
+        let last =
+            resolved.until.checked_sub(jiff::ToSpan::day(1)).unwrap_or_else(|_| resolved.until.clone());
         let mut hidden = Vec::new();
         for (key, value) in [("by", &params.by), ("sort", &params.sort)] {
             hidden.extend(value.clone().map(|value| (key, value)));
@@ -194,7 +196,11 @@ fn select(params: &Params, dimension: Dimension, names: &[String]) -> Select {
         text: format::clipped(name),
         chosen: picked.as_ref() == Some(name),
     });
-    Select { name: dimension.name(), label: title(dimension), options: std::iter::once(any).chain(options).collect() }
+    Select {
+        name: dimension.name(),
+        label: title(dimension),
+        options: std::iter::once(any).chain(options).collect(),
+    }
 }
 
 fn chips(params: &Params, path: &str) -> Vec<Chip> {
@@ -212,7 +218,10 @@ fn chips(params: &Params, path: &str) -> Vec<Chip> {
     }
     if !params.search.is_empty() {
         let without = Params { search: String::new(), ..params.first_page() };
-        chips.push(Chip { text: format!("Search: {}", format::clipped(&params.search)), href: without.at(path) });
+        chips.push(Chip {
+            text: format!("Search: {}", format::clipped(&params.search)),
+            href: without.at(path),
+        });
     }
     chips
 }

@@ -1,7 +1,7 @@
 //! The state of a page, read from its address and written into the links that change it.
 
 use form_urlencoded::Serializer;
-use jiff::{Zoned, civil::Date, tz::TimeZone};
+use jiff::{ZonedDateTime, civil::Date, tz::TimeZone};
 use payi_core::{
     ledger::read::{Dimension, Order, Pick, Query},
     pricing::CostSource,
@@ -109,8 +109,8 @@ impl Params {
     }
 
     /// The moment, in the page's time zone.
-    pub(crate) fn now(&self) -> Zoned {
-        Zoned::now().with_time_zone(self.zone.clone())
+    pub(crate) fn now(&self) -> ZonedDateTime {
+        ZonedDateTime::now().with_time_zone(self.zone.clone())
     }
 
     /// The query of the page; the range is `resolved`.
@@ -236,7 +236,8 @@ mod tests {
 
     #[test]
     fn nonsense_counts_as_not_said() {
-        let params = Params::read("range=1%27;drop&tz=Moon&sort=cost;--&page=-4&per_page=99999999&f.user=1&no=seq");
+        let params =
+            Params::read("range=1%27;drop&tz=Moon&sort=cost;--&page=-4&per_page=99999999&f.user=1&no=seq");
         assert_eq!(params.range, Range::Preset("30d"));
         assert_eq!(params.zone_name, "UTC");
         assert_eq!(params.order(), (Order::Cost, false));

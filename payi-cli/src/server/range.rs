@@ -2,7 +2,9 @@
 
 use std::time::SystemTime;
 
-use jiff::{Span, Timestamp, ToSpan as _, Unit, Zoned, ZonedRound, civil::Date, tz::TimeZone};
+use jiff::{
+    Span, Timestamp, ToSpan as _, Unit, ZonedDateTime, ZonedDateTimeRound, civil::Date, tz::TimeZone,
+};
 
 /// A range by its name in the address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +28,8 @@ pub(crate) const PRESETS: [(&str, &str); 6] = [
 /// A range with its ends.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolved {
-    pub(crate) since: Zoned,
-    pub(crate) until: Zoned,
+    pub(crate) since: ZonedDateTime,
+    pub(crate) until: ZonedDateTime,
     pub(crate) label: String,
     /// Whether there is a range of the same length before it.
     pub(crate) comparable: bool,
@@ -35,7 +37,7 @@ pub(crate) struct Resolved {
 
 impl Range {
     /// The ends at the moment `now`; `first` is when the ledger begins.
-    pub(crate) fn resolve(&self, now: &Zoned, first: Option<SystemTime>) -> Resolved {
+    pub(crate) fn resolve(&self, now: &ZonedDateTime, first: Option<SystemTime>) -> Resolved {
         let today = start_of_day(now);
         let tomorrow = add(&today, 1.day());
         let back = |days: i64| add(&tomorrow, (-days).days());
@@ -49,11 +51,13 @@ impl Range {
             Self::Preset("mtd") => (today.first_of_month().unwrap_or(today), tomorrow),
             Self::Preset("all") => {
                 let first = first.and_then(|at| Timestamp::try_from(at).ok()).unwrap_or(now.timestamp());
-                (start_of_day(&first.to_zoned(now.time_zone().clone())), tomorrow)
+                (start_of_day(&first.to_zoned_datetime(now.time_zone().clone())), tomorrow)
             }
             Self::Preset(_) => (back(30), tomorrow),
             Self::Days(from, to) => {
-                let at = |day: Date| day.to_zoned(now.time_zone().clone()).unwrap_or_else(|_| today.clone());
+                let at = |day: Date| {
+                    day.to_zoned_datetime(now.time_zone().clone()).unwrap_or_else(|_| today.clone())
+                };
                 (at(*from), add(&at(*to), 1.day()))
             }
         };
@@ -70,15 +74,15 @@ impl Range {
 
 impl Resolved {
     pub(crate) fn since(&self) -> SystemTime {
-        self.since.timestamp().into()
+        system(&self.since)
     }
 
     pub(crate) fn until(&self) -> SystemTime {
-        self.until.timestamp().into()
+        system(&self.until)
     }
 
     /// Slots of a length that suits the range: their consecutive bounds, and how a bound is labelled.
-    pub(crate) fn slots(&self) -> (Vec<Zoned>, &'static str) {
+    pub(crate) fn slots(&self) -> (Vec<ZonedDateTime>, &'static str) {
         let hours = (self.until.timestamp().as_second() - self.since.timestamp().as_second()) / 3600;
         let (step, format) = match hours {
             ..=49 => (1.hour(), "%H:%M"),
@@ -102,21 +106,35 @@ impl Resolved {
     }
 }
 
-fn start_of_day(at: &Zoned) -> Zoned {
+/// The moments of bounds, as the ledger takes them.
+pub(crate) fn times(bounds: &[ZonedDateTime]) -> Vec<SystemTime> {
+    bounds.iter().map(system).collect()
+}
+
+fn system(at: &ZonedDateTime) -> SystemTime {
+    SystemTime::try_from(at.timestamp()).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+fn start_of_day(at: &ZonedDateTime) -> ZonedDateTime {
     at.start_of_day().unwrap_or_else(|_| at.clone())
 }
 
-fn floor(at: &Zoned, unit: Unit) -> Zoned {
-    at.round(ZonedRound::new().smallest(unit).mode(jiff::RoundMode::Trunc)).unwrap_or_else(|_| at.clone())
+fn floor(at: &ZonedDateTime, unit: Unit) -> ZonedDateTime {
+    at.round(ZonedDateTimeRound::new().smallest(unit).mode(jiff::RoundMode::Trunc))
+        .unwrap_or_else(|_| at.clone())
 }
 
-fn add(at: &Zoned, span: Span) -> Zoned {
+fn add(at: &ZonedDateTime, span: Span) -> ZonedDateTime {
     at.checked_add(span).unwrap_or_else(|_| at.clone())
 }
 
 /// A zone by its name; UTC where there is none of that name.
 pub(crate) fn zone(name: &str) -> Option<TimeZone> {
-    if name.is_empty() || name.eq_ignore_ascii_case("utc") { Some(TimeZone::UTC) } else { TimeZone::get(name).ok() }
+    if name.is_empty() || name.eq_ignore_ascii_case("utc") {
+        Some(TimeZone::UTC)
+    } else {
+        TimeZone::get(name).ok()
+    }
 }
 
 #[cfg(test)]
@@ -124,7 +142,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
     use super::*;
 
-    fn now(text: &str) -> Zoned {
+    fn now(text: &str) -> ZonedDateTime {
         text.parse().unwrap()
     }
 

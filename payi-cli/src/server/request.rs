@@ -58,7 +58,9 @@ pub(crate) async fn show(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failed> {
     let params = Params::read(&query.unwrap_or_default());
-    let Ok(id) = id.parse::<Uuid>() else { return Ok(page::not_found("A request is named by its event id.")) };
+    let Ok(id) = id.parse::<Uuid>() else {
+        return Ok(page::not_found("A request is named by its event id."));
+    };
     let (as_of, found, health) =
         app.view(move |view| Ok((view.as_of(), view.request(id)?, view.health()?))).await?;
     let Some((stored, attempts)) = found else {
@@ -121,7 +123,9 @@ fn line(line: &payi_core::pricing::Line) -> Line {
 
 fn differs(event: &Event, explanation: &Explanation) -> Option<String> {
     if event.cost.source == CostSource::Reported {
-        return Some("The provider said what it costs; the lines are what this book would have charged.".into());
+        return Some(
+            "The provider said what it costs; the lines are what this book would have charged.".into(),
+        );
     }
     let now = explanation.cost.known().unwrap_or(Money::ZERO);
     let then = event.cost.known().unwrap_or(Money::ZERO);

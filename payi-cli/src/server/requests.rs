@@ -47,7 +47,7 @@ impl Line {
             href: params.bare().at(&format!("/requests/{}", row.id)),
             at: format::moment(row.at, &params.zone),
             user: row.user_id.as_deref().map_or_else(|| "Unattributed".into(), format::clipped),
-            user_whole: row.user_id.clone().unwrap_or_default(),
+            user_whole: row.user_id.as_deref().map(format::whole).unwrap_or_default(),
             user_href: of_user.at("/cost-drivers/users/detail"),
             account: clipped(&row.account_name),
             use_case: clipped(&row.use_case_name),
@@ -75,7 +75,9 @@ fn why(row: &Request) -> String {
 /// What it cost; nothing was used by what was refused, and what is unpriced has no figure.
 fn cost(row: &Request) -> String {
     match row.cost.source {
-        CostSource::Unpriced if row.input_tokens + row.output_tokens > 0 || row.outcome == Outcome::Ok => "unpriced".into(),
+        CostSource::Unpriced if row.input_tokens + row.output_tokens > 0 || row.outcome == Outcome::Ok => {
+            "unpriced".into()
+        }
         _ => format::money(row.cost.amount),
     }
 }
@@ -128,11 +130,16 @@ pub(crate) async fn show(State(app): State<App>, RawQuery(query): RawQuery) -> R
     let shown = requests.rows.len();
     let page = Page {
         frame: Frame::new(Section::Requests, "Requests", &params, as_of, health.in_flight),
-        filters: Filters::new(&params, "/requests", &resolved, &known).searching(&params, "Search users and response ids"),
+        filters: Filters::new(&params, "/requests", &resolved, &known)
+            .searching(&params, "Search users and response ids"),
         orders: orders.collect(),
         lines: requests.rows.iter().map(|row| Line::new(row, &params)).collect(),
         pager: Pager {
-            text: if shown == 0 { "No requests".into() } else { format!("{}–{}", first + 1, first + shown) },
+            text: if shown == 0 {
+                "No requests".into()
+            } else {
+                format!("{}–{}", first + 1, first + shown)
+            },
             previous: (params.page > 1).then(|| to(params.page - 1)),
             next: requests.more.then(|| to(params.page + 1)),
         },

@@ -27,7 +27,6 @@ pub(crate) struct Table {
     pub(crate) total: Row,
     /// Names in front of the figures.
     pub(crate) names: usize,
-    pub(crate) abandoned: bool,
 }
 
 /// A column's heading; a link if rows can be sorted by it.
@@ -111,9 +110,11 @@ impl Table {
             place,
             total: total.totals.cost,
             top: report.rows.iter().map(|r| r.figures.totals.cost).max().unwrap_or_default(),
-            decimals: decimals.map(format::decimals).max().unwrap_or_default().max(
-                rest(report).map_or(0, |f| format::decimals(f.totals.cost)),
-            ),
+            decimals: decimals
+                .map(format::decimals)
+                .max()
+                .unwrap_or_default()
+                .max(rest(report).map_or(0, |f| format::decimals(f.totals.cost))),
             abandoned: total.totals.calls.abandoned > 0,
         };
         let rest = rest(report).map(|figures| {
@@ -140,8 +141,27 @@ impl Table {
             unpriced,
             total: sum,
             names: place.dimensions.len(),
-            abandoned: shape.abandoned,
         }
+    }
+}
+
+impl Table {
+    /// Rows that stand below the others, whatever the order.
+    pub(crate) fn pinned(&self) -> impl Iterator<Item = &Row> {
+        self.rest.iter().chain(&self.nameless)
+    }
+
+    /// The footer.
+    pub(crate) fn sum(&self) -> impl Iterator<Item = &Row> {
+        std::iter::once(&self.total)
+    }
+
+    pub(crate) fn shows_use_case(&self) -> bool {
+        self.heads.iter().any(|head| head.text == "Top use case")
+    }
+
+    pub(crate) fn shows_model(&self) -> bool {
+        self.heads.iter().any(|head| head.text == "Top model")
     }
 }
 
@@ -186,7 +206,13 @@ fn heads(place: Place<'_>, abandoned: bool) -> Vec<Head> {
     }
     heads.push(sortable("Cost, USD", "Exact; the footer is the sum of the rows", "cost", Order::Cost, "n"));
     heads.push(plain("Share", "Of the total", "n"));
-    heads.push(sortable("Change", "Against the range of the same length before", "change", Order::Change, "n"));
+    heads.push(sortable(
+        "Change",
+        "Against the range of the same length before",
+        "change",
+        Order::Change,
+        "n",
+    ));
     heads.push(sortable("Calls", "A retried call counts once", "calls", Order::Calls, "n"));
     heads.push(plain("OK", "Answered and read to the end", "n"));
     heads.push(sortable("Failed", "Refused or broken off by the provider", "failed", Order::Failed, "n"));
@@ -197,7 +223,13 @@ fn heads(place: Place<'_>, abandoned: bool) -> Vec<Head> {
     }
     let tokens = "Input, cached, output, reasoning";
     heads.push(sortable("Tokens", tokens, "tokens", Order::Tokens, "n"));
-    heads.push(sortable("≈ p50", "Cost of an attempt: half cost no more", "per_call", Order::CostPerCall, "n"));
+    heads.push(sortable(
+        "≈ p50",
+        "Cost of an attempt: half cost no more",
+        "per_call",
+        Order::CostPerCall,
+        "n",
+    ));
     heads.push(plain("≈ p95", "Cost of an attempt: 95 of 100 cost no more", "n"));
     if !place.dimensions.contains(&Dimension::UseCase) {
         heads.push(plain("Top use case", "By cost", "name"));
@@ -236,7 +268,7 @@ impl Shape<'_> {
             .map(|name| match name {
                 Some(text) => Name {
                     text: format::clipped(text),
-                    whole: text.clone(),
+                    whole: format::whole(text),
                     href: href.take().unwrap_or_default(),
                     none: false,
                 },
@@ -257,7 +289,11 @@ impl Shape<'_> {
         let mut cells = self.figures(&row.figures);
         let Some(first) = self.place.dimensions.first() else { return cells };
         let params = self.place.params.with(*first, None);
-        let what = if *first == Dimension::User { "Unattributed".into() } else { format!("No {}", title(*first).to_lowercase()) };
+        let what = if *first == Dimension::User {
+            "Unattributed".into()
+        } else {
+            format!("No {}", title(*first).to_lowercase())
+        };
         cells.calls_href = params.at("/requests");
         cells.names = vec![Name { text: what, href: params.at(self.place.detail), ..Name::default() }];
         cells
@@ -266,7 +302,8 @@ impl Shape<'_> {
     fn figures(&self, figures: &Figures) -> Row {
         let totals = &figures.totals;
         let zone = &self.place.params.zone;
-        let at = |at: Option<std::time::SystemTime>| at.map_or_else(|| "—".into(), |at| format::brief(at, zone));
+        let at =
+            |at: Option<std::time::SystemTime>| at.map_or_else(|| "—".into(), |at| format::brief(at, zone));
         Row {
             cost: format::aligned(totals.cost, self.decimals),
             bar: format::permille(totals.cost.pico(), self.top.pico()).unwrap_or(0).clamp(0, 1000),
@@ -357,7 +394,8 @@ fn bar(parts: &[(i128, &'static str)], width: u64) -> Vec<Segment> {
     let mut segments = Vec::new();
     for &(n, class) in parts {
         let n = n.max(0);
-        let edge = |sum: i128| u64::try_from((sum * i128::from(width)).checked_div(whole).unwrap_or(0)).unwrap_or(0);
+        let edge =
+            |sum: i128| u64::try_from((sum * i128::from(width)).checked_div(whole).unwrap_or(0)).unwrap_or(0);
         let (x, end) = (edge(done), edge(done + n));
         if n > 0 {
             segments.push(Segment { x, width: (end - x).max(1), class });

@@ -7,6 +7,8 @@ mod provider;
 mod recorder;
 #[cfg(feature = "ledger")]
 mod sample;
+#[cfg(feature = "ledger")]
+mod workload;
 
 pub use answer::Answer;
 pub use pay_i::{PayI, PayIAnswer, PayIRequest};
@@ -14,3 +16,5 @@ pub use provider::{Asked, Provider};
 pub use recorder::{Recorder, TestClock};
 #[cfg(feature = "ledger")]
 pub use sample::sample_ledger;
+#[cfg(feature = "ledger")]
+pub use workload::{Workload, workload_ledger};

@@ -1,0 +1,48 @@
+//! `payi serve`.
+
+use std::io::Write;
+
+use payi_core::ledger::Ledger;
+
+use crate::{
+    Failure,
+    args::Serve,
+    server::{self, ServeError},
+};
+
+pub(crate) fn run(args: &Serve, out: &mut dyn Write) -> Result<(), Failure> {
+    if !args.listen.ip().is_loopback() {
+        return Err(Failure::Misuse(ServeError::NotLoopback(args.listen).to_string()));
+    }
+    let ledger = Ledger::open(&args.file.ledger).map_err(|e| Failure::Misuse(e.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let place = args.file.ledger.display().to_string();
+    let mut said = Ok(());
+    let ready = |address| {
+        let url = format!("http://{address}");
+        said = writeln!(out, "payi serves {place} at {url} (Ctrl-C ends it)").and_then(|()| out.flush());
+        if args.open && open::that_detached(&url).is_err() {
+            tracing::warn!("payi serve: no browser could be opened");
+        }
+    };
+    let served = runtime.block_on(server::serve(&ledger, args.listen, ready, stopped()));
+    served.map_err(|e| Failure::Failed(e.to_string()))?;
+    Ok(said?)
+}
+
+/// Ctrl-C, or the signal by which services are asked to end.
+async fn stopped() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = interrupt.await;
+}
