@@ -18,6 +18,14 @@ pub(crate) struct Arg {
     pub(crate) value: Expr,
 }
 
+impl Arg {
+    /// As it should be written.
+    fn written(&self) -> String {
+        format!("{} = {}", self.key, self.value.to_token_stream())
+    }
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "four independent words of the user's")]
 /// What the parentheses hold, as far as it has the right shape.
 #[derive(Default)]
 pub(crate) struct Args {
@@ -32,6 +40,10 @@ pub(crate) struct Args {
     pub(crate) skip: Option<Span>,
     /// Whether nothing at all was written.
     pub(crate) bare: bool,
+    /// Whether a body is to follow.
+    pub(crate) has_body: bool,
+    /// Whether there was an expression without a key, which has been reported.
+    pub(crate) bare_expression: bool,
 }
 
 impl Args {
@@ -41,7 +53,7 @@ impl Args {
         let parser = |input: ParseStream<'_>| {
             while !input.is_empty() {
                 args.parse_one(input, errors);
-                separator(input, errors);
+                separator(input, &args.list, errors);
             }
             Ok(())
         };
@@ -58,17 +70,38 @@ impl Args {
         }
     }
 
+    /// Something that is not `key = value`.
+    fn no_key(&mut self, input: ParseStream<'_>) -> syn::Error {
+        let ahead = input.fork();
+        let Ok(value) = ahead.parse::<Expr>() else {
+            return syn::Error::new(input.span(), "expected `key = value`");
+        };
+        input.advance_to(&ahead);
+        self.bare_expression = true;
+        let (text, is_last) = (value.to_token_stream().to_string(), input.is_empty() || is_last(input));
+        let message = match &value {
+            Expr::Closure(_) if self.has_body => {
+                "the body is a block, not a closure: write `{ .. }`".to_owned()
+            }
+            _ if self.has_body && is_last => format!("the body is a block: write `{{ {text} }}`"),
+            _ => format!("expected `key = value`, such as `user_id = {text}`"),
+        };
+        syn::Error::new_spanned(value, message)
+    }
+
     fn try_one(&mut self, input: ParseStream<'_>) -> syn::Result<()> {
         if input.peek(Token![%]) || input.peek(Token![?]) {
             return Err(sigil(input));
         }
         if !starts_with_key(input) {
-            return Err(no_key(input));
+            return Err(self.no_key(input));
         }
         let key = Ident::parse_any(input)?;
         if key == "crate" {
             input.parse::<Token![=]>()?;
-            self.payi = Some(input.call(Path::parse_mod_style)?);
+            let path = input.call(Path::parse_mod_style);
+            let message = "`crate` takes a path, such as `crate = my_payi`";
+            self.payi = Some(path.map_err(|error| syn::Error::new(error.span(), message))?);
         } else if key == "returns" && input.peek(Token![=]) {
             input.parse::<Token![=]>()?;
             self.returns = Some(input.parse()?);
@@ -181,21 +214,8 @@ fn sigil(input: ParseStream<'_>) -> syn::Error {
     )
 }
 
-/// Something that is not `key = value`.
-fn no_key(input: ParseStream<'_>) -> syn::Error {
-    let ahead = input.fork();
-    match ahead.parse::<Expr>() {
-        Ok(value) => {
-            input.advance_to(&ahead);
-            let text = value.to_token_stream().to_string();
-            syn::Error::new_spanned(value, format!("expected `key = value`, such as `user_id = {text}`"))
-        }
-        Err(_) => syn::Error::new(input.span(), "expected `key = value`"),
-    }
-}
-
 /// Reads what stands between two arguments.
-pub(crate) fn separator(input: ParseStream<'_>, errors: &mut Errors) {
+pub(crate) fn separator(input: ParseStream<'_>, before: &[Arg], errors: &mut Errors) {
     if input.is_empty() || input.peek(token::Brace) {
         return;
     }
@@ -204,10 +224,12 @@ pub(crate) fn separator(input: ParseStream<'_>, errors: &mut Errors) {
     }
     let span = input.span();
     if let Ok(Some(_)) = input.parse::<Option<Token![;]>>() {
-        errors.at(span, "arguments are separated by `,`, not by `;`");
+        let corrected = before.last().map_or_else(String::new, Arg::written);
+        errors.at(span, format!("arguments are separated by `,`; write `{corrected},`"));
         return;
     }
-    errors.at(span, "expected `,` between the arguments");
+    let corrected = before.last().map_or_else(String::new, Arg::written);
+    errors.at(span, format!("missing `,` between two arguments; write `{corrected},`"));
     skip_to_separator(input);
     let _ = input.parse::<Option<Token![,]>>();
 }

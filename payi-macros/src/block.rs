@@ -37,7 +37,7 @@ impl Invocation {
     pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Option<Self> {
         let parser = |input: ParseStream<'_>| {
             let (payi, outer) = prefix(input)?;
-            let mut args = Args::default();
+            let mut args = Args { has_body: true, ..Args::default() };
             let body = arguments(input, &mut args, errors);
             Ok(Self { payi, outer, args, body })
         };
@@ -67,15 +67,10 @@ fn arguments(input: ParseStream<'_>, args: &mut Args, errors: &mut Errors) -> Op
             after(input, errors);
             return body;
         }
-        let last = input.fork();
         args.parse_one(input, errors);
-        if input.is_empty() {
-            missing(&last, args, errors);
-            return None;
-        }
-        args::separator(input, errors);
+        args::separator(input, &args.list, errors);
     }
-    missing(input, args, errors);
+    missing(args, errors);
     None
 }
 
@@ -128,14 +123,14 @@ fn after(input: ParseStream<'_>, errors: &mut Errors) {
     }
 }
 
-/// No block was found. If the last argument was an expression without a key, it was meant to be one.
-fn missing(last: ParseStream<'_>, args: &Args, errors: &mut Errors) {
-    let shown = args.list.last().map_or_else(|| "user_id".to_owned(), |arg| arg.key.to_string());
-    let message = if errors.any() && args.list.is_empty() {
+/// No block was found. Where an expression without a key was, it has been reported: it was meant to be one.
+fn missing(args: &Args, errors: &mut Errors) {
+    if args.bare_expression {
         return;
-    } else {
-        format!("the block is missing; write `track_context!({shown} = .., {{ .. }})`")
+    }
+    let (span, shown) = match args.list.last() {
+        Some(arg) => (arg.key.span(), arg.key.to_string()),
+        None => (Span::call_site(), "user_id".to_owned()),
     };
-    let span = if last.is_empty() { Span::call_site() } else { last.span() };
-    errors.at(span, message);
+    errors.at(span, format!("the block is missing; write `track_context!({shown} = .., {{ .. }})`"));
 }

@@ -32,10 +32,6 @@ impl Errors {
         result.map_err(|error| self.push(error)).ok()
     }
 
-    pub(crate) const fn any(&self) -> bool {
-        self.found.is_some()
-    }
-
     /// The mistakes as `compile_error!`s; `None` if there are none.
     pub(crate) fn finish(mut self) -> Option<TokenStream> {
         self.read = true;

@@ -8,6 +8,8 @@ mod args;
 mod block;
 mod diag;
 mod expand;
+#[cfg(test)]
+mod goldens;
 mod impl_block;
 mod keys;
 mod literals;

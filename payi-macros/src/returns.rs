@@ -214,9 +214,18 @@ fn undecided(ty: &Type) -> Option<syn::Error> {
     let mut find = Find(None);
     find.visit_type(ty);
     let (span, what) = find.0?;
-    let message = format!(
-        "does `{what}` run when it is polled, or is it done? Say so: `returns = future`, `stream`, `iter` or `value`"
-    );
+    let is_part = !matches!(ty, Type::ImplTrait(_) | Type::Path(_));
+    let message = if is_part {
+        format!(
+            "`{what}` is a part of what is returned, where no scope can be put around it; return it by itself, or \
+             say `returns = value` and let whoever runs it open the scope"
+        )
+    } else {
+        format!(
+            "is `{what}` done when it is returned, or does it run later? Say `returns = value`, or else `future`, \
+             `stream` or `iter`"
+        )
+    };
     Some(syn::Error::new(if what.is_empty() { ty.span() } else { span }, message))
 }
 

@@ -172,8 +172,8 @@ pin_project! {
 /// A function with the future first, so that `f(g().await).await` borrows the guard twice in a row, and
 /// the compiler's own "is not a future" lands on the future.
 #[inline]
-pub fn run<F: IntoFuture, G: Hold>(future: F, guard: &mut G) -> Run<'_, F::IntoFuture, G> {
-    Run { guard, future: Some(future.into_future()) }
+pub fn run<F, G: Hold>(future: F, guard: &mut G) -> Run<'_, F, G> {
+    Run { guard, future: Some(future) }
 }
 
 impl<F: Future, G: Hold> Future for Run<'_, F, G> {

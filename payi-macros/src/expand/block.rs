@@ -4,7 +4,10 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{Block, Path, Token};
 
-use super::{complete, field::entries};
+use super::{
+    complete,
+    field::{entries, typed},
+};
 use crate::{
     args::Arg,
     block::{Body, Invocation},
@@ -37,12 +40,14 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     let Some(mistakes) = errors.finish() else { return scoped };
     // The values that make sense are still checked for their types, so that those mistakes show as well.
     let complete = complete::keys(&payi, keys.iter());
+    let typed = typed(&fields, &entries);
     let body = match body {
-        Some(Body::Block(block)) => block.into_token_stream(),
+        Some(Body::Block(Block { stmts, .. })) => quote!(#(#stmts)*),
         Some(Body::Async(future)) => future.into_token_stream(),
-        None => mistakes.clone(),
+        // A mistake in the place of a value is of any type.
+        None => return quote_spanned!(Span::mixed_site()=> { #complete #typed #mistakes }),
     };
-    quote_spanned!(Span::mixed_site()=> { #mistakes #complete let _ = #entries; #body })
+    quote_spanned!(Span::mixed_site()=> { #mistakes #complete #typed #body })
 }
 
 fn scope(

@@ -11,9 +11,9 @@ use syn::Path;
 /// Names each of `keys`, for rust-analyzer only.
 pub(crate) fn keys<'k>(payi: &Path, keys: impl Iterator<Item = &'k Ident>) -> TokenStream {
     quote! {
-        #[cfg(rust_analyzer)]
+        #[allow(unexpected_cfgs)]
         const _: () = {
-            #(use #payi::__private::expression::#keys as _;)*
+            #(#[cfg(rust_analyzer)] use #payi::__private::expression::#keys as _;)*
         };
     }
 }

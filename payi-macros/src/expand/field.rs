@@ -16,6 +16,11 @@ pub(crate) fn entries(payi: &Path, fields: &[Field]) -> TokenStream {
     quote!([#(#entries),*])
 }
 
+/// The entries of a mistaken invocation: evaluated for the mistakes of their types only.
+pub(crate) fn typed(fields: &[Field], entries: &TokenStream) -> TokenStream {
+    if fields.is_empty() { TokenStream::new() } else { quote!(let _ = #entries;) }
+}
+
 fn entry(payi: &Path, field: &Field) -> TokenStream {
     // The function has the key's span, for navigation; its argument that of the value, so that a type
     // error lands on what the user wrote.
@@ -63,8 +68,11 @@ fn pair(payi: &Path, pair: &Pair) -> TokenStream {
 }
 
 /// `&value`, with parentheses only where they are needed.
+///
+/// All of it has the user's span: where spans of his code and of ours meet in one expression the compiler
+/// points at the whole invocation.
 fn borrowed(value: &Expr) -> TokenStream {
-    let span = hidden(value.span());
+    let span = value.span();
     match value {
         Expr::Path(_)
         | Expr::Lit(_)

@@ -4,7 +4,11 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{Block, ImplItemFn, ReturnType, Stmt, Type, spanned::Spanned, visit_mut::VisitMut};
 
-use super::{boxed, complete, field::entries, site};
+use super::{
+    boxed, complete,
+    field::{entries, typed},
+    site,
+};
 use crate::{
     returns::{Returns, Sum, Wrap},
     rewrite::hidden,
@@ -27,9 +31,9 @@ impl Track {
         let mut tokens = TokenStream::new();
         let stmts = &self.function.block.stmts;
         if self.is_plain() {
-            let entries = entries(&self.payi, &self.fields);
+            let entries = typed(&self.fields, &entries(&self.payi, &self.fields));
             let complete = complete::keys(&self.payi, self.keys.iter());
-            self.with_body(&quote!(#complete let _ = #entries; #(#stmts)*), &mut tokens);
+            self.with_body(&quote!(#complete #entries #(#stmts)*), &mut tokens);
         } else {
             self.with_body(&quote!(#(#stmts)*), &mut tokens);
         }

@@ -163,13 +163,7 @@ pub(super) fn rewrite(rewriter: &mut Rewriter<'_>, mac: &mut Macro) -> Option<To
 
 fn unknown(rewriter: &mut Rewriter<'_>, mac: &Macro) {
     let name = name(mac);
-    if is_a_yield(mac) {
-        rewriter.errors.at(
-            Span::call_site(),
-            "the scope would stay in force while others run after a `yield` in this block; put `track_context!` \
-             around the calls only, or pass the whole stream through `.in_current_context()`",
-        );
-    } else if has_await(mac.tokens.clone()) {
+    if has_await(mac.tokens.clone()) {
         rewriter.errors.at(
             mac.span(),
             format!(
@@ -180,12 +174,6 @@ fn unknown(rewriter: &mut Rewriter<'_>, mac: &Macro) {
     } else {
         rewriter.unknown.push((mac.span(), name));
     }
-}
-
-/// What `async_stream` makes of a `yield`, before it comes to us.
-fn is_a_yield(mac: &Macro) -> bool {
-    let mut names = mac.path.segments.iter().map(|segment| segment.ident.to_string());
-    names.any(|name| matches!(name.as_str(), "stream_inner" | "try_stream_inner" | "__async_stream"))
 }
 
 fn name(mac: &Macro) -> String {

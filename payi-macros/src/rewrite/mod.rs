@@ -61,7 +61,7 @@ impl Rewriter<'_> {
     fn run(&mut self, future: &impl ToTokens, dot_await: TokenStream, span: Span) -> TokenStream {
         self.awaits += 1;
         let (payi, guard) = (self.payi, self.guard);
-        let run = quote_spanned!(hidden(span)=> #payi::__private::run(#future, &mut #guard));
+        let run = quote_spanned!(hidden(span)=> #payi::__private::run(::core::future::IntoFuture::into_future(#future), &mut #guard));
         TokenStream::from_iter([run, dot_await])
     }
 

@@ -103,9 +103,9 @@ fn generated(user: String) -> impl Stream<Item = String> {
 #[test]
 fn streams_run_in_the_scope_of_the_function_that_made_them() {
     block_on(async {
-        let stream = answers("ann");
+        let made = answers("ann");
         assert_eq!(who(), "-");
-        assert_eq!(stream.collect::<Vec<_>>().await, ["ann", "ann"]);
+        assert_eq!(made.collect::<Vec<_>>().await, ["ann", "ann"]);
         let Ok(stream) = opened("bob").await else { panic!("refused") };
         assert_eq!(stream.size_hint(), (2, Some(2)));
         assert_eq!(stream.collect::<Vec<_>>().await, ["bob", "bob"]);

@@ -13,7 +13,7 @@ fn temporaries_of_the_last_expression_are_no_obstacle() {
     let length = track_context!(user_id = "ann", { cell.borrow().len() + who().len() });
     assert_eq!(length, 4);
     let awaited = block_on(async {
-        track_context!(user_id = "ann", { call().map(|who| RefCell::new(who)).await.borrow().len() })
+        track_context!(user_id = "ann", { call().map(RefCell::new).await.borrow().len() })
     });
     assert_eq!(awaited, 3);
 }
@@ -75,6 +75,32 @@ fn a_scope_may_stand_inside_a_generated_stream() {
     };
     let seen = block_on(stream.collect::<Vec<_>>());
     assert_eq!(seen, [("ann".to_owned(), "-".to_owned()), ("bob".to_owned(), "-".to_owned())]);
+}
+
+#[test]
+fn a_generated_stream_may_yield_inside_a_scope() {
+    let stream = async_stream::stream! {
+        for user in ["ann", "bob"] {
+            track_context!(user_id = user, {
+                yield (user, who());
+                turn().await;
+                yield (user, call().await);
+            });
+        }
+    };
+    block_on(async {
+        let mut stream = std::pin::pin!(stream);
+        let mut count = 0;
+        while let Some((user, seen)) = stream.next().await {
+            assert_eq!(
+                (seen.as_str(), who().as_str()),
+                (user, "-"),
+                "whoever reads the stream has no part in it"
+            );
+            count += 1;
+        }
+        assert_eq!(count, 4);
+    });
 }
 
 #[test]

@@ -1,0 +1,13 @@
+//! A future that leaves the block unpolled would lose its user.
+
+async fn ask() -> u8 {
+    1
+}
+
+fn main() {
+    drop(payi::track_context!(user_id = 1, { async move { ask().await } }));
+    drop(payi::track_context!(user_id = 1, {
+        let n = 1;
+        Box::pin(async move { n })
+    }));
+}

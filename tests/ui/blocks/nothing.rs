@@ -1,0 +1,5 @@
+//! There is nothing at all.
+
+fn main() {
+    payi::track_context!();
+}

@@ -1,0 +1,5 @@
+//! A key is set by `=`.
+
+fn main() {
+    payi::track_context!(user_id => 1, account_name => "acme", {});
+}

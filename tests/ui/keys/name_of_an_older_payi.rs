@@ -1,0 +1,8 @@
+//! Experiences were renamed.
+
+#[payi::track(experience_name = "chat")]
+fn ask() {}
+
+fn main() {
+    ask();
+}

@@ -1,0 +1,8 @@
+//! A value alone.
+
+#[payi::track("chat")]
+fn ask() {}
+
+fn main() {
+    ask();
+}

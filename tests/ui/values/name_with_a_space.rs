@@ -1,0 +1,8 @@
+//! A name without spaces.
+
+#[payi::track(use_case_name = "my chat")]
+fn ask() {}
+
+fn main() {
+    ask();
+}
