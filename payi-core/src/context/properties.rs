@@ -72,6 +72,11 @@ impl Property {
 
 /// What can be the value of one property: any [`ContextValue`], `bool` (`True`, `False`, as Pay-i's Python
 /// SDK spells them), `f32` and `f64`; `None` is null, which is kept.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the value of a payi property",
+    label = "expected text, a number, a `bool`, or an `Option` of these",
+    note = "implement `payi::ContextValue` for a type of your own, or pass `.to_string()`"
+)]
 pub trait PropertyValue {
     /// The text; `None` is null.
     fn property_value(&self) -> Option<Text>;
