@@ -2,6 +2,7 @@
 
 mod adopt;
 mod clients;
+mod conformance_context;
 mod corpus;
 mod macros;
 #[path = "../tidy.rs"]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::context::{
-    ContextFlag, ContextList, ContextValue, ContextVersion, Key, Value,
+    ContextFlag, ContextList, ContextValue, ContextVersion, Key, Text, Value,
     field::fields,
     properties::{self, Given, Property},
     resolved::Properties,
@@ -47,6 +47,23 @@ impl Entry {
     #[cfg(feature = "_calls")]
     pub(crate) const fn flag(&self) -> Option<bool> {
         if let Slot::Flag(flag) = self.value { Some(flag) } else { None }
+    }
+
+    /// A text key with `text`; an empty one clears.
+    pub(crate) fn of_text(key: Key, text: &str) -> Self {
+        Self { key, value: Slot::text(text) }
+    }
+
+    pub(crate) const fn of_flag(key: Key, flag: bool) -> Self {
+        Self { key, value: Slot::Flag(flag) }
+    }
+
+    pub(crate) fn of_list(key: Key, list: Vec<Text>) -> Self {
+        Self { key, value: Slot::list(list) }
+    }
+
+    pub(crate) fn of_map(key: Key, map: Properties) -> Self {
+        Self { key, value: Slot::map(map) }
     }
 
     fn list(key: Key, values: Values) -> Self {

@@ -11,6 +11,7 @@ pub(crate) mod field;
 mod forward;
 mod frame;
 pub mod guard;
+mod headers;
 mod inventory;
 mod loss;
 mod merge;
@@ -34,6 +35,7 @@ pub use field::{Key, Kind, UnknownKey};
 pub use frame::Frame;
 #[cfg(feature = "_calls")]
 pub(crate) use frame::{global, set_global};
+pub use headers::{BAGGAGE, Handover};
 pub use inventory::{Conflict, Site, SiteKey, conflicting_versions, inventory};
 pub use loss::Loss;
 pub use properties::{Property, PropertyValue};

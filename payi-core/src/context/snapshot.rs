@@ -24,9 +24,9 @@ use crate::context::{
 /// ```
 #[derive(Clone, Default)]
 pub struct Context {
-    pub(crate) frame: Option<Arc<Frame>>,
+    pub(super) frame: Option<Arc<Frame>>,
     /// The process-wide root when the snapshot was taken.
-    global: Option<Arc<Frame>>,
+    pub(super) global: Option<Arc<Frame>>,
 }
 
 /// The context of the code that is running now.
