@@ -6,7 +6,10 @@
 
 mod bill;
 mod book;
+#[cfg(test)]
+mod exact;
 mod format;
+mod list;
 mod memo;
 mod model;
 #[cfg(test)]
@@ -23,6 +26,7 @@ mod toml;
 
 pub use bill::{Explanation, Line, Matched, UnitPrice};
 pub use book::PriceBook;
+pub use list::{Entry, Listed, Selector};
 pub use query::Query;
 
 use crate::{money::Money, usage::Usage};

@@ -133,7 +133,9 @@ impl Counts {
         let read = self.take("cache_read_tokens").checked_sub(audio_read)?.checked_sub(image_read)?;
         let write_1h = self.take("cache_write_1h_tokens");
         let write = self.take("cache_write_tokens").checked_sub(write_1h)?;
-        self.take("cache_write_5m_tokens"); // what is left of the writes
+        for name in REST {
+            self.take(name);
+        }
         for (bucket, count) in [
             (Bucket::AudioCacheRead, audio_read),
             (Bucket::ImageCacheRead, image_read),
@@ -155,6 +157,17 @@ impl Counts {
         Some(usage)
     }
 }
+
+/// What is left of a whole without its other parts, and what is priced as any other token of it.
+const REST: [&str; 7] = [
+    "cache_write_5m_tokens",
+    "cache_text_read_tokens",
+    "cache_text_write_tokens",
+    "input_text_tokens",
+    "input_tool_tokens",
+    "output_text_tokens",
+    "output_citation_tokens",
+];
 
 const WHOLE: [(&str, Bucket); 6] = [
     ("web_searches", Bucket::WebSearches),
