@@ -13,3 +13,7 @@ pub mod day_3_use_cases {}
 
 #[doc = include_str!("guides/from_python.md")]
 pub mod from_python {}
+
+#[cfg(feature = "_calls")]
+#[doc = include_str!("guides/pricing.md")]
+pub mod pricing {}

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::SystemTime};
 use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
 use payi_core::ledger::{Filter, Ledger, Sort};
 
-use crate::{Failure, when};
+use crate::{Failure, prices::Prices, when};
 
 /// Who spent what on GenAI calls.
 #[derive(Debug, Parser)]
@@ -21,6 +21,8 @@ pub(crate) enum Command {
     Users(Users),
     /// The dashboard, on a port of this machine.
     Serve(Serve),
+    /// What models cost.
+    Prices(Prices),
 }
 
 #[derive(Debug, Arguments)]

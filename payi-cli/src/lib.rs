@@ -5,6 +5,7 @@
 
 mod args;
 mod output;
+mod prices;
 mod serve;
 pub mod server;
 mod users;
@@ -69,6 +70,7 @@ fn perform(args: &Args, terminal: Option<Terminal>, out: &mut dyn Write) -> Resu
     match &args.command {
         Command::Users(users) => users::run(users, terminal, out),
         Command::Serve(serve) => serve::run(serve, out),
+        Command::Prices(prices) => prices::run(prices, out),
     }
 }
 

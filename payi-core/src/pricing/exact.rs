@@ -51,7 +51,7 @@ fn exact_sum() {
             entry
                 .prices()
                 .iter()
-                .all(|p| p.rates.iter().all(|rate| rate.2.is_empty() && rate.0 != "requests"))
+                .all(|p| p.rates.iter().all(|rate| rate.steps.is_empty() && rate.item != "requests"))
         })
         .map(|entry| (entry.provider(), entry.model()))
         .collect();

@@ -31,9 +31,20 @@ pub struct Listed {
     pub assumed: bool,
     /// What the usual prices are multiplied by, as a fraction.
     pub factor: Option<(u32, u32)>,
-    /// The prices by what they are for (a bucket's name, or `requests`): the price, and those for requests
-    /// with more than so many input tokens.
-    pub rates: Vec<(&'static str, UnitPrice, Vec<(u64, UnitPrice)>)>,
+    /// One price for each thing that has one.
+    pub rates: Vec<ListedRate>,
+}
+
+/// A price as the book has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListedRate {
+    /// What it is for: a bucket's name, or `requests`.
+    pub item: &'static str,
+    /// The price.
+    pub price: UnitPrice,
+    /// The price of requests with more than so many input tokens, ascending.
+    pub steps: Vec<(u64, UnitPrice)>,
 }
 
 /// What singles out a call that pays other prices.
@@ -53,7 +64,7 @@ impl PriceBook {
     ///
     /// let book = PriceBook::embedded();
     /// let entry = book.models().find(|e| e.provider() == "openai" && e.model() == "gpt-4o").unwrap();
-    /// assert_eq!(entry.prices()[0].rates[0].1.to_string(), "2.5 USD per million tokens");
+    /// assert_eq!(entry.prices()[0].rates[0].price.to_string(), "2.5 USD per million tokens");
     /// ```
     pub fn models(&self) -> impl Iterator<Item = Entry<'_>> {
         let of = |provider: &'_ Provider| provider.models.clone();
@@ -114,7 +125,7 @@ fn listed(when: &When, rates: &RateSet, factor: Factor, of: Option<(Selector, Bo
     let rates = rates.iter().map(|(key, rate)| {
         let key = usize::from(*key);
         let steps = rate.steps.iter().map(|step| (step.over, published(key, step.price)));
-        (key_name(key), published(key, rate.base), steps.collect())
+        ListedRate { item: key_name(key), price: published(key, rate.base), steps: steps.collect() }
     });
     Listed {
         of,

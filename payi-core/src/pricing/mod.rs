@@ -26,7 +26,7 @@ mod toml;
 
 pub use bill::{Explanation, Line, Matched, UnitPrice};
 pub use book::PriceBook;
-pub use list::{Entry, Listed, Selector};
+pub use list::{Entry, Listed, ListedRate, Selector};
 pub use query::Query;
 
 use crate::{money::Money, usage::Usage};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{CostSource, Explanation, PriceBook, Priced};
+use super::{Explanation, PriceBook, Priced};
 use crate::{
     error::{Error, Kind},
     usage::{Bucket, Usage},
@@ -32,7 +32,7 @@ pub struct Query {
     pub provider: String,
     /// The model, as the provider names it.
     pub model: String,
-    /// When (RFC 3339); now, where it is left out.
+    /// When (a date or RFC 3339); now, where it is left out.
     pub at: Option<String>,
     /// The service tier billed.
     pub service_tier: Option<String>,
@@ -57,13 +57,14 @@ impl Query {
     ///
     /// [`Error::is_config`] if it is not such a line.
     pub fn read(line: &str) -> Result<Self, Error> {
-        serde_json::from_str(line).map_err(|e| {
-            Error::with_source(
-                Kind::Config,
-                format!("this is not a usage with \"provider\" and \"model\": {e}"),
-                e,
-            )
-        })
+        let query: Self = serde_json::from_str(line).map_err(|e| {
+            let message = format!("this is not a usage with \"provider\" and \"model\": {e}");
+            Error::with_source(Kind::Config, message, e)
+        })?;
+        if let Some(Err(why)) = query.at.as_deref().map(super::format::moment) {
+            return Err(Error::new(Kind::Config, format!("the \"at\" of this usage is {why}")));
+        }
+        Ok(query)
     }
 
     /// The disjoint buckets of its `usage`.
@@ -87,26 +88,17 @@ impl Query {
 
     /// Prices a usage under the names of this query; at the present moment if it names none.
     pub fn explain(&self, book: &PriceBook, usage: &Usage) -> Explanation {
-        let at_us = match &self.at {
-            Some(at) => super::format::moment(at),
-            None => Ok(jiff::Timestamp::now().as_microsecond()),
-        };
-        let tier = [&self.processing, &self.speed, &self.search_context_size, &self.service_tier]
-            .into_iter()
-            .flatten()
-            .next();
-        let mut explanation = book.explain(&Priced {
+        let now = || jiff::Timestamp::now().as_microsecond();
+        let at_us = self.at.as_deref().and_then(|at| super::format::moment(at).ok());
+        let tier = [&self.processing, &self.speed, &self.search_context_size, &self.service_tier];
+        book.explain(&Priced {
             provider: &self.provider,
             model: &self.model,
-            at_us: at_us.unwrap_or(i64::MAX),
-            service_tier: tier.map(String::as_str),
+            at_us: at_us.unwrap_or_else(now),
+            service_tier: tier.into_iter().flatten().next().map(String::as_str),
             geo: self.geo.as_deref(),
             usage,
-        });
-        if at_us.is_err() && explanation.cost.source == CostSource::Computed {
-            explanation.cost.source = CostSource::Estimated;
-        }
-        explanation
+        })
     }
 }
 
@@ -212,5 +204,7 @@ mod tests {
         assert!(usage(r#"{"input_tokens": 1, "cache_read_tokens": 2}"#).unwrap_err().is_config());
         assert!(usage(r#"{"input_jokes": 2}"#).unwrap_err().to_string().contains("input_jokes"));
         assert!(Query::read("{}").unwrap_err().is_config());
+        let soon = Query::read(r#"{"provider": "p", "model": "m", "at": "soon"}"#);
+        assert!(soon.unwrap_err().to_string().contains("date"));
     }
 }

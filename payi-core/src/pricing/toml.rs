@@ -95,7 +95,7 @@ fn entry(name: &str, table: &DeTable<'_>) -> Result<Entry, Error> {
         match key {
             "provider" | "model" => {}
             "id" | "like" => {
-                let all = value.as_array().map(|all| all.iter().map(|v| v.get_ref()).collect());
+                let all = value.as_array().map(|all| all.iter().map(toml::Spanned::get_ref).collect());
                 for one in all.unwrap_or_else(|| vec![value]) {
                     let _ = writeln!(lines, "{key} {}", word(name, key, one)?);
                 }

@@ -1,0 +1,366 @@
+//! `payi prices`: what is in the book, and what usages cost by it.
+
+use std::{
+    borrow::Cow,
+    fs::File,
+    io::{BufRead, BufReader, Write},
+    path::PathBuf,
+};
+
+use clap::{Args, Subcommand};
+use payi_core::{
+    pricing::{Cost, CostSource, Entry, Explanation, Listed, ListedRate, PriceBook, Query, Selector},
+    usage::{Api, Meter, Reading},
+};
+use serde_json::{Value, json};
+
+use crate::{Failure, args::Format};
+
+#[derive(Debug, Args)]
+pub(crate) struct Prices {
+    #[command(subcommand)]
+    command: Command,
+    /// A price book, or prices in TOML, laid over the embedded book.
+    #[arg(long, global = true, env = "PAYI_PRICES", value_name = "PATH")]
+    prices: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Every model and its prices of today.
+    List {
+        /// Only this provider.
+        #[arg(long, value_name = "ID")]
+        provider: Option<String>,
+        /// Table, JSON (one object per line) or CSV.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// All prices of one model, past and future, of every tier and region.
+    Show {
+        /// The provider and the model, as `openai/gpt-4o`.
+        model: String,
+    },
+    /// Prices usages, one JSON object per line, and prints one JSON object for each.
+    ///
+    /// A line is `{"provider", "model", "usage" | "response", "at"?, "service_tier"?, "processing"?, "speed"?}`: `usage` holds
+    /// totals that contain their parts (`input_tokens` contains `cache_read_tokens`), `response` a provider's answer.
+    Cost {
+        /// The file with the lines; standard input where it is left out.
+        file: Option<PathBuf>,
+    },
+}
+
+pub(crate) fn run(args: &Prices, out: &mut dyn Write) -> Result<(), Failure> {
+    let loaded;
+    let book = match &args.prices {
+        Some(path) => {
+            loaded = PriceBook::load(path).map_err(|e| Failure::Misuse(e.to_string()))?;
+            &loaded
+        }
+        None => PriceBook::embedded(),
+    };
+    match &args.command {
+        Command::List { provider, format } => list(book, provider.as_deref(), *format, out)?,
+        Command::Show { model } => show(book, model, out)?,
+        Command::Cost { file: None } => cost(book, &mut std::io::stdin().lock(), out)?,
+        Command::Cost { file: Some(path) } => {
+            let file = File::open(path).map_err(|e| {
+                Failure::Misuse(format!("{} cannot be read ({e}); check the path", path.display()))
+            })?;
+            cost(book, &mut BufReader::new(file), out)?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+fn list(
+    book: &PriceBook,
+    provider: Option<&str>,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    if format == Format::Csv {
+        writeln!(out, "provider,model,prices,source")?;
+    }
+    for entry in book.models().filter(|entry| provider.is_none_or(|id| entry.provider() == id)) {
+        let prices = entry.prices();
+        match format {
+            Format::Json => writeln!(out, "{}", described(&entry, &prices))?,
+            Format::Table => {
+                writeln!(out, "{:<12} {:<44} {}", entry.provider(), entry.model(), today(&prices))?;
+            }
+            Format::Csv => {
+                let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+                let fields = [entry.provider(), entry.model(), &today(&prices), entry.source()].map(quoted);
+                writeln!(out, "{}", fields.join(","))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The usual prices that hold now, as far as they do not change with the hour.
+fn today(prices: &[Listed]) -> String {
+    let now = jiff::Timestamp::now().as_microsecond();
+    let usual = prices.iter().filter(|p| p.of.is_none() && p.hours.is_empty());
+    let held = usual.filter(|p| p.from_us.is_none_or(|from| from <= now)).next_back();
+    held.map_or_else(String::new, rates)
+}
+
+fn rates(listed: &Listed) -> String {
+    let each = listed.rates.iter().map(|ListedRate { item, price, steps, .. }| {
+        let steps: String =
+            steps.iter().map(|(over, price)| format!(" (above {over}: {})", price.usd)).collect();
+        format!("{item} {}{steps}", price.usd)
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+fn show(book: &PriceBook, model: &str, out: &mut dyn Write) -> Result<(), Failure> {
+    let (provider, id) = model.split_once('/').ok_or_else(|| {
+        Failure::Misuse(format!("\"{model}\" is not a provider and a model, as openai/gpt-4o"))
+    })?;
+    let named = |entry: &Entry<'_>| {
+        entry.provider() == provider
+            && (entry.model().eq_ignore_ascii_case(id) || entry.ids().any(|other| other == id))
+    };
+    let entry = book.models().find(named).ok_or_else(|| {
+        Failure::Misuse(format!(
+            "the book has no {model}; `payi prices list --provider {provider}` names what it has"
+        ))
+    })?;
+    writeln!(out, "{}/{}", entry.provider(), entry.model())?;
+    let ids: Vec<_> = entry.ids().collect();
+    if !ids.is_empty() {
+        writeln!(out, "also: {}", ids.join(", "))?;
+    }
+    writeln!(out, "from: {}", entry.source())?;
+    writeln!(out, "USD per million tokens (per thousand searches, pages, requests; per hour of audio):")?;
+    for listed in entry.prices() {
+        writeln!(out, "  {}{}", heading(&listed), rates(&listed))?;
+    }
+    Ok(())
+}
+
+fn heading(listed: &Listed) -> String {
+    let mut words = Vec::new();
+    if let Some((selector, name)) = &listed.of {
+        words.push(format!("{} {name}", selector_name(*selector)));
+    }
+    if let Some(from) = listed.from_us.and_then(|us| jiff::Timestamp::from_microsecond(us).ok()) {
+        words.push(format!("from {from}"));
+    }
+    let clock = |second: u32| format!("{:02}:{:02}", second / 3_600, second / 60 % 60);
+    for (start, end) in &listed.hours {
+        words.push(format!("{}-{} UTC", clock(*start), clock(*end)));
+    }
+    if listed.working_days {
+        words.push("on working days".to_owned());
+    }
+    if listed.assumed {
+        words.push("(assumed)".to_owned());
+    }
+    if let Some((num, den)) = listed.factor {
+        words.push(format!("× {num}/{den}"));
+    }
+    if words.is_empty() { String::new() } else { format!("{}: ", words.join(" ")) }
+}
+
+const fn selector_name(selector: Selector) -> &'static str {
+    match selector {
+        Selector::Tier => "tier",
+        Selector::Geo => "region",
+    }
+}
+
+fn described(entry: &Entry<'_>, prices: &[Listed]) -> Value {
+    let price = |listed: &Listed| {
+        let rates = listed.rates.iter().map(|ListedRate { item, price, steps, .. }| {
+            let steps: Vec<Value> = steps
+                .iter()
+                .map(|(over, price)| json!({"above": over, "usd": price.usd.to_string()}))
+                .collect();
+            ((*item).to_owned(), json!({"usd": price.usd.to_string(), "per": price.per, "steps": steps}))
+        });
+        let of = listed.of.as_ref().map(|(selector, name)| json!({selector_name(*selector): name}));
+        json!({
+            "of": of,
+            "from": listed.from_us.and_then(timestamp),
+            "hours_utc": listed.hours,
+            "working_days": listed.working_days,
+            "assumed": listed.assumed,
+            "factor": listed.factor.map(|(num, den)| format!("{num}/{den}")),
+            "rates": rates.collect::<serde_json::Map<_, _>>(),
+        })
+    };
+    json!({
+        "provider": entry.provider(),
+        "model": entry.model(),
+        "ids": entry.ids().collect::<Vec<_>>(),
+        "source": entry.source(),
+        "prices": prices.iter().map(price).collect::<Vec<_>>(),
+    })
+}
+
+fn timestamp(us: i64) -> Option<String> {
+    jiff::Timestamp::from_microsecond(us).ok().map(|at| at.to_string())
+}
+
+fn cost(book: &PriceBook, lines: &mut dyn BufRead, out: &mut dyn Write) -> Result<(), Failure> {
+    for line in lines.lines() {
+        let line = line?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let mut answer = priced(book, &line).unwrap_or_else(|why| json!({"error": why}));
+        // What the caller calls the line comes back with it.
+        let asked: Value = serde_json::from_str(&line).unwrap_or(Value::Null);
+        if let (Some(id), Some(answer)) = (asked.get("id"), answer.as_object_mut()) {
+            answer.insert("id".to_owned(), id.clone());
+        }
+        writeln!(out, "{answer}")?;
+    }
+    Ok(())
+}
+
+fn priced(book: &PriceBook, line: &str) -> Result<Value, String> {
+    let mut query = Query::read(line).map_err(|e| e.to_string())?;
+    let asked: Value = serde_json::from_str(line).map_err(|e| e.to_string())?;
+    let Some(response) = asked.get("response") else {
+        let usage = query.usage().map_err(|e| e.to_string())?;
+        return Ok(shown(&[query.explain(book, &usage)], None));
+    };
+    // Without counts of a cache, Anthropic's usage looks like OpenAI's.
+    let mut meter = Meter::json(if query.provider == "anthropic" { Api::Messages } else { Api::Unknown });
+    meter.push(response.to_string().as_bytes());
+    let Reading { usage, model, service_tier, geo, elsewhere, reported_cost, inconsistent, .. } =
+        meter.finish();
+    let usage = usage.ok_or("the response says nothing of its usage")?;
+    query.geo = query.geo.or_else(|| geo.map(Into::into));
+    query.service_tier = query.service_tier.or_else(|| service_tier.map(Into::into));
+    let mut parts = vec![explained(book, &mut query, model.as_deref(), &usage)];
+    for (model, usage) in &elsewhere {
+        parts.push(explained(book, &mut query, Some(model), usage));
+    }
+    if inconsistent && parts[0].cost.source == CostSource::Computed {
+        parts[0].cost.source = CostSource::Estimated;
+    }
+    Ok(shown(&parts, reported_cost.map(|amount| amount.to_string())))
+}
+
+/// At the model that answered; at the one that was asked for where the book does not know the former.
+fn explained(
+    book: &PriceBook,
+    query: &mut Query,
+    model: Option<&str>,
+    usage: &payi_core::usage::Usage,
+) -> Explanation {
+    let asked = query.model.clone();
+    if let Some(model) = model {
+        model.clone_into(&mut query.model);
+        let explanation = query.explain(book, usage);
+        query.model.clone_from(&asked);
+        if explanation.matched.is_some() {
+            return explanation;
+        }
+    }
+    query.explain(book, usage)
+}
+
+fn shown(parts: &[Explanation], reported: Option<String>) -> Value {
+    let known = |cost: &Cost| cost.known();
+    let sum: Option<payi_core::money::Money> =
+        parts.iter().filter_map(|p| known(&p.cost)).reduce(|a, b| a + b);
+    let sources = || parts.iter().map(|part| part.cost.source);
+    let source = match (&reported, sum) {
+        (Some(_), _) => CostSource::Reported,
+        (None, None) => CostSource::Unpriced,
+        (None, Some(_)) if sources().all(|s| s == CostSource::Computed) => CostSource::Computed,
+        (None, Some(_)) => CostSource::Estimated,
+    };
+    let computed = sum.map(|sum| sum.to_string());
+    let lines = parts.iter().flat_map(|part| {
+        let model = part.matched.as_ref().map(|m| Cow::Borrowed(&*m.model));
+        part.lines.iter().map(move |line| {
+            json!({
+                "model": model,
+                "item": line.item,
+                "count": line.count,
+                "rate_usd": line.rate.map(|rate| rate.usd.to_string()),
+                "per": line.rate.map(|rate| rate.per),
+                "amount_usd": line.amount.map(|amount| amount.to_string()),
+            })
+        })
+    });
+    let matched = parts[0].matched.as_ref().map(|m| {
+        json!({
+            "provider": m.provider,
+            "model": m.model,
+            "kind": m.kind.name(),
+            "from": m.from_us.and_then(timestamp),
+            "tier": m.tier,
+            "region": m.region,
+            "book": m.source,
+        })
+    });
+    json!({
+        "cost_usd": reported.as_ref().or(computed.as_ref()),
+        "computed_usd": computed,
+        "source": source.name(),
+        "match": matched,
+        "lines": lines.collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+    use super::*;
+
+    fn answers(lines: &str) -> Vec<Value> {
+        let mut out = Vec::new();
+        assert!(cost(PriceBook::embedded(), &mut lines.as_bytes(), &mut out).is_ok());
+        String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn prices_usages_and_answers_line_by_line() {
+        let all = answers(concat!(
+            r#"{"id": 7, "provider": "openai", "model": "gpt-4o", "at": "2026-11-23T12:00:00Z", "usage": {"input_tokens": 1000, "cache_read_tokens": 400, "output_tokens": 10}}"#,
+            "\n\n",
+            r#"{"provider": "openai", "model": "alias", "response": {"object": "chat.completion", "model": "gpt-4o-2024-08-06", "usage": {"prompt_tokens": 1000, "completion_tokens": 10, "total_tokens": 1010}}}"#,
+            "\n",
+            r#"{"provider": "openai", "model": "nobody-knows-it", "usage": {"input_tokens": 1}}"#,
+            "\nnot json\n",
+        ));
+        assert_eq!((&all[0]["cost_usd"], &all[0]["source"]), (&json!("0.0021"), &json!("computed")));
+        assert_eq!((&all[0]["id"], &all[0]["match"]["kind"]), (&json!(7), &json!("exact")));
+        assert_eq!(all[0]["lines"][1]["amount_usd"], json!("0.0005"));
+        assert_eq!((&all[1]["cost_usd"], &all[1]["match"]["model"]), (&json!("0.0026"), &json!("gpt-4o")));
+        assert_eq!((&all[2]["cost_usd"], &all[2]["source"]), (&Value::Null, &json!("unpriced")));
+        assert!(all[3]["error"].as_str().unwrap().contains("provider"));
+        assert_eq!(all.len(), 4);
+    }
+
+    #[test]
+    fn shows_a_model_and_lists_a_provider() {
+        let mut out = Vec::new();
+        assert!(show(PriceBook::embedded(), "openai/gpt-5.6", &mut out).is_ok());
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("from 2026-08-21T00:00:00Z: input 4 (above 272000: 8)"), "{text}");
+        assert!(text.contains("tier batch") && text.contains("region us × 11/10"), "{text}");
+        assert!(matches!(
+            show(PriceBook::embedded(), "openai/none", &mut Vec::new()),
+            Err(Failure::Misuse(_))
+        ));
+
+        for format in [Format::Table, Format::Json, Format::Csv] {
+            let mut out = Vec::new();
+            assert!(list(PriceBook::embedded(), Some("anthropic"), format, &mut out).is_ok());
+            let text = String::from_utf8(out).unwrap();
+            assert!(text.contains("claude-opus-5") && !text.contains("gpt-4o"));
+        }
+    }
+}
