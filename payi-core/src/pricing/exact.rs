@@ -38,6 +38,8 @@ const COUNTED: [Bucket; 6] = [
     Bucket::Reasoning,
 ];
 
+const CALLS: u64 = 1_000_000;
+
 /// The sum of a million costs is the cost of what was used in all: no digit is lost on the way.
 #[test]
 fn exact_sum() {
@@ -63,7 +65,6 @@ fn exact_sum() {
         let what = Priced { provider, model, at_us: NOON, service_tier: None, geo: None, usage };
         book.price(&what).amount
     };
-    const CALLS: u64 = 1_000_000;
     for _ in 0..CALLS {
         let model = usize::try_from(numbers.below(models.len() as u64)).unwrap();
         let mut usage = Usage::new();
