@@ -23,6 +23,89 @@ pub(crate) enum Command {
     Serve(Serve),
     /// What models cost.
     Prices(Prices),
+    /// Looks after the ledger's file.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+    /// Looks after what has yet to be delivered.
+    #[command(subcommand)]
+    Delivery(DeliveryCommand),
+    /// Says whether everything is in order, and what to do if it is not.
+    Doctor(Doctor),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LedgerCommand {
+    /// Deletes single calls of old days; the totals of those days stay.
+    Prune {
+        #[command(flatten)]
+        file: File,
+        /// Calls begun before this UTC day: a day (2026-11-23), or an age (90d).
+        #[arg(long, value_name = "WHEN", value_parser = when::parse)]
+        before: SystemTime,
+    },
+    /// Writes events as JSON lines.
+    Export {
+        #[command(flatten)]
+        file: File,
+        /// Only this user's, as for an access request.
+        #[arg(long, value_name = "ID")]
+        user: Option<String>,
+    },
+    /// Reads events that `export` wrote. What is in the ledger already is left alone.
+    Import {
+        #[command(flatten)]
+        file: File,
+        /// The file to read; standard input, if it is `-`.
+        #[arg(value_name = "FILE")]
+        from: PathBuf,
+    },
+    /// Erases a person: id, properties, prompts. Totals stay, under no name.
+    Forget {
+        #[command(flatten)]
+        file: File,
+        /// Whom.
+        #[arg(long, value_name = "ID")]
+        user: String,
+    },
+    /// Examines the file; exit code 1 if something is wrong.
+    Check {
+        #[command(flatten)]
+        file: File,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeliveryCommand {
+    /// How far each deliverer has come, and what it has set aside.
+    Status {
+        #[command(flatten)]
+        file: File,
+    },
+    /// Has everything that was set aside tried again, by the process that delivers.
+    Retry {
+        #[command(flatten)]
+        file: File,
+        /// Only what this deliverer set aside.
+        #[arg(long, value_name = "NAME")]
+        deliverer: Option<String>,
+    },
+    /// Gives up everything that was set aside. It stays in the ledger.
+    Drop {
+        #[command(flatten)]
+        file: File,
+        /// Only what this deliverer set aside.
+        #[arg(long, value_name = "NAME")]
+        deliverer: Option<String>,
+    },
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) file: File,
+    /// Does not try to reach Pay-i.
+    #[arg(long)]
+    pub(crate) offline: bool,
 }
 
 #[derive(Debug, Arguments)]
@@ -60,6 +143,18 @@ pub(crate) struct File {
 }
 
 impl File {
+    /// Opens it for writing, if it is there.
+    pub(crate) fn write(&self) -> Result<Ledger, Failure> {
+        // Reading first, so that a missing file is an error and not a new ledger.
+        self.read()?;
+        self.make()
+    }
+
+    /// Opens it for writing, and makes it if it is not there.
+    pub(crate) fn make(&self) -> Result<Ledger, Failure> {
+        Ledger::open(&self.ledger).map_err(|e| Failure::Misuse(e.to_string()))
+    }
+
     /// Opens it for reading only: no file is made or changed.
     pub(crate) fn read(&self) -> Result<Ledger, Failure> {
         Ledger::open_read_only(&self.ledger).map_err(|e| Failure::Misuse(e.to_string()))

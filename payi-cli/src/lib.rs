@@ -4,6 +4,9 @@
 //! programs that carry the command inside.
 
 mod args;
+mod delivery;
+mod doctor;
+mod ledger;
 mod output;
 mod prices;
 mod serve;
@@ -55,6 +58,7 @@ where
     };
     match perform(&args, terminal, out) {
         Ok(()) | Err(Failure::Reader) => OK,
+        Err(Failure::Found) => FAILED,
         Err(Failure::Misuse(message)) => {
             let _ = writeln!(err, "payi: {message}");
             MISUSE
@@ -71,6 +75,9 @@ fn perform(args: &Args, terminal: Option<Terminal>, out: &mut dyn Write) -> Resu
         Command::Users(users) => users::run(users, terminal, out),
         Command::Serve(serve) => serve::run(serve, out),
         Command::Prices(prices) => prices::run(prices, out),
+        Command::Ledger(command) => ledger::run(command, out),
+        Command::Delivery(command) => delivery::run(command, out),
+        Command::Doctor(doctor) => doctor::run(doctor, out),
     }
 }
 
@@ -80,6 +87,8 @@ enum Failure {
     Misuse(String),
     /// Exit code 1.
     Failed(String),
+    /// Exit code 1; what is wrong has been written.
+    Found,
     /// Whoever read the output had seen enough (`payi users | head`).
     Reader,
 }

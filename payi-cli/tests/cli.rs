@@ -53,7 +53,7 @@ fn payi(args: &[&str], terminal: Option<Terminal>) -> (u8, String, String) {
 }
 
 fn users(args: &[&str]) -> String {
-    let place = Place::new(&args.join("").replace(['/', ' '], ""));
+    let place = Place::new("users");
     let ledger = place.ledger();
     let (code, out, err) = payi(&[&["users", "--ledger", &ledger], args].concat(), None);
     assert_eq!((code, err.as_str()), (0, ""));
@@ -139,4 +139,43 @@ fn a_wrong_option_is_exit_code_2_and_help_is_0() {
     let (code, out, _) = payi(&["users", "--help"], None);
     assert_eq!(code, 0);
     assert!(out.contains("--ledger <PATH>"), "{out}");
+}
+
+fn ok(args: &[&str]) -> String {
+    let (code, out, err) = payi(args, None);
+    assert_eq!((code, err.as_str()), (0, ""), "{args:?}: {out}");
+    out
+}
+
+#[test]
+fn an_export_is_imported_into_a_ledger_with_the_same_report() {
+    let place = Place::new("export");
+    let ledger = place.ledger();
+    let lines = place.0.join("lines.jsonl");
+    fs::write(&lines, ok(&["ledger", "export", "--ledger", &ledger])).unwrap();
+    let copy = place.0.join("copy.db").to_str().unwrap().to_owned();
+    let imported = ok(&["ledger", "import", "--ledger", &copy, lines.to_str().unwrap()]);
+    assert_eq!(imported, "11 events written, 0 there already\n");
+    assert_eq!(ok(&["users", "--ledger", &copy]), ok(&["users", "--ledger", &ledger]));
+    assert_eq!(ok(&["ledger", "export", "--ledger", &ledger, "--user", "José ☕"]).lines().count(), 1);
+}
+
+#[test]
+fn the_ledger_is_looked_after() {
+    let place = Place::new("care");
+    let ledger = place.ledger();
+    let before = ok(&["users", "--ledger", &ledger]);
+    insta::assert_snapshot!(ok(&["ledger", "forget", "--ledger", &ledger, "--user", "José ☕"]));
+    let after = ok(&["users", "--ledger", &ledger]);
+    assert!(before.contains("José") && !after.contains("José"), "{after}");
+    insta::assert_snapshot!(ok(&["ledger", "prune", "--ledger", &ledger, "--before", "2026-11-23"]));
+    assert_eq!(ok(&["users", "--ledger", &ledger]), after, "totals stay");
+    insta::assert_snapshot!(ok(&["ledger", "check", "--ledger", &ledger]));
+    insta::assert_snapshot!(ok(&["delivery", "status", "--ledger", &ledger]));
+    let (code, out, _) = payi(&["doctor", "--offline", "--ledger", &ledger], None);
+    assert_eq!(code, 1, "a call of unknown price is a finding");
+    insta::assert_snapshot!(out.replace(&ledger, "payi.db"));
+    let missing = place.0.join("missing.db").to_str().unwrap().to_owned();
+    assert_eq!(payi(&["ledger", "prune", "--ledger", &missing, "--before", "7d"], None).0, 2);
+    assert_eq!(payi(&["doctor", "--offline", "--ledger", &missing], None).0, 1);
 }

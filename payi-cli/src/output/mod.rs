@@ -41,3 +41,8 @@ pub(crate) fn emphasised(table: &str) -> String {
     }
     out
 }
+
+/// `1 call`, `2 calls`.
+pub(crate) fn plural(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}

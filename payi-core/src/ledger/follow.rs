@@ -117,7 +117,7 @@ pub(crate) fn quarantine(conn: &Connection, deliverer: &str, seq: i64, reason: &
     conn.execute(
         "INSERT INTO quarantine(deliverer, seq, reason, at_us, attempts) VALUES(?1, ?2, ?3, ?4, 1)
          ON CONFLICT(deliverer, seq) DO UPDATE SET
-           reason = excluded.reason, at_us = excluded.at_us, attempts = attempts + 1",
+           reason = excluded.reason, at_us = excluded.at_us, attempts = attempts + 1, retry = 0",
         params![deliverer, seq, reason, micros(SystemTime::now())],
     )
     .map(drop)
@@ -140,6 +140,23 @@ pub(crate) fn quarantined(
         })
     })?
     .collect()
+}
+
+/// Asks for another try of all that a deliverer has set aside; how many that is.
+pub(crate) fn retry_quarantined(conn: &Connection, deliverer: &str) -> rusqlite::Result<usize> {
+    conn.execute("UPDATE quarantine SET retry = 1 WHERE deliverer = ?1", [deliverer])
+}
+
+/// The numbers of what another try was asked for.
+pub(crate) fn to_retry(conn: &Connection, deliverer: &str, limit: usize) -> rusqlite::Result<Vec<i64>> {
+    conn.prepare("SELECT seq FROM quarantine WHERE deliverer = ?1 AND retry = 1 ORDER BY seq LIMIT ?2")?
+        .query_map(params![deliverer, i64::try_from(limit).unwrap_or(i64::MAX)], |row| row.get(0))?
+        .collect()
+}
+
+/// Gives up all that a deliverer has set aside; how many that is.
+pub(crate) fn drop_quarantined(conn: &Connection, deliverer: &str) -> rusqlite::Result<usize> {
+    conn.execute("DELETE FROM quarantine WHERE deliverer = ?1", [deliverer])
 }
 
 pub(crate) fn release_quarantined(conn: &Connection, deliverer: &str, seq: i64) -> rusqlite::Result<bool> {

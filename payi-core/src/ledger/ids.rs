@@ -46,6 +46,12 @@ pub(crate) fn correction(id: Uuid) -> Uuid {
     Uuid::from_u64_pair((hi & !0xf000) | 0x8000, lo)
 }
 
+/// The id that [`correction`] was made of.
+pub(crate) fn corrected(id: Uuid) -> Uuid {
+    let (hi, lo) = id.as_u64_pair();
+    Uuid::from_u64_pair((hi & !0xf000) | 0x7000, lo)
+}
+
 /// The finaliser of SplitMix64: every input bit reaches every output bit.
 pub(crate) fn mix(mut x: u64) -> u64 {
     x ^= x >> 30;

@@ -12,6 +12,7 @@ pub(crate) mod fold;
 mod follow;
 mod house;
 mod ids;
+mod manage;
 mod open;
 pub mod read;
 mod rows;
@@ -34,6 +35,7 @@ use uuid::Uuid;
 pub(crate) use append::{Appended, Appender, Keep, count_losses};
 pub use follow::{Lease, Loss, Quarantined};
 pub(crate) use house::Housekeeping;
+pub use manage::{Checked, Forgotten, Imported, Pruned};
 pub use read::{Filter, Sort, UsersReport};
 pub use stored::StoredEvent;
 
@@ -202,6 +204,37 @@ impl Ledger {
     /// Takes an event out of quarantine: it was placed after all, or given up.
     pub fn release_quarantined(&self, deliverer: &str, seq: i64) -> Result<bool> {
         self.with(|conn| follow::release_quarantined(conn, deliverer, seq))
+    }
+}
+
+/// For whoever looks after deliveries.
+impl Ledger {
+    /// Asks for another try of all that `deliverer` has set aside; how many events that is. Its process takes them up
+    /// with [`Ledger::to_retry`].
+    pub fn retry_quarantined(&self, deliverer: &str) -> Result<usize> {
+        self.with(|conn| follow::retry_quarantined(conn, deliverer))
+    }
+
+    /// Up to `limit` events that `deliverer` is to try again, oldest first.
+    pub fn to_retry(&self, deliverer: &str, limit: usize) -> Result<Vec<StoredEvent>> {
+        self.with(|conn| {
+            let mut events = Vec::new();
+            for seq in follow::to_retry(conn, deliverer, limit)? {
+                events.extend(stored::after(conn, seq - 1, 1)?.into_iter().filter(|event| event.seq == seq));
+            }
+            Ok(events)
+        })
+    }
+
+    /// Gives up all that `deliverer` has set aside; how many events that is. They stay in the ledger.
+    pub fn drop_quarantined(&self, deliverer: &str) -> Result<usize> {
+        self.with(|conn| follow::drop_quarantined(conn, deliverer))
+    }
+
+    /// How many facts reports still read one by one, because they came after the last fold.
+    pub fn unfolded(&self) -> Result<u64> {
+        self.with(|conn| Ok(append::last_seq(conn)? - dict::meta(conn, "folded")?))
+            .map(|n| n.max(0).cast_unsigned())
     }
 }
 

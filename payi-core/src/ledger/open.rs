@@ -64,7 +64,8 @@ pub(crate) fn readable(path: &Path) -> Result<Connection> {
     let conn = connect_readable(path, at_rest).map_err(|e| cannot(&place, "opened", e))?;
     match schema::recognise(&conn).map_err(|e| cannot(&place, "read", e))? {
         Found::Ledger(_) => Ok(conn),
-        Found::Empty | Found::Foreign => Err(schema::foreign(&place)),
+        Found::Empty => Err(Error::new(Kind::Ledger, format!("the ledger {place} is empty as yet"))),
+        Found::Foreign => Err(schema::foreign(&place)),
     }
 }
 

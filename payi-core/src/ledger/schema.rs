@@ -122,7 +122,7 @@ CREATE TABLE leases(
 -- What a deliverer could not place, kept for a person to look at.
 CREATE TABLE quarantine(
   deliverer TEXT NOT NULL, seq INTEGER NOT NULL, reason TEXT NOT NULL, at_us INTEGER NOT NULL,
-  attempts INTEGER NOT NULL, PRIMARY KEY(deliverer, seq)) WITHOUT ROWID;
+  attempts INTEGER NOT NULL, retry INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(deliverer, seq)) WITHOUT ROWID;
 -- Provider response ids already used as Pay-i's id, by their hash.
 CREATE TABLE response_ids(hash INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
 -- What was lost, by reason.

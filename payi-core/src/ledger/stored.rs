@@ -180,7 +180,8 @@ fn call_id(conn: &Connection, stored: &StoredEvent) -> rusqlite::Result<uuid::Uu
             Ok(ids::join(row.get(0)?, row.get(1)?))
         })
         .optional()?;
-    Ok(found.unwrap_or(stored.event.id))
+    let alone = if stored.corrects.is_some() { ids::corrected(stored.event.id) } else { stored.event.id };
+    Ok(found.unwrap_or(alone))
 }
 
 fn usage(row: &Row<'_>) -> rusqlite::Result<Usage> {

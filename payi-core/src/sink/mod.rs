@@ -16,7 +16,7 @@ mod queue;
 #[cfg(all(test, feature = "reqwest"))]
 mod sample;
 #[cfg(all(test, feature = "ledger"))]
-mod tests;
+pub(crate) mod tests;
 #[cfg(feature = "rustls")]
 pub(crate) mod tls;
 #[cfg(feature = "reqwest")]

@@ -59,6 +59,13 @@ impl Default for WriterOptions {
     }
 }
 
+impl WriterOptions {
+    /// Into the file at `path`, with the defaults of the rest.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: Some(path.into()), ..Self::default() }
+    }
+}
+
 /// What has become of the events so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

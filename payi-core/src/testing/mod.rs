@@ -2,6 +2,8 @@
 
 mod answer;
 mod http1;
+#[cfg(feature = "ledger")]
+mod load;
 mod pay_i;
 mod provider;
 mod recorder;
@@ -11,10 +13,12 @@ mod sample;
 mod workload;
 
 pub use answer::Answer;
+#[cfg(feature = "ledger")]
+pub use load::{Load, Loaded, load_ledger};
 pub use pay_i::{PayI, PayIAnswer, PayIRequest};
 pub use provider::{Asked, Provider};
 pub use recorder::{Recorder, TestClock};
 #[cfg(feature = "ledger")]
-pub use sample::sample_ledger;
+pub use sample::{sample_event, sample_ledger};
 #[cfg(feature = "ledger")]
 pub use workload::{Workload, workload_ledger};

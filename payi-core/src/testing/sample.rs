@@ -42,6 +42,15 @@ pub fn sample_ledger(path: impl AsRef<Path>) {
         .expect("a ledger for a test");
 }
 
+/// One attempt that went well, for nobody in particular; a new id each time.
+pub fn sample_event() -> Event {
+    let mut sample = event(&ROWS[1], 1);
+    sample.id = Uuid::now_v7();
+    sample.call_id = sample.id;
+    sample.started_at = SystemTime::now();
+    sample
+}
+
 /// User, account, use case, model, outcome, (input, cached, output, reasoning), pico-dollars.
 type Sample = (
     Option<&'static str>,

@@ -225,7 +225,11 @@ pub(crate) fn part(key: Key) -> i64 {
     key.0 >> PART
 }
 
-fn transaction<T>(conn: &Connection, work: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+/// Runs `work` in one write transaction.
+pub(crate) fn transaction<T>(
+    conn: &Connection,
+    work: impl FnOnce() -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let done = work().and_then(|done| conn.execute_batch("COMMIT").map(|()| done));
     if done.is_err() {

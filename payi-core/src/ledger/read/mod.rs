@@ -155,10 +155,7 @@ pub(crate) fn users(conn: &Connection, filter: &Filter) -> rusqlite::Result<User
     }
     transaction.finish()?;
     rows.sort_by(|a, b| order(filter.sort, a, b));
-    let total = rows.iter().fold(Totals::default(), |mut total, row| {
-        total.add(&row.totals);
-        total
-    });
+    let total = sum(rows.iter().map(|row| &row.totals));
     Ok(UsersReport { as_of, rows, total })
 }
 
@@ -174,6 +171,14 @@ fn order(sort: Sort, a: &UserRow, b: &UserRow) -> std::cmp::Ordering {
         Sort::Account => a.account_name.cmp(&b.account_name),
     }
     .then_with(names)
+}
+
+/// The sum of several rows' figures.
+pub(crate) fn sum<'t>(rows: impl IntoIterator<Item = &'t Totals>) -> Totals {
+    rows.into_iter().fold(Totals::default(), |mut total, row| {
+        total.add(row);
+        total
+    })
 }
 
 /// The text of a dictionary id; a forgotten person keeps a number, so that totals stay apart.

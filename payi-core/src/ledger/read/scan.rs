@@ -184,6 +184,21 @@ pub(crate) fn by_user(conn: &Connection, filter: &Narrowed) -> rusqlite::Result<
     Ok(sums.0.into_iter().map(|(key, cell)| (key, cell.totals())).collect())
 }
 
+/// The sum of all facts, one by one.
+pub(crate) fn total_of_facts(conn: &Connection) -> rusqlite::Result<Totals> {
+    let mut sum = Cell::default();
+    let mut statement = conn.prepare(&format!(
+        "SELECT {COLUMNS}, s.by IS NULL FROM facts f LEFT JOIN superseded s ON s.seq = f.seq"
+    ))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let mut fact = Fact::read(row)?;
+        fact.counts = row.get(14)?;
+        sum.add(&fact);
+    }
+    Ok(sum.totals())
+}
+
 /// What came after the watermark.
 fn tail(conn: &Connection, filter: &Narrowed, folded: i64, sums: &mut Sums) -> rusqlite::Result<()> {
     let mut statement = conn.prepare(&format!("SELECT {COLUMNS} FROM facts f WHERE f.seq > ?1"))?;

@@ -1,0 +1,112 @@
+//! Targets 7 to 10: the hand-over to the writer, inserts with dedup and rollups, the Users table, memory.
+//!
+//! `cargo bench -p payi-bench --bench ledger` makes a ledger of a million events; `PAYI_BENCH_EVENTS=10000000`
+//! is what the targets say.
+
+#![allow(clippy::unwrap_used, clippy::cast_precision_loss, missing_docs, reason = "a benchmark may panic")]
+
+use std::{
+    fs, hint,
+    path::PathBuf,
+    sync::Mutex,
+    time::{Duration, Instant, SystemTime},
+};
+
+use payi_core::{
+    events::Event,
+    ledger::{Durability, Filter, Ledger},
+    sink::{Writer, WriterOptions},
+    testing::{Load, load_ledger, sample_event},
+};
+
+fn main() {
+    // `cargo test --benches` only wants to know that it builds.
+    if std::env::args().any(|arg| arg == "--test") {
+        return;
+    }
+    let events = std::env::var("PAYI_BENCH_EVENTS").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000_000);
+    let place = std::env::temp_dir().join(format!("payi-bench-{}", std::process::id()));
+    hand_over(&place);
+    for durability in [Durability::Buffered, Durability::Synced] {
+        insert(&place, events, durability);
+    }
+}
+
+fn fresh(place: &PathBuf) -> PathBuf {
+    let _ = fs::remove_dir_all(place);
+    fs::create_dir_all(place).unwrap();
+    place.join("payi.db")
+}
+
+const ROUND: usize = 4_000;
+
+/// Nanoseconds per event, best of 30 rounds; `pause` lets the other side catch up.
+fn best(event: &Event, mut take: impl FnMut(Event), mut pause: impl FnMut()) -> f64 {
+    let mut ready = Vec::with_capacity(ROUND);
+    let round = |_| {
+        ready.resize_with(ROUND, || event.clone());
+        let begun = Instant::now();
+        ready.drain(..).for_each(&mut take);
+        let took = begun.elapsed().as_nanos() as f64 / ROUND as f64;
+        pause();
+        took
+    };
+    (0..30).map(round).fold(f64::INFINITY, f64::min)
+}
+
+fn hand_over(place: &PathBuf) {
+    let path = fresh(place);
+    let event = sample_event();
+    let writer = Writer::start(&WriterOptions::at(&path)).unwrap();
+    let sink = writer.sink();
+    let ours = best(&event, |event| sink.record(event), || drop(writer.flush(Duration::from_secs(20))));
+    let shelf = Mutex::new(Vec::with_capacity(ROUND));
+    let anchor = best(&event, |event| shelf.lock().unwrap().push(event), || shelf.lock().unwrap().clear());
+    let size = size_of::<Event>();
+    println!(
+        "evidence bench-ledger-7: {ours:.0} ns; the same {size} bytes into a Mutex<Vec>: {anchor:.0} ns"
+    );
+}
+
+fn insert(place: &PathBuf, events: u64, durability: Durability) {
+    let path = fresh(place);
+    let mut load = Load::default();
+    (load.events, load.users, load.durability) = (events, 100_000, durability);
+    let mut loaded = load_ledger(&path, &load).unwrap();
+    loaded.transactions.sort();
+    let nth = |share: f64| {
+        let at = (loaded.transactions.len() as f64 * share) as usize;
+        loaded.transactions[at.min(loaded.transactions.len() - 1)].as_secs_f64() * 1e3
+    };
+    let bytes: u64 = fs::read_dir(place).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).sum();
+    println!(
+        "evidence bench-ledger-8: {durability:?} {:.0} k events/s of {events}, p50 {:.2} p99 {:.1} max {:.0} ms, {:.1} B/event",
+        events as f64 / loaded.elapsed.as_secs_f64() / 1e3,
+        nth(0.5),
+        nth(0.99),
+        nth(1.0),
+        bytes as f64 / loaded.facts as f64,
+    );
+    let ledger = Ledger::open_read_only(&path).unwrap();
+    let total = ledger.users(&Filter::new()).unwrap().total;
+    assert_eq!((total.cost, total.attempts), (loaded.cost, loaded.facts), "the report is exact");
+    let day = |n| SystemTime::now() - Duration::from_secs(n * 86_400);
+    for (name, filter) in [
+        ("all time", Filter::new()),
+        ("30 days", Filter::new().since(day(60)).until(day(30))),
+        ("last 30 days", Filter::new().since(day(30))),
+        ("one user", Filter::new().user_id("user-000010")),
+        ("one model", Filter::new().model("gpt-4o-mini")),
+    ] {
+        let mut times: Vec<_> = (0..5)
+            .map(|_| {
+                let begun = Instant::now();
+                hint::black_box(ledger.users(&filter).unwrap());
+                begun.elapsed()
+            })
+            .collect();
+        times.sort();
+        println!("evidence bench-ledger-9: {name} {:.1} ms", times[2].as_secs_f64() * 1e3);
+    }
+    let _ = fs::remove_dir_all(place);
+}

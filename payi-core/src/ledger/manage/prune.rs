@@ -1,0 +1,87 @@
+//! Letting go of old facts.
+
+use std::time::SystemTime;
+
+use rusqlite::{Connection, params};
+
+use crate::ledger::{
+    append::last_seq,
+    dict::meta,
+    fold::{self, DAY_US, chain::ChainKey, set_meta},
+    ids,
+    rows::{micros, time},
+};
+
+/// What a pruning did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pruned {
+    /// The UTC midnight before which nothing is left, unless it was kept.
+    pub before: SystemTime,
+    /// Facts deleted.
+    pub facts: u64,
+    /// Facts kept because a deliverer has not seen them yet.
+    pub kept: u64,
+}
+
+/// Facts of one transaction: others write in between.
+const PIECE: i64 = 2_000;
+
+pub(super) fn prune(conn: &Connection, before: SystemTime) -> rusqlite::Result<Pruned> {
+    // Never beyond today: what comes in now is not to be refused.
+    let horizon = micros(before).min(micros(SystemTime::now())).div_euclid(DAY_US) * DAY_US;
+    // Totals must outlive the facts.
+    fold::finish(conn, ChainKey::of_environment().as_ref())?;
+    let folded = meta(conn, "folded")?;
+    let seen: i64 =
+        conn.query_row("SELECT coalesce(min(seq), ?1) FROM cursors", [i64::MAX], |row| row.get(0))?;
+    let last = folded.min(seen);
+    // First of all: from now on an older event is refused, because it could not be told from a duplicate.
+    set_meta(conn, "pruned_before_us", horizon.max(meta(conn, "pruned_before_us")?))?;
+    set_meta(conn, "pruned_seq", last_seq(conn)?)?;
+    let mut facts = 0;
+    let runs: Vec<(i64, i64)> = conn
+        .prepare("SELECT first_seq, min(last_seq, ?2) FROM batches WHERE min_us < ?1 AND first_seq <= ?2")?
+        .query_map([horizon, last], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (first, last) in runs {
+        let mut from = first;
+        while from <= last {
+            let to = last.min(from + PIECE - 1);
+            facts += piece(conn, horizon, from, to)?;
+            from = to + 1;
+        }
+    }
+    let kept: i64 =
+        conn.query_row("SELECT count(*) FROM facts WHERE at_us < ?1", [horizon], |row| row.get(0))?;
+    Ok(Pruned { before: time(horizon), facts, kept: kept.max(0).cast_unsigned() })
+}
+
+fn piece(conn: &Connection, horizon: i64, from: i64, to: i64) -> rusqlite::Result<u64> {
+    fold::transaction(conn, || {
+        let old: Vec<(i64, i64, i64)> = conn
+            .prepare("SELECT seq, id_hi, id_lo FROM facts WHERE seq >= ?1 AND seq <= ?2 AND at_us < ?3")?
+            .query_map([from, to, horizon], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .collect::<Result<_, _>>()?;
+        for &(seq, hi, lo) in &old {
+            release_id(conn, seq, hi, lo)?;
+            for table in ["facts", "details", "exchanges", "prompts", "superseded", "attempts"] {
+                // The columns are all called `seq`; the table names are ours.
+                conn.execute(&format!("DELETE FROM {table} WHERE seq = ?1"), [seq])?;
+            }
+        }
+        Ok(old.len() as u64)
+    })
+}
+
+/// Frees the slot of an id; the ids that had to move on because of it are of the same moment, and go too.
+fn release_id(conn: &Connection, seq: i64, hi: i64, lo: i64) -> rusqlite::Result<()> {
+    let mut k = ids::fold(ids::join(hi, lo));
+    for _ in 0..ids::PROBES {
+        if conn.execute("DELETE FROM event_ids WHERE k = ?1 AND seq = ?2", params![k, seq])? == 1 {
+            return Ok(());
+        }
+        k = ids::next_slot(k);
+    }
+    Ok(())
+}
