@@ -17,6 +17,17 @@ pub use payi_core::context::{
 #[doc(inline)]
 pub use payi_core::context::thread;
 
+#[cfg(feature = "pseudonym")]
+#[doc(inline)]
+pub use payi_core::context::UserId;
+
+#[cfg(feature = "tower")]
+pub mod tower {
+    //! A scope for each incoming request, whatever tower runs: axum, hyper, tonic, Lambda.
+    #[doc(inline)]
+    pub use payi_core::context::{ContextLayer, ContextService};
+}
+
 #[cfg(feature = "tokio")]
 #[doc(inline)]
 pub use payi_core::context::{JoinSetExt, spawn, spawn_blocking, spawn_local};

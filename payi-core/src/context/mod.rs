@@ -15,6 +15,8 @@ mod headers;
 mod inventory;
 mod loss;
 mod merge;
+#[cfg(feature = "pseudonym")]
+mod privacy;
 mod properties;
 mod resolved;
 pub mod scope;
@@ -24,6 +26,8 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod text;
+#[cfg(feature = "tower")]
+mod tower;
 mod value;
 
 pub use builder::{Builder, builder};
@@ -38,9 +42,13 @@ pub(crate) use frame::{global, set_global};
 pub use headers::{BAGGAGE, Handover};
 pub use inventory::{Conflict, Site, SiteKey, conflicting_versions, inventory};
 pub use loss::Loss;
+#[cfg(feature = "pseudonym")]
+pub use privacy::UserId;
 pub use properties::{Property, PropertyValue};
 pub use resolved::{Properties, Resolved, UseCase};
 pub use scoped::{Entered, InContext, InContextFn, OfFuture, OfStream, Scoped};
 pub use snapshot::{Context, current};
 pub use text::Text;
+#[cfg(feature = "tower")]
+pub use tower::{ContextLayer, ContextService};
 pub use value::{Clear, ContextFlag, ContextList, ContextValue, ContextVersion, Value, Values};

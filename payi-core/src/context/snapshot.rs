@@ -128,6 +128,13 @@ impl Context {
     }
 }
 
+/// The keys inside the context that is current now.
+impl From<Builder> for Context {
+    fn from(keys: Builder) -> Self {
+        keys.build()
+    }
+}
+
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.resolve(), f)
