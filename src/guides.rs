@@ -17,3 +17,6 @@ pub mod from_python {}
 #[cfg(feature = "_calls")]
 #[doc = include_str!("guides/pricing.md")]
 pub mod pricing {}
+
+#[doc = include_str!("guides/concurrency.md")]
+pub mod concurrency {}
