@@ -18,5 +18,6 @@ pub mod from_python {}
 #[doc = include_str!("guides/pricing.md")]
 pub mod pricing {}
 
+#[cfg(all(feature = "_calls", feature = "tokio"))]
 #[doc = include_str!("guides/concurrency.md")]
 pub mod concurrency {}
