@@ -36,7 +36,8 @@ pub use payi_core::context::{JoinSetExt, spawn, spawn_blocking, spawn_local};
 #[doc(inline)]
 pub use payi_core::{
     events, money, pricing,
-    runtime::{Builder, Guard, instrument},
+    runtime::{Builder, DeliveryMetrics, Guard, Metrics, instrument, metrics, proxy},
+    sink::{Delivered, LimitState},
     usage,
 };
 

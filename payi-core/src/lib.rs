@@ -8,6 +8,11 @@
 //!
 //! Use it through the `payi` crate; this package keeps no promises of its own.
 
+#![cfg_attr(
+    not(all(feature = "reqwest", feature = "ledger")),
+    allow(dead_code, reason = "what only clients, or only the ledger, use")
+)]
+
 pub mod error;
 
 pub mod context;

@@ -15,6 +15,8 @@ mod body;
 #[cfg(feature = "reqwest")]
 mod capture;
 #[cfg(feature = "reqwest")]
+mod headers;
+#[cfg(feature = "reqwest")]
 mod hide;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;

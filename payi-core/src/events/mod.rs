@@ -3,7 +3,9 @@
 mod clock;
 mod event;
 mod pipeline;
+mod secret;
 
 pub use clock::{Clock, SystemClock};
 pub use event::{CallId, Event, Exchange, Opening, Outcome};
 pub use pipeline::{Pipeline, Settings, Sink, StreamUsage};
+pub(crate) use secret::{PayIAccess, Secret};

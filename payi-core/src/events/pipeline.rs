@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Instant};
 
 use crate::{
-    events::{Clock, Event, Opening, SystemClock},
+    events::{Clock, Event, Opening, PayIAccess, SystemClock},
     pricing::PriceBook,
 };
 
@@ -45,6 +45,11 @@ pub struct Settings {
     pub stream_usage: StreamUsage,
     /// Whether prompts and answers are kept, unless a scope says otherwise.
     pub log_prompt_and_response: bool,
+    /// Prompts and answers are not kept, whatever a scope says: `log_prompt_and_response(false)` at
+    /// the start is final.
+    pub never_log: bool,
+    /// Pay-i's host, for calls that go through its proxy.
+    pub(crate) pay_i: Option<Arc<PayIAccess>>,
     /// Whether what only Pay-i keeps is gathered: headers of answers, addresses, the tools called.
     pub exchange: bool,
     /// Hosts that accept `stream_options.include_usage`, beside those known to.

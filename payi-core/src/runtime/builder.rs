@@ -97,6 +97,19 @@ impl Builder {
         self
     }
 
+    /// Also appends every event to this file, one JSON object per line. Needs the feature `ledger`.
+    pub fn json_lines(mut self, path: impl Into<PathBuf>) -> Self {
+        self.options.json_lines = Some(path.into());
+        self
+    }
+
+    /// Also writes every event to this file, in the official SDK's offline format: one JSON array.
+    /// Needs the feature `ledger`.
+    pub fn offline(mut self, path: impl Into<PathBuf>) -> Self {
+        self.options.offline = Some(path.into());
+        self
+    }
+
     /// Whether streams are made to carry their usage; see [`StreamUsage`].
     pub fn stream_usage(mut self, stream_usage: StreamUsage) -> Self {
         self.settings.stream_usage = stream_usage;
@@ -179,7 +192,8 @@ impl Builder {
         if let Some(keep) = asked.and_then(Entry::flag) {
             settings.log_prompt_and_response = keep;
         }
-        settings.exchange |= options.api_key.is_some();
+        settings.exchange |= options.delivers();
+        settings.pay_i = options.pay_i().map(Arc::new);
         let book = match (self.book, &options.prices) {
             (Some(book), _) => book,
             (None, Some(path)) => Box::leak(Box::new(PriceBook::load(path)?)),

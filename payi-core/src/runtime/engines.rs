@@ -1,22 +1,32 @@
 //! The threads behind an instrumentation: the ledger's writer, and a courier for each place.
 
 #[cfg(feature = "ledger")]
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
+#[cfg(any(feature = "reqwest", feature = "ledger"))]
+use std::sync::{PoisonError, atomic::Ordering::Relaxed};
 use std::{sync::Arc, time::Instant};
 
-#[cfg(all(feature = "reqwest", feature = "ledger"))]
-use crate::sink::{deliver::OfLedger, pay_i::NAME};
 #[cfg(feature = "reqwest")]
-use crate::sink::{
-    deliver::{Courier, Source},
-    pay_i::PayI,
+use crate::sink::pay_i::PayI;
+use crate::{
+    Result,
+    events::Sink,
+    runtime::{metrics::Metrics, options::Options},
 };
-use crate::{Result, events::Sink, runtime::options::Options};
 #[cfg(feature = "ledger")]
 use crate::{
     ledger::Ledger,
     runtime::options::{LEDGER, Place},
-    sink::{Writer, WriterOptions},
+    sink::{
+        Writer, WriterOptions,
+        deliver::OfLedger,
+        files::{Files, Form},
+    },
+};
+#[cfg(any(feature = "reqwest", feature = "ledger"))]
+use crate::{
+    runtime::metrics::DeliveryMetrics,
+    sink::deliver::{Courier, Stats},
 };
 
 /// What is running behind the callers' backs.
@@ -24,7 +34,7 @@ use crate::{
 pub(super) struct Engines {
     #[cfg(feature = "ledger")]
     writer: Mutex<Option<Writer>>,
-    #[cfg(feature = "reqwest")]
+    #[cfg(any(feature = "reqwest", feature = "ledger"))]
     couriers: Vec<Courier>,
     sinks: Vec<Arc<dyn Sink>>,
 }
@@ -34,25 +44,26 @@ impl Engines {
     pub(super) fn start(options: &Options) -> Result<Self> {
         let writer = Writer::start(&writer_options(options))?;
         let sinks = vec![writer.sink()];
+        let source = |name| OfLedger::new(writer.ledger().another()?, name);
+        let mut couriers = Vec::new();
         #[cfg(feature = "reqwest")]
-        let couriers = {
-            let source = || OfLedger::new(writer.ledger().another()?, NAME);
-            couriers(options, source)?
-        };
-        Ok(Self {
-            writer: Mutex::new(Some(writer)),
-            #[cfg(feature = "reqwest")]
-            couriers,
-            sinks,
-        })
+        if let Some(pay_i) = pay_i(options)? {
+            couriers.push(Courier::start(source(crate::sink::pay_i::NAME)?, pay_i)?);
+        }
+        for (form, path) in [(Form::Lines, &options.json_lines), (Form::Offline, &options.offline)] {
+            if let Some(path) = path {
+                let file = Files::new(form, path.clone());
+                couriers.push(Courier::start(source(Files::cursor(form))?, file)?);
+            }
+        }
+        Ok(Self { writer: Mutex::new(Some(writer)), couriers, sinks })
     }
 
     #[cfg(all(feature = "reqwest", not(feature = "ledger")))]
     pub(super) fn start(options: &Options) -> Result<Self> {
         let memory = crate::sink::deliver::Memory::default();
-        let couriers = couriers(options, || Ok(memory.clone()))?;
-        let sinks: Vec<Arc<dyn Sink>> = if couriers.is_empty() { Vec::new() } else { vec![Arc::new(memory)] };
-        Ok(Self { couriers, sinks })
+        let Some(pay_i) = pay_i(options)? else { return Ok(Self::default()) };
+        Ok(Self { couriers: vec![Courier::start(memory.clone(), pay_i)?], sinks: vec![Arc::new(memory)] })
     }
 
     #[cfg(not(any(feature = "reqwest", feature = "ledger")))]
@@ -75,17 +86,34 @@ impl Engines {
             .is_none_or(|writer| writer.flush(deadline.saturating_duration_since(Instant::now())).is_ok());
         #[cfg(not(feature = "ledger"))]
         let written = true;
-        #[cfg(feature = "reqwest")]
+        #[cfg(any(feature = "reqwest", feature = "ledger"))]
         let delivered = {
             // Asked all at once, so that they work side by side.
             let asked: Vec<u64> = self.couriers.iter().map(Courier::ask).collect();
-            let mut waited = self.couriers.iter().zip(asked);
-            waited.all(|(courier, asked)| courier.wait(asked, deadline))
+            let waited = self.couriers.iter().zip(asked);
+            waited.filter(|(courier, asked)| !courier.wait(*asked, deadline)).count() == 0
         };
-        #[cfg(not(feature = "reqwest"))]
+        #[cfg(not(any(feature = "reqwest", feature = "ledger")))]
         let delivered = true;
         let _ = deadline;
         written && delivered
+    }
+
+    /// What has become of events so far.
+    pub(super) fn metrics(&self) -> Metrics {
+        #[allow(unused_mut, reason = "a build without ledger and reqwest has nothing to tell")]
+        let mut metrics = Metrics::default();
+        #[cfg(feature = "ledger")]
+        if let Some(writer) = self.writer().as_ref() {
+            let written = writer.metrics();
+            metrics.recorded = written.recorded;
+            metrics.written = written.written;
+            metrics.duplicates = written.duplicates;
+            metrics.losses = written.losses;
+        }
+        #[cfg(any(feature = "reqwest", feature = "ledger"))]
+        metrics.deliveries.extend(self.couriers.iter().map(delivery));
+        metrics
     }
 
     /// The ledger that is written.
@@ -96,7 +124,7 @@ impl Engines {
 
     /// Ends the threads, or leaves them behind at `deadline`.
     pub(super) fn stop(&self, deadline: Instant) {
-        #[cfg(feature = "reqwest")]
+        #[cfg(any(feature = "reqwest", feature = "ledger"))]
         for courier in &self.couriers {
             courier.stop(deadline);
         }
@@ -125,18 +153,26 @@ fn writer_options(options: &Options) -> WriterOptions {
     };
     let mut writer = WriterOptions::default();
     writer.path = path;
-    writer.keep_exchanges = options.api_key.is_some();
+    writer.keep_exchanges = options.delivers();
     writer
 }
 
-/// A courier to Pay-i, if there is a key.
+/// Pay-i as a place, if there is a key.
 #[cfg(feature = "reqwest")]
-fn couriers<S: Source + 'static>(
-    options: &Options,
-    source: impl FnOnce() -> Result<S>,
-) -> Result<Vec<Courier>> {
-    let Some(key) = &options.api_key else { return Ok(Vec::new()) };
-    let base_url = options.base_url.as_deref().unwrap_or(super::options::PAY_I);
-    let pay_i = PayI::new(base_url, key.expose(), options.bulk.unwrap_or(true))?;
-    Ok(vec![Courier::start(source()?, pay_i)?])
+fn pay_i(options: &Options) -> Result<Option<PayI>> {
+    let Some(access) = options.pay_i() else { return Ok(None) };
+    PayI::new(&access.base_url, access.key.expose(), options.bulk.unwrap_or(true)).map(Some)
+}
+
+#[cfg(any(feature = "reqwest", feature = "ledger"))]
+fn delivery(courier: &Courier) -> DeliveryMetrics {
+    let Stats { placed, refused, failures, lag, trouble } = courier.stats();
+    DeliveryMetrics {
+        place: courier.place(),
+        placed: placed.load(Relaxed),
+        refused: refused.load(Relaxed),
+        failures: failures.load(Relaxed),
+        lag: lag.load(Relaxed),
+        trouble: *trouble.lock().unwrap_or_else(PoisonError::into_inner),
+    }
 }

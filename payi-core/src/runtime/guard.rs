@@ -18,7 +18,7 @@ use crate::{
     context::{self, Frame},
     error::{Error, Kind},
     events::Pipeline,
-    runtime::engines::Engines,
+    runtime::{engines::Engines, metrics::Metrics},
 };
 
 /// How long the end of a process may wait for events to be written and sent.
@@ -79,6 +79,12 @@ pub(super) fn start_once(build: impl FnOnce() -> Result<Running>) -> Result<Guar
     Ok(Guard { running: started })
 }
 
+/// What has become of events since the start; `None` if payi is not running.
+pub fn metrics() -> Option<Metrics> {
+    let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+    Some(running?.engines.metrics())
+}
+
 /// Keeps payi running; when the last one is dropped, what is recorded is written and sent, which
 /// takes 5 seconds at the most.
 ///
@@ -102,6 +108,11 @@ impl Guard {
         let (running, deadline) = (Arc::clone(&self.running), Instant::now() + within);
         let done = aside(move || running.flush(deadline)).await;
         finished(done, within)
+    }
+
+    /// What has become of events since the start, for metrics of your own.
+    pub fn metrics(&self) -> Metrics {
+        self.running.engines.metrics()
     }
 
     /// The ledger that calls are recorded in, for reports of your own; `None` after the end.

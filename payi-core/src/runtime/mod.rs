@@ -10,11 +10,14 @@
 mod builder;
 mod engines;
 mod guard;
+mod metrics;
 mod name;
 mod options;
+pub mod proxy;
 
 pub use builder::Builder;
-pub use guard::Guard;
+pub use guard::{Guard, metrics};
+pub use metrics::{DeliveryMetrics, Metrics};
 
 /// Starts payi, once per process: `let guard = payi::instrument().start()?;`
 ///

@@ -1,10 +1,11 @@
 //! Every setting, where it may come from, and what is wrong with it.
 
-use std::{fmt, path::PathBuf};
+use std::path::PathBuf;
 
 use crate::{
     Result,
     error::{Error, Kind},
+    events::{PayIAccess, Secret},
 };
 
 /// Where Pay-i is, unless told otherwise.
@@ -18,24 +19,6 @@ const VARIABLES: &[&str] = &["PAYI_API_KEY", "PAYI_BASE_URL", "PAYI_LEDGER", "PA
 
 /// Variables of the official Python SDK and of our command line, which mean nothing here and may well be set.
 const FOREIGN: &[&str] = &["PAYI_CUSTOM_HEADERS", "PAYI_LOG", "PAYI_LEDGER_KEY", "PAYI_CONFIG"];
-
-/// A key: never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(Box<str>);
-
-impl Secret {
-    /// The key itself, for the one header it belongs in.
-    #[cfg_attr(not(feature = "reqwest"), expect(dead_code, reason = "only delivery sends the key"))]
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
-    }
-}
 
 /// Where calls are recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +34,8 @@ pub(super) struct Options {
     pub(super) base_url: Option<String>,
     pub(super) ledger: Option<Place>,
     pub(super) bulk: Option<bool>,
+    pub(super) json_lines: Option<PathBuf>,
+    pub(super) offline: Option<PathBuf>,
     /// A file with a price book.
     pub(super) prices: Option<PathBuf>,
 }
@@ -80,6 +65,17 @@ impl Options {
         Ok(options)
     }
 
+    /// Whether events go anywhere but into the ledger.
+    pub(super) fn delivers(&self) -> bool {
+        self.api_key.is_some() || self.json_lines.is_some() || self.offline.is_some()
+    }
+
+    /// Pay-i's host and the key for it, if there is one.
+    pub(super) fn pay_i(&self) -> Option<PayIAccess> {
+        let base_url = self.base_url.clone().unwrap_or_else(|| PAY_I.to_owned());
+        self.api_key.clone().map(|key| PayIAccess { base_url, key })
+    }
+
     /// These, and `lower` where these say nothing.
     pub(super) fn or(self, lower: Self) -> Self {
         Self {
@@ -87,6 +83,8 @@ impl Options {
             base_url: self.base_url.or(lower.base_url),
             ledger: self.ledger.or(lower.ledger),
             bulk: self.bulk.or(lower.bulk),
+            json_lines: self.json_lines.or(lower.json_lines),
+            offline: self.offline.or(lower.offline),
             prices: self.prices.or(lower.prices),
         }
     }
@@ -114,7 +112,7 @@ pub(super) fn api_key(value: &str, from: &str) -> Result<Secret> {
             ),
         ));
     }
-    Ok(Secret(key.into()))
+    Ok(Secret::new(key))
 }
 
 /// An `http` or `https` address with a host, without credentials, query or fragment; no slash at its end.

@@ -1,11 +1,13 @@
 //! Where events go: the queue to the writer, the writer to the ledger, and from the ledger on.
 
-#[cfg(feature = "reqwest")]
+#[cfg(any(feature = "reqwest", feature = "ledger"))]
 pub(crate) mod deliver;
 pub(crate) mod delivered;
 #[cfg(feature = "ledger")]
 mod drain;
 mod fan;
+#[cfg(feature = "ledger")]
+pub(crate) mod files;
 #[cfg(feature = "ledger")]
 mod keeper;
 mod losses;
@@ -19,9 +21,9 @@ mod sample;
 pub(crate) mod tests;
 #[cfg(feature = "rustls")]
 pub(crate) mod tls;
-#[cfg(feature = "reqwest")]
+#[cfg(any(feature = "reqwest", feature = "ledger"))]
 mod units;
-#[cfg(feature = "reqwest")]
+#[cfg(any(feature = "reqwest", feature = "ledger"))]
 mod wire;
 #[cfg(feature = "ledger")]
 mod writer;
@@ -29,5 +31,7 @@ mod writer;
 pub use delivered::{Delivered, LimitState};
 pub(crate) use fan::Fan;
 pub use losses::LossReason;
+#[cfg(feature = "reqwest")]
+pub(crate) use wire::percent_encoded;
 #[cfg(feature = "ledger")]
 pub use writer::{DEADLINE, Writer, WriterMetrics, WriterOptions};

@@ -250,7 +250,7 @@ fn fits(value: &str) -> bool {
 }
 
 /// Everything but RFC 3986's unreserved characters, as `%XX`.
-fn percent_encoded(text: &str) -> String {
+pub(crate) fn percent_encoded(text: &str) -> String {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -9,6 +9,7 @@ use crate::{
         body::{Head, Tee, Watch},
         call::{self, Attempt, Repeat},
         detect::detect,
+        headers::{self, Effective},
         request::Body,
         reqwest::Error,
     },
@@ -45,12 +46,13 @@ pub(crate) fn attempt(
     module: &'static str,
 ) -> Option<Attempted> {
     let pipeline = context.root::<Pipeline>()?;
+    let at_pay_i = pipeline.settings.pay_i.as_ref().is_some_and(|pay_i| pay_i.is_at(request.url()));
+    let Effective { context, keep } = headers::apply(&pipeline, context, at_pay_i, request.headers_mut());
     let host = request.url().host_str().unwrap_or_default();
     let get = request.method() == ::reqwest::Method::GET;
     let endpoint = detect(get, host, request.url().path());
     let bytes = request.body().and_then(::reqwest::Body::as_bytes);
     let body = bytes.filter(|_| !get).map(Body::read).unwrap_or_default();
-    let keep = keeps_content(&pipeline.settings, &context);
     let asked = asks_for_usage(&pipeline.settings, host, endpoint.accepts_stream_usage, endpoint.api)
         .then(|| bytes.filter(|_| may_be_changed(request)).and_then(|bytes| body.with_stream_usage(bytes)))
         .flatten();
@@ -73,10 +75,6 @@ pub(crate) fn attempt(
     }
     let attempt = Attempt::begin(Arc::clone(&pipeline), context, described, repeat);
     Some(Attempted { attempt, api, keep, hide })
-}
-
-fn keeps_content(settings: &Settings, context: &Context) -> bool {
-    context.resolve().log_prompt_and_response.unwrap_or(settings.log_prompt_and_response)
 }
 
 fn asks_for_usage(settings: &Settings, host: &str, accepts: bool, api: Api) -> bool {
@@ -145,7 +143,7 @@ impl Attempted {
         let url = response.url().clone();
         let (mut parts, body) = http::Response::<::reqwest::Body>::from(response).into_parts();
         if let Some(exchange) = self.attempt.exchange() {
-            exchange.response_headers = headers(&parts.headers);
+            exchange.response_headers = answered(&parts.headers);
         }
         if let Some(receipt) = self.attempt.receipt() {
             parts.extensions.insert(receipt);
@@ -171,7 +169,7 @@ impl Attempted {
 }
 
 /// An answer's headers, without those that identify somebody or describe only the transport.
-fn headers(headers: &header::HeaderMap) -> Vec<(Box<str>, Box<str>)> {
+fn answered(headers: &header::HeaderMap) -> Vec<(Box<str>, Box<str>)> {
     headers
         .iter()
         .filter(|(name, _)| {

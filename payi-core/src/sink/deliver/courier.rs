@@ -30,10 +30,21 @@ pub(crate) struct Stats {
     pub(crate) refused: AtomicU64,
     /// Batches that failed.
     pub(crate) failures: AtomicU64,
+    /// Events that waited at the last look.
+    pub(crate) lag: AtomicU64,
+    /// What is wrong.
+    pub(crate) trouble: Mutex<Option<&'static str>>,
+}
+
+impl Stats {
+    fn set_trouble(&self, why: Option<&'static str>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
 }
 
 /// A handle to the thread that carries events to one place.
 pub(crate) struct Courier {
+    place: &'static str,
     shared: Arc<Shared>,
 }
 
@@ -68,15 +79,20 @@ impl Courier {
             wait_until: None,
             complained: None,
         };
-        let name = format!("payi-{}", round.place.name());
+        let place = round.place.name();
+        let name = format!("payi-{place}");
         let spawned = std::thread::Builder::new().name(name).spawn(move || round.run());
         spawned
             .map_err(|e| Error::with_source(Kind::Delivery, "no thread could be started for delivery", e))?;
-        Ok(Self { shared })
+        Ok(Self { place, shared })
+    }
+
+    /// The place it carries to.
+    pub(crate) fn place(&self) -> &'static str {
+        self.place
     }
 
     /// What it has done.
-    #[allow(dead_code, reason = "until the metrics show it")]
     pub(crate) fn stats(&self) -> &Stats {
         &self.shared.stats
     }
@@ -208,7 +224,9 @@ impl Round {
     }
 
     fn round(&mut self) -> Result<Went> {
-        if self.window.is_empty() && self.source.cursor()? >= self.source.newest()? {
+        let lag = self.source.newest()?.saturating_sub(self.source.cursor()?).max(0);
+        self.shared.stats.lag.store(lag.unsigned_abs(), Relaxed);
+        if self.window.is_empty() && lag == 0 {
             return Ok(Went::Idle);
         }
         if !self.source.claim()? {
@@ -270,6 +288,7 @@ impl Round {
         self.wait_until = None;
         match next {
             Next::Go => {
+                self.shared.stats.set_trouble(None);
                 if self.complained.take().is_some() {
                     tracing::info!(target: "payi", place = self.place.name(), "delivery works again");
                 }
@@ -297,6 +316,7 @@ impl Round {
 
     /// Says once what is wrong.
     fn complain(&mut self, why: &'static str, error: Option<&Error>) {
+        self.shared.stats.set_trouble(Some(why));
         if self.complained.replace(why) == Some(why) {
             return;
         }

@@ -21,7 +21,7 @@ mod window;
 use crate::{context::Resolved, events::Event};
 
 pub(crate) use backoff::Backoff;
-pub(crate) use courier::Courier;
+pub(crate) use courier::{Courier, Stats};
 #[cfg(not(feature = "ledger"))]
 pub(crate) use memory::Memory;
 #[cfg(feature = "ledger")]

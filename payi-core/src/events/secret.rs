@@ -1,0 +1,39 @@
+//! Pay-i's key, and where it may go.
+
+use std::fmt;
+
+/// A key: never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(Box<str>);
+
+impl Secret {
+    pub(crate) fn new(key: &str) -> Self {
+        Self(key.into())
+    }
+
+    /// The key itself, for the one header it belongs in.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// Pay-i's host, and the key for it.
+#[derive(Clone, Debug)]
+pub(crate) struct PayIAccess {
+    pub(crate) base_url: String,
+    pub(crate) key: Secret,
+}
+
+impl PayIAccess {
+    /// Whether an address is at Pay-i's host: scheme, name and port.
+    #[cfg(feature = "reqwest")]
+    pub(crate) fn is_at(&self, url: &reqwest::Url) -> bool {
+        reqwest::Url::parse(&self.base_url).is_ok_and(|base| base.origin() == url.origin())
+    }
+}
