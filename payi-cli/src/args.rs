@@ -19,7 +19,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// What each user used and cost.
     Users(Users),
-    /// The dashboard, on a port of this machine.
+    /// The collector and the dashboard, on a port of this machine.
     Serve(Serve),
     /// What models cost.
     Prices(Prices),
@@ -129,6 +129,9 @@ pub(crate) struct Serve {
     /// Where to listen: an address of this machine only.
     #[arg(long, value_name = "ADDRESS", default_value_t = crate::server::LISTEN)]
     pub(crate) listen: SocketAddr,
+    /// Keeps prompts and answers that clients send; without it they are dropped on arrival.
+    #[arg(long)]
+    pub(crate) log_prompt_and_response: bool,
     /// Opens the dashboard in the browser.
     #[arg(long)]
     pub(crate) open: bool,

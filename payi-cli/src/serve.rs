@@ -7,7 +7,7 @@ use payi_core::ledger::Ledger;
 use crate::{
     Failure,
     args::Serve,
-    server::{self, ServeError},
+    server::{self, Options, ServeError},
 };
 
 pub(crate) fn run(args: &Serve, out: &mut dyn Write) -> Result<(), Failure> {
@@ -17,6 +17,8 @@ pub(crate) fn run(args: &Serve, out: &mut dyn Write) -> Result<(), Failure> {
     let ledger = Ledger::open(&args.file.ledger).map_err(|e| Failure::Misuse(e.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let place = args.file.ledger.display().to_string();
+    let mut options = Options::default();
+    (options.listen, options.keep_prompts) = (args.listen, args.log_prompt_and_response);
     let mut said = Ok(());
     let ready = |address| {
         let url = format!("http://{address}");
@@ -25,7 +27,7 @@ pub(crate) fn run(args: &Serve, out: &mut dyn Write) -> Result<(), Failure> {
             tracing::warn!("payi serve: no browser could be opened");
         }
     };
-    let served = runtime.block_on(server::serve(&ledger, args.listen, ready, stopped()));
+    let served = runtime.block_on(server::serve(&ledger, options, ready, stopped()));
     served.map_err(|e| Failure::Failed(e.to_string()))?;
     Ok(said?)
 }

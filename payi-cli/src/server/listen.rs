@@ -20,6 +20,22 @@ const HEAD: Duration = Duration::from_secs(15);
 /// How long requests may take to end once the service is asked to.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How the service runs.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Where it listens: a loopback address.
+    pub listen: SocketAddr,
+    /// Whether prompts and answers that clients send are kept.
+    pub keep_prompts: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { listen: crate::server::LISTEN, keep_prompts: false }
+    }
+}
+
 /// The service could not start.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -48,26 +64,28 @@ impl fmt::Display for ServeError {
 
 impl std::error::Error for ServeError {}
 
-/// Serves `ledger` on `address` until `stop` is done, then lets open requests end. `ready` is told the address once
-/// connections are taken (its port, if `address` asks for any).
+/// Serves `ledger` until `stop` is done, then lets open requests end. `ready` is told the address once
+/// connections are taken (its port, if the options ask for any).
 ///
 /// # Errors
 /// [`ServeError`] if the service cannot start.
 pub async fn serve(
     ledger: &Ledger,
-    address: SocketAddr,
+    options: Options,
     ready: impl FnOnce(SocketAddr),
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let address = options.listen;
     if !address.ip().is_loopback() {
         return Err(ServeError::NotLoopback(address));
     }
     let app = App::new(ledger).map_err(ServeError::Ledger)?;
+    let router = routes(app.clone(), ledger, options.keep_prompts).map_err(ServeError::Ledger)?;
     let listener = TcpListener::bind(address).await.map_err(|e| ServeError::Listen(address, e))?;
     let address = listener.local_addr().map_err(|e| ServeError::Listen(address, e))?;
     let watcher = tokio::spawn(app.clone().watch());
     ready(address);
-    accept(&listener, &routes(app.clone()), stop, &app).await;
+    accept(&listener, &router, stop, &app).await;
     watcher.abort();
     Ok(())
 }

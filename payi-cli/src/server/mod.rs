@@ -1,8 +1,9 @@
-//! `payi serve`: the dashboard over a ledger, on one port of this machine.
+//! `payi serve`: the collector and the dashboard over a ledger, on one port of this machine.
 //!
 //! Pages are rendered here, by templates that the compiler checks; the browser needs no script for any of
 //! them. State lives in the address, so that every view can be kept, shared and exported.
 
+mod api;
 mod app;
 mod assets;
 mod chart;
@@ -28,7 +29,7 @@ use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
 use payi_core::ledger::Ledger;
 
 pub use app::App;
-pub use listen::{ServeError, serve};
+pub use listen::{Options, ServeError, serve};
 
 /// Where the dashboard listens unless told otherwise.
 pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8377);
@@ -42,12 +43,12 @@ const BODY: usize = 64 * 1024;
 /// [`is_ledger`](payi_core::Error::is_ledger) if the ledger cannot be opened once more: each reader has a
 /// connection of its own.
 pub fn router(ledger: &Ledger) -> payi_core::Result<Router> {
-    let app = App::new(ledger)?;
-    Ok(routes(app))
+    routes(App::new(ledger)?, ledger, false)
 }
 
-fn routes(app: App) -> Router {
-    Router::new()
+fn routes(app: App, ledger: &Ledger, keep_prompts: bool) -> payi_core::Result<Router> {
+    let api = api::routes(&app, ledger, keep_prompts)?;
+    let pages = Router::new()
         .route("/", get(overview::show))
         .route("/cost-drivers", get(drivers::first))
         .route("/cost-drivers/{tab}", get(drivers::show))
@@ -64,7 +65,6 @@ fn routes(app: App) -> Router {
         .route("/metrics", get(health::metrics))
         .route("/assets/{name}", get(assets::file))
         .fallback(page::missing)
-        .layer(DefaultBodyLimit::max(BODY))
-        .layer(middleware::from_fn(guard::check))
-        .with_state(app)
+        .layer(DefaultBodyLimit::max(BODY));
+    Ok(pages.merge(api).layer(middleware::from_fn(guard::check)).with_state(app))
 }

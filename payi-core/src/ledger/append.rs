@@ -102,6 +102,11 @@ pub(crate) enum Claim {
 }
 
 impl Appender {
+    /// To be called after a rollback: what was interned in that transaction is gone again.
+    pub(crate) fn forget_ids(&mut self) {
+        self.dictionary.clear();
+    }
+
     /// Writes a batch in one transaction. On an error nothing of it is written.
     pub(crate) fn append<'e>(
         &mut self,
@@ -122,7 +127,7 @@ impl Appender {
         end
     }
 
-    fn append_within<'e>(
+    pub(crate) fn append_within<'e>(
         &mut self,
         conn: &Connection,
         events: impl IntoIterator<Item = (&'e Event, &'e Resolved)>,

@@ -7,6 +7,7 @@
 mod abandoned;
 mod append;
 mod chain;
+mod collect;
 mod dict;
 pub(crate) mod fold;
 mod follow;
@@ -33,6 +34,7 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 pub(crate) use append::{Appended, Appender, Keep, count_losses};
+pub use collect::{Collector, Placed, foreign_id};
 pub use follow::{Lease, Loss, Quarantined};
 pub(crate) use house::Housekeeping;
 pub use manage::{Checked, Forgotten, Imported, Pruned};

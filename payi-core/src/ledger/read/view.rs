@@ -80,6 +80,11 @@ impl View<'_> {
         Ok(requests::request(self.conn, id)?)
     }
 
+    /// The event id of a collected event, by its category and its provider's response id.
+    pub fn by_response(&self, category: &str, response_id: &str) -> Answer<Option<Uuid>> {
+        Ok(crate::ledger::collect::by_response(self.conn, category, response_id)?)
+    }
+
     /// Up to `most` names of a dimension, A to Z.
     pub fn names(&self, dimension: Dimension, most: u32) -> Answer<Vec<String>> {
         Ok(dimension.names(self.conn, most)?)

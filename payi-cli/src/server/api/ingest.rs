@@ -1,0 +1,128 @@
+//! `POST /api/v1/ingest` and `/ingest/bulk`: events in, costs out.
+
+use std::time::SystemTime;
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Query, State, rejection::BytesRejection},
+    http::{HeaderMap, StatusCode, header},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::server::{
+    api::{
+        Api, answer,
+        error::Refusal,
+        wire::{Body, Understood},
+    },
+    format,
+};
+
+/// Events that one bulk request may carry.
+const ITEMS: usize = 10_000;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Id {
+    id: Option<String>,
+}
+
+/// Refuses what cannot be a request of this API: without a key, or packed.
+pub(crate) fn admit(headers: &HeaderMap) -> Result<(), Refusal> {
+    if !headers.contains_key("xProxy-api-key") {
+        let message = "send the header xProxy-api-key; on this machine any key is taken";
+        return Err(Refusal::new(StatusCode::UNAUTHORIZED, "header_is_missing", message));
+    }
+    let packed = headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
+    if packed {
+        let message = "bodies are taken unpacked; leave out Content-Encoding";
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "request_processing_error", message));
+    }
+    Ok(())
+}
+
+pub(crate) fn invalid(e: &serde_json::Error) -> Refusal {
+    Refusal::bad("invalid_json", format!("the body is not what this address takes: {e}"))
+}
+
+/// One event; its attribution is in headers.
+pub(crate) async fn one(
+    State(api): State<Api>,
+    Query(Id { id }): Query<Id>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Refusal> {
+    admit(&headers)?;
+    let body: Body = serde_json::from_slice(&body?).map_err(|e| invalid(&e))?;
+    let Understood { event, who, explanation, unknown } =
+        body.attributed(&headers)?.understand(id, &api.prices)?;
+    let told = event.clone();
+    let told_who = who.clone();
+    let placed = api.writer.place(vec![(event, who)]).await?;
+    let duplicate = placed.first().is_some_and(|p| p.duplicate);
+    Ok(Json(json!({
+        "event_timestamp": format::iso(told.started_at),
+        "ingest_timestamp": format::iso(SystemTime::now()),
+        "request_id": told.id.to_string(),
+        "xproxy_result": answer::result(&told, &told_who, &explanation, &unknown, duplicate),
+    })))
+}
+
+/// Many events, each with its attribution in it. Those that make no sense are named; the others are kept.
+pub(crate) async fn bulk(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Refusal> {
+    admit(&headers)?;
+    let body = body?;
+    let prices = api.prices.clone();
+    let read = tokio::task::spawn_blocking(move || read(&body, &prices));
+    let (total, events, errors) = read.await.map_err(|_| Refusal::unavailable())??;
+    let count = events.len();
+    if count > 0 {
+        api.writer.place(events).await?;
+    }
+    Ok(Json(json!({
+        "ingest_count": count,
+        "total_count": total,
+        "error_count": errors.len(),
+        "item_error_count": errors.len(),
+        "errors": errors,
+        "ingest_timestamp": format::iso(SystemTime::now()),
+        "request_id": Uuid::now_v7().to_string(),
+    })))
+}
+
+type Read = (usize, Vec<(payi_core::events::Event, payi_core::context::Resolved)>, Vec<Value>);
+
+fn read(body: &[u8], prices: &super::prices::Prices) -> Result<Read, Refusal> {
+    // Also as `{"events": […]}`, which older clients send. Items are read one by one: one bad item is one error.
+    let list: Result<Vec<&serde_json::value::RawValue>, _> = serde_json::from_slice(body);
+    let items = match list {
+        Ok(items) => items,
+        Err(e) => {
+            #[derive(Deserialize)]
+            struct Wrapped<'a> {
+                #[serde(borrow)]
+                events: Vec<&'a serde_json::value::RawValue>,
+            }
+            serde_json::from_slice::<Wrapped<'_>>(body).map_err(|_| invalid(&e))?.events
+        }
+    };
+    if items.len() > ITEMS {
+        let message = format!("a bulk request takes at most {ITEMS} events; send fewer at once");
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "request_processing_error", message));
+    }
+    let (mut events, mut errors) = (Vec::with_capacity(items.len()), Vec::new());
+    for (index, item) in items.iter().enumerate() {
+        let body = serde_json::from_str::<Body>(item.get()).map_err(|e| invalid(&e));
+        match body.and_then(|body| body.understand(None, prices)) {
+            Ok(understood) => events.push((understood.event, understood.who)),
+            Err(refusal) => errors.push(json!({ "item_index": index, "xproxy_result": refusal.json() })),
+        }
+    }
+    Ok((items.len(), events, errors))
+}

@@ -1,0 +1,60 @@
+//! The collector: Pay-i's REST API over the ledger, so that any of its clients can send here.
+
+mod answer;
+mod error;
+mod ingest;
+mod prices;
+mod requests;
+mod units;
+mod wire;
+mod writer;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    routing::{get, post, put},
+};
+use payi_core::ledger::Ledger;
+
+use crate::server::app::App;
+use error::Refusal;
+use prices::Prices;
+use writer::Writer;
+
+/// Bytes of one event, prompts included.
+const EVENT: usize = 16 * 1024 * 1024;
+/// Bytes of a bulk request.
+const BULK: usize = 64 * 1024 * 1024;
+
+/// What the handlers share.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    app: App,
+    writer: Writer,
+    prices: Arc<Prices>,
+}
+
+/// The addresses below `/api/v1`. Events are written to `ledger`.
+pub(crate) fn routes(app: &App, ledger: &Ledger, keep_prompts: bool) -> payi_core::Result<Router<App>> {
+    let api = Api { app: app.clone(), writer: Writer::start(ledger, keep_prompts)?, prices: Arc::default() };
+    let routes = Router::new()
+        .route("/ingest", post(ingest::one).layer(DefaultBodyLimit::max(EVENT)))
+        .route("/ingest/bulk", post(ingest::bulk).layer(DefaultBodyLimit::max(BULK)))
+        .route("/requests/{id}/result", get(requests::result))
+        .route("/requests/{id}/properties", put(requests::properties))
+        .route("/requests/provider/{category}/{response}/result", get(requests::result_by_response))
+        .route("/requests/provider/{category}/{response}/properties", put(requests::properties_by_response))
+        .fallback(missing)
+        .method_not_allowed_fallback(missing)
+        .with_state(api);
+    Ok(Router::new().nest("/api/v1", routes))
+}
+
+async fn missing() -> Refusal {
+    Refusal::missing(
+        "request_processing_error",
+        "payi serve has no such address; see its documentation for those it has",
+    )
+}

@@ -1,0 +1,109 @@
+//! The one thread that writes what arrives: batches of many clients in one transaction, answered when it is
+//! committed.
+
+use std::thread;
+
+use payi_core::{
+    context::{Properties, Resolved},
+    events::Event,
+    ledger::{Collector, Ledger, Placed},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::server::api::error::Refusal;
+
+/// Batches that wait for their transaction; further clients wait with theirs.
+const WAITING: usize = 256;
+/// Events in one transaction at most, unless one batch alone has more.
+const EVENTS: usize = 8_192;
+
+type Events = Vec<(Event, Resolved)>;
+
+#[derive(Debug)]
+enum Job {
+    Place(Events, oneshot::Sender<Option<Vec<Placed>>>),
+    SetProperties(i64, Properties, oneshot::Sender<Option<bool>>),
+}
+
+/// The way to the thread. It ends when the last of these is gone and everything sent is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer(mpsc::Sender<Job>);
+
+impl Writer {
+    /// Starts the thread.
+    pub(crate) fn start(ledger: &Ledger, keep_prompts: bool) -> payi_core::Result<Self> {
+        let collector = Collector::new(ledger, keep_prompts)?;
+        let (to, jobs) = mpsc::channel(WAITING);
+        let spawned =
+            thread::Builder::new().name("payi-collector".into()).spawn(move || write(collector, jobs));
+        if let Err(e) = spawned {
+            tracing::error!(error = %e, "payi serve: no thread for the collector; events are refused");
+        }
+        Ok(Self(to))
+    }
+
+    /// Writes events; what became of each, once that is durable.
+    pub(crate) async fn place(&self, events: Events) -> Result<Vec<Placed>, Refusal> {
+        self.ask(|reply| Job::Place(events, reply)).await
+    }
+
+    /// Lays properties over those of an event.
+    pub(crate) async fn set_properties(&self, seq: i64, properties: Properties) -> Result<bool, Refusal> {
+        self.ask(|reply| Job::SetProperties(seq, properties, reply)).await
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Option<T>>) -> Job) -> Result<T, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(job(reply)).await.map_err(|_| Refusal::unavailable())?;
+        answer.await.ok().flatten().ok_or_else(Refusal::unavailable)
+    }
+}
+
+fn write(mut collector: Collector, mut jobs: mpsc::Receiver<Job>) {
+    let mut next = jobs.blocking_recv();
+    while let Some(job) = next.take() {
+        match job {
+            Job::Place(events, reply) => {
+                let mut batch = events;
+                let mut replies = vec![(batch.len(), reply)];
+                while batch.len() < EVENTS {
+                    match jobs.try_recv() {
+                        Ok(Job::Place(events, reply)) => {
+                            replies.push((events.len(), reply));
+                            batch.extend(events);
+                        }
+                        Ok(other) => {
+                            next = Some(other);
+                            break;
+                        }
+                        Err(_) => break,
+                    }
+                }
+                answer(&mut collector, &batch, replies);
+            }
+            Job::SetProperties(seq, properties, reply) => {
+                let done = collector.set_properties(seq, &properties);
+                let _ = reply.send(done.inspect_err(failed).ok());
+            }
+        }
+        if next.is_none() {
+            next = jobs.blocking_recv();
+        }
+    }
+}
+
+fn answer(
+    collector: &mut Collector,
+    batch: &[(Event, Resolved)],
+    replies: Vec<(usize, oneshot::Sender<Option<Vec<Placed>>>)>,
+) {
+    let mut placed = collector.place(batch).inspect_err(failed).ok().map(Vec::into_iter);
+    for (count, reply) in replies {
+        // A client that has gone will send again, and be told that it is a duplicate.
+        let _ = reply.send(placed.as_mut().map(|placed| placed.by_ref().take(count).collect()));
+    }
+}
+
+fn failed(e: &payi_core::Error) {
+    tracing::error!(error = %e, "payi serve: events could not be written; their clients are told to send again");
+}

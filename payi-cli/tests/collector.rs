@@ -1,0 +1,212 @@
+//! The collector over HTTP, as its clients see it: costs, duplicates, errors, and the dashboard's figures after it.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test may panic")]
+
+use std::{fs, path::PathBuf};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Method, Request, StatusCode, header},
+};
+use http_body_util::BodyExt as _;
+use payi_core::ledger::{Filter, Ledger};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+struct Place {
+    dir: PathBuf,
+    ledger: Ledger,
+    router: Router,
+}
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("payi-collector-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        let ledger = Ledger::open(dir.join("payi.db")).unwrap();
+        let router = payi_cli::server::router(&ledger).unwrap();
+        Self { dir, ledger, router }
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: String,
+    ) -> (StatusCode, Value) {
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost:8377");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.router.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Value,
+    ) -> (StatusCode, Value) {
+        let keyed = [&[("xProxy-api-key", "any")], headers].concat();
+        self.ask(method, path, &keyed, body.to_string()).await
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn event() -> Value {
+    json!({
+        "category": "system.openai", "resource": "gpt-4o-mini",
+        "units": {"text": {"input": 1000, "output": 200}, "text_cache_read": {"input": 500, "output": 0}},
+        "event_timestamp": "2026-11-23T10:00:00.000001+00:00", "end_to_end_latency_ms": 321,
+        "http_status_code": 200, "properties": {"plan": "pro", "system.stack_trace": "[\"/home/me\"]"},
+        "provider_response_id": "chatcmpl-1",
+    })
+}
+
+const WHO: &[(&str, &str)] = &[
+    ("xProxy-User-ID", "ada"),
+    ("xProxy-Account-Name", "acme"),
+    ("xProxy-UseCase-Name", "summarize"),
+    ("xProxy-UseCase-ID", "run-1"),
+    ("xProxy-UseCase-Version", "2"),
+    ("xProxy-UseCase-Step", "fetch"),
+];
+
+#[tokio::test]
+async fn an_event_is_priced_kept_and_found_again() {
+    let place = Place::new("one");
+    let (status, answer) = place.send(Method::POST, "/api/v1/ingest?id=chatcmpl-1", WHO, event()).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let result = &answer["xproxy_result"];
+    // 1,000 at 0.15, 500 at 0.075 and 200 at 0.60 USD per million.
+    assert_eq!(result["cost"]["total"]["base"], 0.000_307_5, "{result}");
+    assert_eq!(result["cost"]["output"]["base"], 0.000_12);
+    assert_eq!(result["cost"]["currency"], "usd");
+    assert_eq!(result["user_id"], "ada");
+    assert_eq!(result["use_case_step"], "fetch");
+    assert_eq!(result["duplicate_request"], false);
+    let id = answer["request_id"].as_str().unwrap();
+    for path in [
+        format!("/api/v1/requests/{id}/result"),
+        "/api/v1/requests/provider/system.openai/chatcmpl-1/result".into(),
+    ] {
+        let (status, found) = place.send(Method::GET, &path, &[], Value::Null).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        assert_eq!(found["xproxy_result"]["cost"], result["cost"]);
+        assert_eq!(found["xproxy_result"]["request_id"], id);
+    }
+    let (status, _) = place
+        .send(
+            Method::PUT,
+            &format!("/api/v1/requests/{id}/properties"),
+            &[],
+            json!({"properties": {"plan": "max", "k": null}}),
+        )
+        .await;
+    assert_eq!(status, StatusCode::OK);
+    let stored = place.ledger.follow(0, 10).unwrap();
+    let properties: Vec<_> =
+        stored[0].who.request_properties.iter().map(|(k, v)| (&**k, v.as_deref())).collect();
+    assert_eq!(properties, [("plan", Some("max")), ("k", None)], "and no stack trace");
+    assert_eq!(place.ledger.users(&Filter::new()).unwrap().total.cost.to_string(), "0.0003075");
+}
+
+#[tokio::test]
+async fn what_is_sent_twice_counts_once() {
+    let place = Place::new("twice");
+    for round in 0..3 {
+        let (_, answer) = place.send(Method::POST, "/api/v1/ingest?id=chatcmpl-1", WHO, event()).await;
+        assert_eq!(answer["xproxy_result"]["duplicate_request"], round > 0);
+    }
+    // The same response id at another time is another call: some hosts repeat their ids.
+    let mut later = event();
+    later["event_timestamp"] = json!("2026-11-23T10:00:01Z");
+    let (status, answer) =
+        place.send(Method::POST, "/api/v1/ingest/bulk", &[], json!([event(), later, later])).await;
+    assert_eq!((status, &answer["ingest_count"]), (StatusCode::OK, &json!(3)));
+    assert_eq!(place.ledger.users(&Filter::new()).unwrap().total.calls.ok, 2);
+}
+
+#[tokio::test]
+async fn bulk_keeps_the_good_and_names_the_bad() {
+    let place = Place::new("bulk");
+    let who = json!({"user_id": "曉明, \"=1\"", "account_name": "acme", "use_case_name": "chat", "limit_ids": ["a,b"], "request_tags": ["t"]});
+    let mut good = event();
+    good.as_object_mut().unwrap().extend(who.as_object().unwrap().clone());
+    let ahead = json!({"category": "c", "units": {}, "event_timestamp": "2999-01-01T00:00:00Z"});
+    let items = json!([good, {"units": {}}, ahead, {"category": "c", "units": {"text": {"input": -1}}}, 7]);
+    let (status, answer) = place.send(Method::POST, "/api/v1/ingest/bulk", &[], items).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(answer["ingest_count"], 1);
+    assert_eq!(answer["total_count"], 5);
+    assert_eq!(answer["error_count"], 4);
+    let codes: Vec<_> = answer["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["xproxy_result"]["xproxy_error"]["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        codes,
+        ["required_field_missing", "invalid_ingest_event_timestamp", "invalid_json", "invalid_json"]
+    );
+    let report = place.ledger.users(&Filter::new()).unwrap();
+    assert_eq!(report.rows[0].user_id.as_deref(), Some("曉明, \"=1\""));
+}
+
+#[tokio::test]
+async fn what_cannot_be_taken_is_refused_by_code() {
+    let place = Place::new("refused");
+    let (status, answer) = place.ask(Method::POST, "/api/v1/ingest", &[], event().to_string()).await;
+    assert_eq!(
+        (status, &answer["xproxy_error"]["code"]),
+        (StatusCode::UNAUTHORIZED, &json!("header_is_missing"))
+    );
+    let key = ("xProxy-api-key", "k");
+    let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
+    for body in [deep.as_str(), "{", "", "null", "[]", "{\"category\": 1}"] {
+        let (status, answer) = place.ask(Method::POST, "/api/v1/ingest", &[key], body.into()).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        assert_eq!(answer["statusCode"], 400);
+    }
+    let (status, _) = place.ask(Method::POST, "/api/v1/ingest", &[key], " ".repeat(17 << 20)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let (status, _) =
+        place.ask(Method::POST, "/api/v1/ingest", &[key, ("content-encoding", "gzip")], "x".into()).await;
+    assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let foreign = [key, ("origin", "https://evil.example")];
+    let (status, _) = place.ask(Method::POST, "/api/v1/ingest", &foreign, event().to_string()).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    let (status, answer) = place.ask(Method::GET, "/api/v1/nowhere", &[key], String::new()).await;
+    assert_eq!((status, &answer["statusCode"]), (StatusCode::NOT_FOUND, &json!(404)));
+    assert_eq!(place.ledger.last_seq().unwrap(), 0, "nothing of it was kept");
+}
+
+#[tokio::test]
+async fn a_failure_without_status_and_an_unknown_model_say_so() {
+    let place = Place::new("failure");
+    let mut failed = event();
+    failed["http_status_code"] = json!(299);
+    failed["units"] = json!({});
+    failed["properties"] = json!({"system.failure": "APIConnectionError"});
+    let mut strange = event();
+    strange["resource"] = json!("our-own-model");
+    strange["provider_response_id"] = json!("r2");
+    place.send(Method::POST, "/api/v1/ingest", WHO, failed).await;
+    let (_, answer) = place.send(Method::POST, "/api/v1/ingest", WHO, strange).await;
+    assert_eq!(answer["xproxy_result"]["unknown_units"]["input"]["input"], 1000, "{answer}");
+    let total = place.ledger.users(&Filter::new()).unwrap().total;
+    assert_eq!((total.calls.failed, total.calls.ok, total.unpriced_calls), (1, 1, 1));
+}

@@ -1,0 +1,208 @@
+//! Events that arrive from elsewhere: each once, however often it is sent, and nothing acknowledged
+//! before it is committed.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, SystemTime},
+};
+
+use ring::digest::{SHA256, digest};
+use rusqlite::{Connection, OptionalExtension as _, params};
+use uuid::{Builder, Uuid};
+
+use crate::{
+    context::{Context, Properties, Resolved},
+    error::Result,
+    events::{Event, Outcome},
+    ledger::{
+        Appender, Keep, Ledger,
+        append::{find_seq, last_seq},
+        ids,
+        rows::micros,
+    },
+    pricing::Cost,
+    usage::Usage,
+};
+
+impl Event {
+    /// An event that happened elsewhere, one attempt of one call, to be filled in.
+    pub fn collected(id: Uuid, at: SystemTime, category: &str) -> Self {
+        Self {
+            id,
+            call_id: id,
+            attempt: 1,
+            context: Context::default(),
+            provider: category.into(),
+            operation: "ingest".into(),
+            category: category.into(),
+            request_model: None,
+            response_model: None,
+            streamed: false,
+            started_at: at,
+            latency: Duration::ZERO,
+            time_to_first_token: None,
+            outcome: Outcome::Ok,
+            http_status: None,
+            error: None,
+            usage: Usage::new(),
+            usage_estimated: false,
+            usage_suspect: false,
+            cost: Cost::UNPRICED,
+            reported_cost: None,
+            response_id: None,
+            service_tier: None,
+            geo: None,
+            exchange: None,
+        }
+    }
+}
+
+/// The event id of something that happened elsewhere: the same for the same category, response id and time, so
+/// that what is sent twice is one event. Without a time it is the same for category and response id.
+pub fn foreign_id(category: &str, response_id: &str, at: Option<SystemTime>) -> Uuid {
+    let at_us = at.map(micros);
+    let text = format!("{category}\n{response_id}\n{}", at_us.map_or_else(String::new, |us| us.to_string()));
+    let hash = digest(&SHA256, text.as_bytes());
+    let mut random = [0; 16];
+    random.copy_from_slice(&hash.as_ref()[..16]);
+    match at_us {
+        Some(us) => {
+            let mut tail = [0; 10];
+            tail.copy_from_slice(&random[..10]);
+            Builder::from_unix_timestamp_millis((us / 1000).max(0).cast_unsigned(), &tail).into_uuid()
+        }
+        None => Builder::from_custom_bytes(random).into_uuid(),
+    }
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Placed {
+    /// Its number; `None` if it is older than what has been pruned.
+    pub seq: Option<i64>,
+    /// It was there already.
+    pub duplicate: bool,
+}
+
+/// Writes events of others into a ledger, a batch at a time.
+#[derive(Debug)]
+pub struct Collector {
+    ledger: Ledger,
+    appender: Appender,
+    keep_prompts: bool,
+}
+
+impl Collector {
+    /// Writes to `ledger`, over a connection of its own. Prompts and answers are kept only if `keep_prompts`.
+    ///
+    /// # Errors
+    /// [`Error::is_ledger`](crate::Error::is_ledger) if the ledger cannot be opened once more.
+    pub fn new(ledger: &Ledger, keep_prompts: bool) -> Result<Self> {
+        Ok(Self { ledger: ledger.another()?, appender: Appender::default(), keep_prompts })
+    }
+
+    /// Writes a batch in one transaction. It is durable, as far as the ledger is, when this returns.
+    ///
+    /// # Errors
+    /// [`Error::is_ledger`](crate::Error::is_ledger) if it cannot be written; then nothing of it is.
+    pub fn place(&mut self, events: &[(Event, Resolved)]) -> Result<Vec<Placed>> {
+        let keep = Keep { exchanges: false, prompts: self.keep_prompts };
+        let appender = &mut self.appender;
+        let done = self.ledger.with(|conn| {
+            conn.execute_batch("BEGIN IMMEDIATE")?;
+            let done = place(conn, appender, events, keep);
+            let end = done.and_then(|placed| conn.execute_batch("COMMIT").map(|()| placed));
+            if end.is_err() {
+                let _ = conn.execute_batch("ROLLBACK");
+            }
+            end
+        });
+        if done.is_err() {
+            self.appender.forget_ids();
+        }
+        done
+    }
+
+    /// Lays `properties` over those of the event `seq`; whether there is such an event.
+    ///
+    /// # Errors
+    /// [`Error::is_ledger`](crate::Error::is_ledger) if the ledger cannot be written.
+    pub fn set_properties(&self, seq: i64, properties: &Properties) -> Result<bool> {
+        self.ledger.with(|conn| set_properties(conn, seq, properties))
+    }
+}
+
+fn place(
+    conn: &Connection,
+    appender: &mut Appender,
+    events: &[(Event, Resolved)],
+    keep: Keep,
+) -> rusqlite::Result<Vec<Placed>> {
+    let before = last_seq(conn)?;
+    let done = appender.append_within(conn, events.iter().map(|(e, w)| (e, w)), &[], "collector", keep)?;
+    let mut placed = Vec::with_capacity(events.len());
+    if done.duplicates == 0 && done.too_late == 0 {
+        placed.extend((before + 1..).zip(events).map(|(seq, _)| Placed { seq: Some(seq), duplicate: false }));
+    } else {
+        let mut seen = HashSet::new();
+        for (event, _) in events {
+            let seq = find_seq(conn, event.id)?;
+            let duplicate = seq.is_some_and(|seq| seq <= before || !seen.insert(seq));
+            placed.push(Placed { seq, duplicate });
+        }
+    }
+    let mut name = conn.prepare("INSERT OR IGNORE INTO response_ids(hash, seq) VALUES(?1, ?2)")?;
+    for ((event, _), placed) in events.iter().zip(&placed) {
+        if let (Some(id), Some(seq), false) = (event.response_id.as_deref(), placed.seq, placed.duplicate) {
+            name.execute([response_key(&event.category, id), seq])?;
+        }
+    }
+    Ok(placed)
+}
+
+/// Response ids are looked up by category too: two providers may use the same.
+fn response_key(category: &str, response_id: &str) -> i64 {
+    ids::hash_text(&format!("{category}\n{response_id}"))
+}
+
+/// The event id of a collected event, by its category and response id.
+pub(crate) fn by_response(
+    conn: &Connection,
+    category: &str,
+    response_id: &str,
+) -> rusqlite::Result<Option<Uuid>> {
+    conn.query_row(
+        "SELECT f.id_hi, f.id_lo FROM response_ids r JOIN facts f ON f.seq = r.seq
+         JOIN details d ON d.seq = f.seq WHERE r.hash = ?1 AND d.response_id = ?2",
+        params![response_key(category, response_id), response_id],
+        |row| Ok(ids::join(row.get(0)?, row.get(1)?)),
+    )
+    .optional()
+}
+
+fn set_properties(conn: &Connection, seq: i64, properties: &Properties) -> rusqlite::Result<bool> {
+    let found: Option<i64> =
+        conn.query_row("SELECT seq FROM facts WHERE seq = ?1", [seq], |row| row.get(0)).optional()?;
+    if found.is_none() {
+        return Ok(false);
+    }
+    let old: Option<String> = conn
+        .query_row("SELECT properties FROM details WHERE seq = ?1", [seq], |row| row.get(0))
+        .optional()?
+        .flatten();
+    let mut merged: Properties = old.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+    for (name, value) in properties {
+        match merged.iter_mut().find(|(n, _)| n == name) {
+            Some((_, old)) => old.clone_from(value),
+            None => merged.push((name.clone(), value.clone())),
+        }
+    }
+    let json = serde_json::to_string(&merged).unwrap_or_default();
+    conn.execute(
+        "INSERT INTO details(seq, properties) VALUES(?1, ?2)
+         ON CONFLICT(seq) DO UPDATE SET properties = excluded.properties",
+        params![seq, json],
+    )?;
+    Ok(true)
+}
