@@ -1,1 +1,5 @@
 //! Tests of payi with clients too heavy for the main package; see `tests/`.
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../src/guides/day_1_instrument.md")]
+mod day_1_instrument {}
