@@ -32,6 +32,7 @@ pub use metrics::{DeliveryMetrics, Metrics};
 /// | many events to a request | [`bulk`](Builder::bulk) | | yes, where Pay-i takes it |
 /// | prices | [`prices`](Builder::prices) | `PAYI_PRICES` (a file) | the book of this version |
 /// | the usage of streams | [`stream_usage`](Builder::stream_usage), [`stream_usage_host`](Builder::stream_usage_host) | | asked for, where a host is known to tell |
+/// | the price book | [`prices`](Builder::prices) | `PAYI_PRICES` (a file) | the embedded book |
 /// | the global context | a method for each [`Key`](crate::context::Key), as `use_case_name` | | the executable's name as use case |
 /// | more takers of events | [`sink`](Builder::sink) | | none |
 /// | times and ids | [`clock`](Builder::clock) | | the system's |
