@@ -164,7 +164,8 @@ fn heading(listed: &Listed) -> String {
     if let Some((num, den)) = listed.factor {
         words.push(format!("× {num}/{den}"));
     }
-    if words.is_empty() { String::new() } else { format!("{}: ", words.join(" ")) }
+    let end = if words.is_empty() || listed.rates.is_empty() { "" } else { ": " };
+    words.join(" ") + end
 }
 
 const fn selector_name(selector: Selector) -> &'static str {
@@ -350,7 +351,7 @@ mod tests {
         assert!(show(PriceBook::embedded(), "openai/gpt-5.6", &mut out).is_ok());
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("from 2026-08-21T00:00:00Z: input 4 (above 272000: 8)"), "{text}");
-        assert!(text.contains("tier batch") && text.contains("region us × 11/10"), "{text}");
+        assert!(text.contains("tier batch") && text.contains("region us × 11/10\n"), "{text}");
         assert!(matches!(
             show(PriceBook::embedded(), "openai/none", &mut Vec::new()),
             Err(Failure::Misuse(_))

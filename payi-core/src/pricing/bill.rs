@@ -136,6 +136,8 @@ fn bill(
         line(key, count, price, sum);
     };
     for (bucket, count) in usage.iter() {
+        let least = chosen.least.filter(|&(key, _)| usize::from(key) == bucket as usize);
+        let count = least.map_or(count, |(_, least)| count.max(least));
         let rate = price_of(bucket).iter().find_map(|&key| chosen.rates[key as usize]);
         add(bucket as usize, count, rate.map(|rate| rate.at(input_tokens)));
     }

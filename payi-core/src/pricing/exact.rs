@@ -110,3 +110,33 @@ fn recorded_answers_cost_what_both_oracles_say() {
         "evidence corpus-prices: {compared} of {compared} answers on which both oracles agree cost the same here"
     );
 }
+
+/// Whatever is asked: no panic, nothing negative, and the lines of the explanation add up to the cost.
+#[test]
+fn every_explanation_adds_up_to_its_cost() {
+    let book = PriceBook::embedded();
+    let mut numbers = Numbers(42);
+    let ends = [2, 1_000, 1_000_000, u64::MAX];
+    for entry in book.models() {
+        let mut usage = Usage::new();
+        for bucket in Bucket::ALL {
+            let end = ends[usize::try_from(numbers.below(4)).unwrap()];
+            if numbers.below(3) == 0 {
+                usage.set(bucket, numbers.below(end));
+            }
+        }
+        let what = Priced {
+            provider: entry.provider(),
+            model: entry.model(),
+            at_us: i64::try_from(numbers.below(2 * NOON.unsigned_abs())).unwrap(),
+            service_tier: [None, Some("batch"), Some("PRIORITY"), Some("nonsense")]
+                [usize::try_from(numbers.below(4)).unwrap()],
+            geo: [None, Some("us"), Some("eu")][usize::try_from(numbers.below(3)).unwrap()],
+            usage: &usage,
+        };
+        let (cost, explanation) = (book.price(&what), book.explain(&what));
+        let lines: Money = explanation.lines.iter().filter_map(|line| line.amount).sum();
+        assert!(cost.amount >= Money::ZERO, "{what:?}");
+        assert_eq!((cost, cost.amount), (explanation.cost, lines), "{what:?}\n{explanation}");
+    }
+}

@@ -22,6 +22,8 @@ pub(super) struct Model {
     pub(super) tiers: Vec<Selected>,
     /// Prices of regions, on top of the period's.
     pub(super) regions: Vec<Selected>,
+    /// What is billed at least, by key: a very short recording as one of ten seconds.
+    pub(super) least: Option<(u8, u64)>,
     /// The line of the book's sources that the prices come from.
     pub(super) source: u16,
 }
@@ -84,6 +86,7 @@ impl When {
 pub(super) struct Chosen<'b> {
     pub(super) rates: [Option<&'b Rate>; KEYS],
     pub(super) factor: Factor,
+    pub(super) least: Option<(u8, u64)>,
     pub(super) period: Option<&'b Period>,
     /// The tier was found among the model's.
     pub(super) tier: Option<&'b str>,
@@ -99,6 +102,7 @@ impl Model {
         let mut chosen = Chosen {
             rates: [None; KEYS],
             factor: Factor::ONE,
+            least: self.least,
             period: None,
             tier: None,
             region: None,

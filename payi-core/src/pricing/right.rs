@@ -147,6 +147,22 @@ const RIGHT: &[(&str, &str, CostSource)] = &[
         "2.5",
         CostSource::Computed,
     ),
+    // Short recordings are billed as ten seconds.
+    (
+        r#""groq", "model": "whisper-large-v3", "usage": {"input_audio_seconds": 3}"#,
+        "0.000308333333",
+        CostSource::Computed,
+    ),
+    (
+        r#""groq", "model": "whisper-large-v3", "usage": {"input_audio_seconds": 3600}"#,
+        "0.111",
+        CostSource::Computed,
+    ),
+    (
+        r#""mistral", "model": "voxtral-small-2507", "usage": {"input_tokens": 386, "input_audio_tokens": 375, "cache_read_tokens": 9, "output_tokens": 15}"#,
+        "0.00000629",
+        CostSource::Computed,
+    ),
     // What LiteLLM silently takes to be free.
     (
         r#""anthropic", "model": "claude-sonnet-4-20250514", "usage": {"input_tokens": 1000000}"#,
