@@ -7,5 +7,5 @@ pub use inventory;
 pub use crate::context::{
     Site, SiteKey,
     entry::{expression, in_place, item, literal, pair},
-    guard::{Hold, Scope, branch, enter, enter_sync, nest, run, same, scoped},
+    guard::{Scope, Wait, branch, enter, enter_sync, nest, run, same, scoped, wait},
 };

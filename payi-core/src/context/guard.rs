@@ -33,8 +33,6 @@ pub trait Hold {
     fn suspend(&mut self);
     /// Brings the scope back, outer scopes first. Does nothing if it is there already.
     fn resume(&mut self);
-    /// Whether the scope is there.
-    fn is_active(&self) -> bool;
 }
 
 /// The scope of a block that awaits.
@@ -109,11 +107,6 @@ impl Hold for Guard {
             self.active = true;
         }
     }
-
-    #[inline]
-    fn is_active(&self) -> bool {
-        self.active
-    }
 }
 
 impl Drop for Guard {
@@ -135,10 +128,32 @@ impl<G: Hold> Hold for Nested<'_, G> {
         self.outer.resume();
         self.inner.resume();
     }
+}
 
+/// A time in which the scope of a block is away, because a macro waits in it: until this is dropped.
+///
+/// Dropped with the block, if that is cancelled meanwhile: before the block's variables, as [`Run`] is.
+#[must_use = "the scope is away until this is dropped"]
+#[derive(Debug)]
+pub struct Wait<'g, G: Hold>(&'g mut G);
+
+/// Puts the scope of `guard` away while a macro waits.
+#[inline]
+pub fn wait<G: Hold>(guard: &mut G) -> Wait<'_, G> {
+    guard.suspend();
+    Wait(guard)
+}
+
+impl<G: Hold> Wait<'_, G> {
+    /// Brings the scope back.
     #[inline]
-    fn is_active(&self) -> bool {
-        self.inner.is_active()
+    pub fn over(self) {}
+}
+
+impl<G: Hold> Drop for Wait<'_, G> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.resume();
     }
 }
 
@@ -156,13 +171,11 @@ pin_project! {
     impl<F, G: Hold> PinnedDrop for Run<'_, F, G> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            // Cancelled while parked: what the future does as it goes still belongs to the block.
-            let parked = !this.guard.is_active();
+            // If it is parked, the whole block is being cancelled, and what waits for it is dropped first. What
+            // it does as it goes belongs to the block, and so do the block's variables, which go next: the
+            // guard, which goes last, leaves the scope.
             this.guard.resume();
             this.future.set(None);
-            if parked {
-                this.guard.suspend();
-            }
         }
     }
 }

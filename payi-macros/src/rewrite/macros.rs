@@ -288,11 +288,12 @@ fn suspended(rewriter: &mut Rewriter<'_>, span: Span, first: &TokenStream, mac: 
     rewriter.awaits += 1;
     let (payi, guard) = (rewriter.payi, rewriter.guard);
     let value = Ident::new("__payi_value", hidden(span));
+    let wait = Ident::new("__payi_wait", hidden(span));
     quote_spanned! {hidden(span)=> {
         #first
-        #payi::__private::Hold::suspend(&mut #guard);
+        let #wait = #payi::__private::wait(&mut #guard);
         let #value = #mac;
-        #payi::__private::Hold::resume(&mut #guard);
+        #payi::__private::Wait::over(#wait);
         #value
     }}
 }

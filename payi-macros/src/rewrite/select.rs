@@ -10,8 +10,8 @@
 //! let if_0 = c;                       // in the scope, conditions first, as the macro has it
 //! let init_0 = f;                     // by itself, for temporaries that `let` keeps alive
 //! let branch_0 = branch(init_0);
-//! suspend(guard);
-//! select! { p = same(branch_0), if if_0 => { resume(guard); h } else => { resume(guard); e } }
+//! let wait = wait(guard);
+//! select! { p = same(branch_0), if if_0 => { over(wait); h } else => { over(wait); e } }
 //! ```
 //!
 //! A branch that only names a future is borrowed by the `select!` of `futures` and moved by tokio's.
@@ -19,7 +19,7 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::{
-    Expr, Macro, Pat, Token,
+    Expr, Macro, Pat, Path, Token,
     parse::{ParseStream, Parser},
     spanned::Spanned,
     token,
@@ -110,6 +110,7 @@ pub(super) fn rewrite(rewriter: &mut Rewriter<'_>, mac: &mut Macro) -> Option<To
     let span = mac.path.segments.last().map_or_else(Span::call_site, |segment| segment.ident.span());
     rewriter.awaits += 1;
     let (payi, guard) = (rewriter.payi, rewriter.guard);
+    let wait = Ident::new("__payi_wait", hidden(span));
     let name = |what: &str, n: usize| format_ident!("__payi_{what}_{n}", span = hidden(span));
     let (mut conditions, mut inits, mut branches) =
         (TokenStream::new(), TokenStream::new(), TokenStream::new());
@@ -135,7 +136,7 @@ pub(super) fn rewrite(rewriter: &mut Rewriter<'_>, mac: &mut Macro) -> Option<To
                 quote!(#pattern = #branch #condition)
             }
         };
-        let handler = resumed(rewriter, guard, &handler, span);
+        let handler = resumed(payi, &wait, &handler, span);
         out.extend(quote!(#head => #handler));
     }
     mac.tokens = quote!(#biased #out);
@@ -143,15 +144,14 @@ pub(super) fn rewrite(rewriter: &mut Rewriter<'_>, mac: &mut Macro) -> Option<To
         #conditions
         #inits
         #branches
-        #payi::__private::Hold::suspend(&mut #guard);
+        let #wait = #payi::__private::wait(&mut #guard);
         #mac
     }})
 }
 
 /// The handler, in the scope again.
-fn resumed(rewriter: &Rewriter<'_>, guard: &Ident, handler: &Expr, span: Span) -> TokenStream {
-    let payi = rewriter.payi;
-    let resume = quote_spanned!(hidden(span)=> #payi::__private::Hold::resume(&mut #guard););
+fn resumed(payi: &Path, wait: &Ident, handler: &Expr, span: Span) -> TokenStream {
+    let resume = quote_spanned!(hidden(span)=> #payi::__private::Wait::over(#wait););
     match handler {
         Expr::Block(block) if block.attrs.is_empty() && block.label.is_none() => {
             let stmts = &block.block.stmts;

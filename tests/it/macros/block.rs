@@ -249,6 +249,38 @@ async fn what_is_cancelled_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn variables_of_a_cancelled_block_are_dropped_in_its_scope() {
+    let dropped = Arc::new(Mutex::new(Vec::new()));
+    let variable = || OnDrop(Arc::clone(&dropped));
+    let by_await = async {
+        track_context!(user_id = "ann", {
+            let _held = variable();
+            track_context!(user_id = "bob", {
+                let _held = variable();
+                std::future::pending::<()>().await;
+            });
+        });
+    };
+    let by_join = async {
+        track_context!(user_id = "cid", {
+            let _held = variable();
+            tokio::join!(std::future::pending::<()>(), turn());
+        });
+    };
+    let by_select = async {
+        track_context!(user_id = "dan", {
+            let _held = variable();
+            tokio::select! { () = std::future::pending() => turn().await }
+        });
+    };
+    assert!(tokio::time::timeout(Duration::from_millis(1), by_await).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_millis(1), by_join).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_millis(1), by_select).await.is_err());
+    assert_eq!(*dropped.lock().unwrap(), ["bob", "ann", "cid", "dan"]);
+    assert_eq!(who(), "-");
+}
+
+#[tokio::test]
 async fn a_panic_leaves_nothing_behind() {
     for parks in [false, true] {
         let panics = async move {

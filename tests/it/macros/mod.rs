@@ -4,6 +4,7 @@
 
 mod block;
 mod functions;
+mod interleavings;
 mod select;
 
 use std::{
