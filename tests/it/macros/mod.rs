@@ -5,6 +5,7 @@
 mod block;
 mod functions;
 mod interleavings;
+mod misattribution;
 mod select;
 
 use std::{
