@@ -61,6 +61,81 @@ pub use payi_core::ledger;
 #[doc(inline)]
 pub use payi_core::testing;
 
+/// Attributes what a function does: the calls made while it runs belong to the keys given.
+///
+/// ```
+/// # struct User { id: u64, tenant: String }
+/// # struct Error;
+/// # async fn ask(_: &str) -> Result<String, Error> { Ok(String::new()) }
+/// #[payi::track(use_case_name = "summarize", use_case_version = 2, user_id = user.id, account_name = user.tenant)]
+/// async fn summarize(user: &User, text: &str) -> Result<String, Error> {
+///     ask(text).await
+/// }
+///
+/// /// Without arguments: the use case is named after the function.
+/// #[payi::track]
+/// fn classify(text: &str) -> bool {
+///     text.len() > 3
+/// }
+/// ```
+///
+/// The keys and their values are those of [`track_context!`]. Values are expressions over the arguments,
+/// borrowed, and evaluated at each call, before the body. With any argument, only the keys that are given
+/// are set; a literal `user_id` is a warning, because users change with each request.
+///
+/// # Where it goes
+///
+/// On functions, methods, provided methods of traits and implementations, sync and `async`, also under
+/// `#[async_trait]`. A `const` or `extern` function, and one without a body, is refused.
+///
+/// What is returned and runs later takes the scope along: the polling of a future or stream, each step of
+/// an iterator. That is told by the type's last segment (`Future`, `Stream`, `Iterator`, `BoxFuture`,
+/// `BoxStream`, `Pin<Box<dyn ..>>`, also inside `Result` and `Option`); of other `impl Trait`s, and of names
+/// that sound like it, say what they are: `returns = future`, `stream`, `iter`, or `value` for what is done.
+///
+/// ```
+/// # use std::future::Future;
+/// # type Answers = std::pin::Pin<Box<dyn futures::Stream<Item = String> + Send>>;
+/// #[payi::track(user_id = user)]
+/// fn later(user: &str) -> impl Future<Output = Option<String>> + use<> {
+///     async { payi::current().user_id().map(String::from) }
+/// }
+///
+/// #[payi::track(user_id = user, returns = stream)]
+/// fn answers(user: &str) -> Answers {
+///     Box::pin(futures::stream::repeat_with(|| "hello".to_owned()))
+/// }
+/// # assert_eq!(futures::executor::block_on(later("u-1")).as_deref(), Some("u-1"));
+/// ```
+///
+/// On an `impl` block, every method with `self` gets the keys, except those that set them themselves and
+/// those marked `#[track(skip)]`; values may use `self` and constants.
+///
+/// ```
+/// use payi::track;
+///
+/// struct Assistant { tenant: String }
+///
+/// #[track(account_name = self.tenant)]
+/// impl Assistant {
+///     fn new(tenant: &str) -> Self {
+///         Self { tenant: tenant.to_owned() }
+///     }
+///
+///     #[track(use_case_name = "greet", user_id = user)]
+///     fn greet(&self, user: u64) -> String {
+///         format!("{user} of {}", payi::current().account_name().unwrap_or_default())
+///     }
+/// }
+/// # assert_eq!(Assistant::new("acme").greet(7), "7 of acme");
+/// ```
+///
+/// # Further arguments
+///
+/// `crate = path` where this crate has another name (`#[track(crate = metered, ..)]`); `allow_pii` where a
+/// literal is meant to look like an e-mail address.
+///
+/// Every `#[track]` of the program is listed by [`inventory`].
 #[doc(inline)]
 pub use payi_macros::track;
 

@@ -20,13 +20,13 @@ mod track;
 
 use proc_macro::TokenStream;
 
-/// See `payi::track`.
+#[allow(missing_docs, reason = "its documentation is in the package `payi`, where its examples can run")]
 #[proc_macro_attribute]
 pub fn track(args: TokenStream, item: TokenStream) -> TokenStream {
     track::expand(args.into(), &item.into()).into()
 }
 
-/// See `payi::track_context`.
+/// What `payi::track_context!` hands on.
 #[proc_macro]
 pub fn track_context(tokens: TokenStream) -> TokenStream {
     expand::track_context(tokens.into()).into()
