@@ -49,6 +49,49 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "0.01828875",
         "the same, streamed",
     ),
+    (
+        "cohere/chat__test_agent_with_multiple_tools__2.json",
+        "0.00001995",
+        "the first oracle reads Cohere's input alone, the second nothing",
+    ),
+    ("cohere/chat__test_agent_with_multiple_tools__9.json", "0.0020075", "the same"),
+    ("cohere/chat__test_cohere_chat_legacy_async__0.json", "0.000167", "the same"),
+    ("cohere/generate__test_cohere_completion_legacy__0.json", "0.000265", "the same"),
+    (
+        "gemini/chat__test_compatible_api_with_tool_calls_without_id__0.json",
+        "0.00078375",
+        "Gemini's thoughts are in the total alone, and billed as output; the oracles miss them",
+    ),
+    ("gemini/chat__test_compatible_api_with_tool_calls_without_id__1.json", "0.0004225", "the same"),
+    (
+        "mistral/chat__blocking_agent_sends_audio__0.json",
+        "0.000339623333",
+        "five seconds of sound, billed by their length beside the prompt's tokens; the oracles miss them",
+    ),
+    ("mistral/chat_stream__streaming_agent_sends_audio__0.json", "0.000339623333", "the same, streamed"),
+    (
+        "mistral/chat__test_multimodal_tool_return_matrix_direct_binary_audio_mistral___0.json",
+        "0.0000978",
+        "32 tokens were cached, in a field of Mistral's own that the oracles miss",
+    ),
+    ("mistral/chat__test_tool_choice_matrix_required_mistral___0.json", "0.00002195", "the same, 69 tokens"),
+];
+
+/// Answers that contradict themselves, or fail, and why.
+const ODDITIES: &[(&str, &str)] = &[
+    (
+        "bedrock/converse__guardrail_trace_survives_into_raw_completion__0.json",
+        "the guardrail answered; its own units are not counted",
+    ),
+    ("azure-openai/chat__test_prompt_content_filtering__0.json", "a refusal with status 200"),
+    (
+        "groq/chat_stream__test_tool_use_failed_error_streaming_with_text__0.json",
+        "an error inside the stream",
+    ),
+    (
+        "openrouter/chat_stream__test_openrouter_stream_error__0.json",
+        "an error inside the stream; 11 reasoning tokens of 10",
+    ),
 ];
 
 fn beside(path: &str) -> Option<PathBuf> {
@@ -67,23 +110,49 @@ fn expected(path: &Path) -> BTreeMap<String, Value> {
     lines.map(|line| (line["file"].as_str().expect("a name").to_owned(), line)).collect()
 }
 
+/// The address of an exchange, at its own host, which the client takes to be the provider on loopback.
+fn address(exchange: &Value, provider: &Provider) -> String {
+    let url = exchange["request"]["url"].as_str().expect("an address");
+    let (host, path) = url.split("://").nth(1).and_then(|rest| rest.split_once('/')).expect("a path");
+    let host = host.split(':').next().unwrap_or_default();
+    let port = provider.url().rsplit(':').next().unwrap_or_default();
+    format!("http://{host}:{port}/{path}")
+}
+
+/// A client that finds every host of the corpus on loopback.
+fn client(provider: &Provider, exchanges: &[(String, String, Value)]) -> Client {
+    let loopback: std::net::SocketAddr = provider.url()["http://".len()..].parse().expect("an address");
+    // The provider's TLS is none, but reqwest must be able to be made.
+    let _ = Client::new();
+    let hosts = exchanges.iter().map(|(_, _, exchange)| address(exchange, provider));
+    let builder = hosts.fold(reqwest::Client::builder(), |builder, url| {
+        let host = url["http://".len()..].split(':').next().unwrap_or_default().to_owned();
+        builder.resolve(&host, loopback)
+    });
+    Client::from(builder.build().expect("a client"))
+}
+
 /// Plays one exchange and returns the event that it left.
 async fn play(provider: &Provider, http: &Client, exchange: &Value, text: &str) -> Event {
     let clock = TestClock::at(UNIX_EPOCH + PRICED_AT);
     let recorder = Recorder::new().clock(clock);
     provider.next(Answer::sample(text).expect("an exchange").pieces(700).same_id());
-    let url = exchange["request"]["url"].as_str().expect("an address");
-    let path = url.splitn(4, '/').nth(3).unwrap_or_default();
+    let address = address(exchange, provider);
     let method: Method = exchange["request"]["method"].as_str().expect("a method").parse().expect("a method");
     recorder
         .scope(async {
-            let asked = http.request(method, format!("{}/{path}", provider.url()));
+            let asked = http.request(method, address);
             let body = &exchange["request"]["body"];
             let answer = if body.is_object() { asked.json(body).send() } else { asked.send() };
             let got = answer.await.expect("an answer").bytes().await.expect("a body");
             let sent = &exchange["response"];
-            let length = sent["body_text"].as_str().map_or_else(|| sent["body"].to_string().len(), str::len);
-            assert_eq!(got.len(), length, "the caller gets every byte");
+            let packed = !sent["body_base64"].is_null()
+                || sent["headers"]["content-type"] == "application/vnd.amazon.eventstream";
+            if !packed {
+                let length =
+                    sent["body_text"].as_str().map_or_else(|| sent["body"].to_string().len(), str::len);
+                assert_eq!(got.len(), length, "the caller gets every byte");
+            }
         })
         .await;
     let events = recorder.take();
@@ -106,8 +175,8 @@ fn same_tokens(event: &Event, oracle: &Value) -> Result<(), String> {
         ("cache write", of(Bucket::CacheWrite) + of(Bucket::CacheWrite1h), n("cache_write_tokens")),
         ("cache write 1h", of(Bucket::CacheWrite1h), n("cache_write_1h_tokens")),
         ("reasoning", of(Bucket::Reasoning), n("output_reasoning_tokens")),
-        ("audio input", of(Bucket::AudioInput), n("input_audio_tokens")),
-        ("image input", of(Bucket::ImageInput), n("input_image_tokens")),
+        ("audio input", of(Bucket::AudioInput) + of(Bucket::AudioCacheRead), n("input_audio_tokens")),
+        ("image input", of(Bucket::ImageInput) + of(Bucket::ImageCacheRead), n("input_image_tokens")),
         ("web searches", of(Bucket::WebSearches), n("web_searches")),
     ] {
         if ours != theirs {
@@ -138,13 +207,14 @@ struct Compared {
 
 fn compare(name: &str, event: &Event, oracle: Option<&Value>) -> Compared {
     let mut compared = Compared::default();
-    if event.outcome != Outcome::Ok {
+    if event.outcome != Outcome::Ok && !ODDITIES.iter().any(|(file, _)| *file == name) {
         compared.wrong.push(format!("{:?} {:?}", event.outcome, event.error));
     }
     if let Some((_, cost, _)) = EXCEPTIONS.iter().find(|(file, ..)| *file == name) {
         compared.excepted = true;
-        if event.cost.amount.to_string() != *cost || event.cost.source != CostSource::Computed {
-            compared.wrong.push(format!("{:?} instead of {cost}", event.cost));
+        let said = event.cost.known().map_or_else(|| "unpriced".to_owned(), |amount| amount.to_string());
+        if said != *cost {
+            compared.wrong.push(format!("{said} instead of {cost}"));
         }
         return compared;
     }
@@ -153,8 +223,6 @@ fn compare(name: &str, event: &Event, oracle: Option<&Value>) -> Compared {
     if counted.is_object() {
         compared.tokens = true;
         compared.wrong.extend(same_tokens(event, counted).err());
-    } else if oracle["raw_usage"].is_null() && event.cost.amount != Money::ZERO {
-        compared.wrong.push(format!("{:?}, though it says no usage", event.cost));
     }
     if oracle["agree"] == true {
         compared.agreed = true;
@@ -175,8 +243,8 @@ fn exchanges(corpus: &Path, provider: &str, endpoints: &[&str]) -> Vec<(String, 
         (format!("{provider}/{name}"), text, exchange)
     });
     read.filter(|(_, _, exchange)| {
-        exchange["response"]["status"] == 200
-            && endpoints.contains(&exchange["endpoint"].as_str().unwrap_or_default())
+        let endpoint = exchange["endpoint"].as_str().unwrap_or_default();
+        endpoints.is_empty() || (exchange["response"]["status"] == 200 && endpoints.contains(&endpoint))
     })
     .collect()
 }
@@ -187,19 +255,16 @@ async fn openai_and_anthropic_match_both_oracles_wherever_they_agree() {
         return;
     };
     let oracles = expected(&oracles);
-    let (provider, http) = (Provider::start().expect("a free port"), Client::new());
+    let provider = Provider::start().expect("a free port");
     let mut samples = exchanges(&corpus, "openai", &["chat", "responses", "responses-compact"]);
     samples.extend(exchanges(&corpus, "anthropic", &["messages"]));
-    let (mut tokens, mut agreed, mut excepted) = (0, 0, 0);
-    let mut wrong = Vec::new();
+    let http = client(&provider, &samples);
+    let mut count = Count::default();
     for (name, text, exchange) in &samples {
         let event = play(&provider, &http, exchange, text).await;
-        let compared = compare(name, &event, oracles.get(name));
-        tokens += usize::from(compared.tokens);
-        agreed += usize::from(compared.agreed);
-        excepted += usize::from(compared.excepted);
-        wrong.extend(compared.wrong.iter().map(|why| format!("{name}: {why}")));
+        count.add(name, &compare(name, &event, oracles.get(name)));
     }
+    let Count { tokens, agreed, excepted, wrong, .. } = count;
     let samples = samples.len();
     assert!(wrong.is_empty(), "{} of {samples} differ:\n{}", wrong.len(), wrong.join("\n"));
     assert!(samples >= 98 && agreed >= 70, "{samples} samples, {agreed} agreed: the corpus is not whole");
@@ -207,4 +272,97 @@ async fn openai_and_anthropic_match_both_oracles_wherever_they_agree() {
         "evidence corpus-openai-anthropic: {samples} samples, tokens equal {tokens}, cost equal {agreed} of {agreed} \
          where both oracles agree, {excepted} deliberately different (each with its reason and exact cost in the test)"
     );
+}
+
+#[tokio::test]
+#[ignore = "evidence"]
+async fn every_provider_is_read_and_matches_the_oracles_wherever_they_agree() {
+    let (Some(corpus), Some(oracles)) = (beside("corpus"), beside("prices/corpus_expected.jsonl")) else {
+        return;
+    };
+    let oracles = expected(&oracles);
+    let provider = Provider::start().expect("a free port");
+    let folders = fs::read_dir(&corpus).expect("readable").flatten().filter(|f| f.path().is_dir());
+    let mut folders: Vec<_> =
+        folders.map(|f| f.file_name().to_string_lossy().into_owned()).filter(|f| f != "realtime").collect();
+    folders.sort();
+    let samples: Vec<_> = folders.iter().flat_map(|folder| exchanges(&corpus, folder, &[])).collect();
+    let http = client(&provider, &samples);
+    let index: Vec<Value> =
+        serde_json::from_str(&fs::read_to_string(corpus.join("INDEX.json")).expect("readable"))
+            .expect("JSON");
+    let telling = |name: &str| {
+        index.iter().any(|row| {
+            row["file"] == name && row["usage_keys"].as_array().is_some_and(|keys| !keys.is_empty())
+        })
+    };
+    let mut count = Count::default();
+    for (name, text, exchange) in &samples {
+        let event = play(&provider, &http, exchange, text).await;
+        let refused = event.http_status.is_some_and(|status| status >= 400);
+        let compared = if refused { refusal(&event) } else { compare(name, &event, oracles.get(name)) };
+        count.add(name, &compared);
+        count.refused += usize::from(refused);
+        if !refused {
+            let odd = ODDITIES.iter().any(|(file, _)| file == name);
+            let silent = event.usage.is_empty() && event.reported_cost.is_none();
+            let nothing = event.cost.source == CostSource::Unpriced || event.cost.amount == Money::ZERO;
+            let counts = event.operation.contains("count") || event.operation.contains("input_tokens");
+            count.check(name, odd || !event.usage_suspect, "its usage is suspect");
+            count.check(name, !silent || nothing, "no usage, but a cost");
+            count.check(
+                name,
+                !silent || odd || counts || !telling(name),
+                "it says its usage, which is not read",
+            );
+            count.silent += usize::from(silent);
+            count.priced += usize::from(!silent && event.cost.source != CostSource::Unpriced);
+        }
+    }
+    let Count { tokens, agreed, excepted, refused, silent, priced, wrong } = count;
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), samples.len(), wrong.join("\n"));
+    assert!(samples.len() >= 516 && agreed >= 160, "{} samples: the corpus is not whole", samples.len());
+    println!(
+        "evidence corpus: {} HTTP samples of {} providers, tokens equal {tokens}, cost equal {agreed} of {agreed} where both \
+         oracles agree, {excepted} deliberately different, {} contradict themselves or fail inside; {priced} priced, {refused} \
+         refusals at no cost, {silent} that say nothing of usage",
+        samples.len(),
+        folders.len(),
+        ODDITIES.len()
+    );
+}
+
+#[derive(Default)]
+struct Count {
+    tokens: usize,
+    agreed: usize,
+    excepted: usize,
+    refused: usize,
+    silent: usize,
+    priced: usize,
+    wrong: Vec<String>,
+}
+
+impl Count {
+    fn add(&mut self, name: &str, compared: &Compared) {
+        self.tokens += usize::from(compared.tokens);
+        self.agreed += usize::from(compared.agreed);
+        self.excepted += usize::from(compared.excepted);
+        self.wrong.extend(compared.wrong.iter().map(|why| format!("{name}: {why}")));
+    }
+
+    fn check(&mut self, name: &str, right: bool, why: &str) {
+        if !right {
+            self.wrong.push(format!("{name}: {why}"));
+        }
+    }
+}
+
+/// A refusal costs nothing, and says why in a code.
+fn refusal(event: &Event) -> Compared {
+    let mut compared = Compared::default();
+    if event.outcome != Outcome::Failed || event.error.is_none() || event.cost.known() != Some(Money::ZERO) {
+        compared.wrong.push(format!("{:?} {:?} {:?}", event.outcome, event.error, event.cost));
+    }
+    compared
 }

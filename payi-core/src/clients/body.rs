@@ -14,7 +14,7 @@ use crate::{
         capture::Capture,
         hide::Hide,
     },
-    usage::{Api, Meter, Reading},
+    usage::{Api, Meter, Reading, Usage},
 };
 
 /// What happens to an answer as its pieces pass. Dropping it ends the attempt.
@@ -40,11 +40,26 @@ pub(crate) struct Head<'h> {
     pub(crate) status: u16,
     pub(crate) content_type: &'h str,
     pub(crate) content_encoding: &'h str,
+    /// What the head says was used.
+    pub(crate) said: Option<Usage>,
 }
 
 impl Head<'_> {
     fn is_sse(self) -> bool {
         self.content_type.starts_with("text/event-stream")
+    }
+
+    fn is_lines(self) -> bool {
+        self.content_type.starts_with("application/x-ndjson")
+            || self.content_type.starts_with("application/stream+json")
+    }
+
+    fn is_aws(self) -> bool {
+        self.content_type.starts_with("application/vnd.amazon.eventstream")
+    }
+
+    fn is_stream(self) -> bool {
+        self.is_sse() || self.is_lines() || self.is_aws()
     }
 
     fn is_encoded(self) -> bool {
@@ -56,6 +71,8 @@ impl Head<'_> {
         match () {
             () if self.is_encoded() => Meter::opaque(api),
             () if self.is_sse() => Meter::sse(api),
+            () if self.is_lines() => Meter::lines(api),
+            () if self.is_aws() => Meter::aws(api),
             // Some servers call their JSON plain text; sound and pictures are called what they are.
             () if text || (api != Api::Unknown && self.content_type.starts_with("text/")) => Meter::json(api),
             () => Meter::opaque(api),
@@ -66,10 +83,13 @@ impl Head<'_> {
 impl Watch {
     /// Watches the answer to `attempt`.
     pub(crate) fn new(mut attempt: Attempt, api: Api, head: Head<'_>, keep: bool, hide: bool) -> Self {
-        attempt.head(head.status, head.is_sse());
+        attempt.head(head.status, head.is_stream());
         let capture = keep.then(|| Capture::new(head.is_sse()));
         let hide = (hide && head.is_sse() && !head.is_encoded()).then(Hide::default);
-        let (meter, encoded) = (head.meter(api), head.is_encoded());
+        let (mut meter, encoded) = (head.meter(api), head.is_encoded());
+        if let Some(said) = head.said {
+            meter.said(said);
+        }
         Self { open: Some(Open { attempt, meter, capture, api, encoded }), hide }
     }
 

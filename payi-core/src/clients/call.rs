@@ -174,6 +174,9 @@ impl Inner {
         };
         let cost = self.cost(&reading, outcome, end);
         let usage = reading.usage.unwrap_or_default();
+        // What is shown again was counted when it was made.
+        let shown = self.request.endpoint.free && !reading.background;
+        let usage = if shown { Usage::new() } else { usage };
         let whole = reading.elsewhere.iter().fold(usage, |mut sum, (_, usage)| {
             sum += *usage;
             sum
@@ -219,16 +222,20 @@ impl Inner {
         let nothing = Cost { amount: Money::ZERO, source: CostSource::Computed };
         let refused = outcome == Outcome::Failed
             && (self.status.is_some_and(|status| status >= 400) || matches!(end, End::Broken("connect")));
+        let free = self.request.endpoint.free && !(reading.background && reading.usage.is_some());
+        if free {
+            return nothing;
+        }
         if let Some(amount) = reading.reported_cost {
             return Cost { amount, source: CostSource::Reported };
         }
         let Some(usage) = &reading.usage else {
-            return if refused || self.request.endpoint.free { nothing } else { Cost::UNPRICED };
+            return if refused { nothing } else { Cost::UNPRICED };
         };
-        if self.request.endpoint.free {
-            return nothing;
-        }
-        let model = reading.model.as_deref().or(self.request.model.as_deref());
+        let (answered, asked) = (reading.model.as_deref(), self.request.model.as_deref());
+        // Bedrock's names say where a model runs, on which its price depends; the model's own do not.
+        let by_path = self.request.endpoint.provider == "aws";
+        let model = if by_path { asked.or(answered) } else { answered.or(asked) };
         let mut cost = self.price(model, reading, usage);
         for (model, usage) in &reading.elsewhere {
             cost = sum(cost, self.price(Some(model), reading, usage));
@@ -253,11 +260,13 @@ impl Inner {
             })
         };
         let cost = priced(model);
-        match &self.request.model {
-            // Some hosts answer with a name of their own for the model they were asked for.
-            Some(asked) if cost.source == CostSource::Unpriced && **asked != *model => priced(asked),
-            _ => cost,
+        if cost.source != CostSource::Unpriced {
+            return cost;
         }
+        // Some hosts answer with a name of their own for the model they were asked for.
+        let others = [self.request.model.as_deref(), reading.model.as_deref()];
+        let others = others.into_iter().flatten().filter(|other| *other != model).map(priced);
+        others.into_iter().find(|cost| cost.source != CostSource::Unpriced).unwrap_or(cost)
     }
 }
 

@@ -44,21 +44,35 @@ const HOSTS: &[(&str, &str, &str)] = &[
     ("api.anthropic.com", "anthropic", category::ANTHROPIC),
     ("generativelanguage.googleapis.com", "google", category::GOOGLE),
     ("aiplatform.googleapis.com", "google", category::GOOGLE),
-    ("api.groq.com", "groq", category::OPENAI),
-    ("api.mistral.ai", "mistral", category::OPENAI),
+    ("api.arcee.ai", "arcee", category::OPENAI),
+    ("api.avian.io", "avian", category::OPENAI),
+    ("inference.baseten.co", "baseten", category::OPENAI),
+    ("api.cerebras.ai", "cerebras", category::OPENAI),
+    ("api.cohere.ai", "cohere", category::OPENAI),
+    ("api.cohere.com", "cohere", category::OPENAI),
+    ("cloud.databricks.com", "databricks", category::OPENAI),
+    ("azuredatabricks.net", "databricks", category::OPENAI),
     ("api.deepseek.com", "deepseek", category::OPENAI),
-    ("api.x.ai", "x-ai", category::OPENAI),
-    ("api.together.xyz", "together", category::OPENAI),
-    ("api.together.ai", "together", category::OPENAI),
+    ("api.doubleword.ai", "doubleword", category::OPENAI),
     ("api.fireworks.ai", "fireworks", category::OPENAI),
+    ("api.githubcopilot.com", "github-copilot", category::OPENAI),
+    ("api.groq.com", "groq", category::OPENAI),
+    ("api.minimax.io", "minimax", category::OPENAI),
+    ("api.mistral.ai", "mistral", category::OPENAI),
+    ("api.moonshot.ai", "moonshotai", category::OPENAI),
+    ("api.novita.ai", "novita", category::OPENAI),
     ("openrouter.ai", "openrouter", category::OPENAI),
     ("api.perplexity.ai", "perplexity", category::OPENAI),
-    ("api.cohere.com", "cohere", category::OPENAI),
-    ("api.cohere.ai", "cohere", category::OPENAI),
-    ("api.cerebras.ai", "cerebras", category::OPENAI),
-    ("api.moonshot.ai", "moonshotai", category::OPENAI),
+    ("api.together.ai", "together", category::OPENAI),
+    ("api.together.xyz", "together", category::OPENAI),
+    ("api.voyageai.com", "voyageai", category::OPENAI),
+    ("api.x.ai", "x-ai", category::OPENAI),
     ("api.z.ai", "zai", category::OPENAI),
+    ("open.bigmodel.cn", "zhipuai", category::OPENAI),
 ];
+
+/// Hugging Face's router, which names whom it routes to in the path.
+const ROUTER: &str = "router.huggingface.co";
 
 /// What a path asks for: how it ends, and how its answer is read.
 const PATHS: &[(&str, &str, Api)] = &[
@@ -74,6 +88,12 @@ const PATHS: &[(&str, &str, Api)] = &[
     ("/audio/transcriptions", "audio.transcriptions", Api::Audio),
     ("/audio/translations", "audio.translations", Api::Audio),
     ("/audio/speech", "audio.speech", Api::Audio),
+    ("/rerank", "rerank", Api::Unknown),
+    ("/embed", "embeddings", Api::Embeddings),
+    ("/interactions", "interactions", Api::Gemini),
+    ("/api/generate", "generate", Api::Unknown),
+    ("/v1/generate", "generate", Api::Unknown),
+    ("/chat", "chat", Api::Unknown),
 ];
 
 /// What is asked for without a bill.
@@ -82,6 +102,7 @@ const FREE: &[(&str, &str)] = &[
     ("/messages/count_tokens", "messages.count_tokens"),
     ("/moderations", "moderations"),
     ("/models", "models"),
+    ("/api/tags", "models"),
     (":countTokens", "count_tokens"),
     ("/count-tokens", "count_tokens"),
 ];
@@ -90,6 +111,7 @@ const FREE: &[(&str, &str)] = &[
 const METHODS: &[(&str, &str, Api)] = &[
     ("generateContent", "generate_content", Api::Gemini),
     ("streamGenerateContent", "generate_content", Api::Gemini),
+    ("predict", "predict", Api::Unknown),
     ("embedContent", "embed_content", Api::Embeddings),
     ("batchEmbedContents", "embed_content", Api::Embeddings),
     ("rawPredict", "messages", Api::Messages),
@@ -100,16 +122,21 @@ const METHODS: &[(&str, &str, Api)] = &[
 pub(crate) fn detect(get: bool, host: &str, path: &str) -> Endpoint {
     let path = path.strip_suffix('/').unwrap_or(path);
     let known = HOSTS.iter().find(|(name, ..)| is_or_under(host, name));
-    let bedrock = host.starts_with("bedrock") && host.ends_with(".amazonaws.com");
+    let aws = host.ends_with(".amazonaws.com") || host.ends_with(".api.aws");
+    let bedrock = (aws && host.starts_with("bedrock")) || bedrock_model(path).is_some();
     let asked = ask(get, path);
     let anthropic = asked.api == Api::Messages;
     let (provider, category): (Cow<'static, str>, _) = match known {
+        None if host == ROUTER => (routed(path).into(), category::OPENAI),
         Some((_, "azure", _)) if anthropic => ("anthropic".into(), category::AZURE),
         Some(&(_, provider, category)) => (provider.into(), category),
         None if bedrock => ("aws".into(), category::BEDROCK),
         None => match asked.api {
             Api::Messages => ("anthropic".into(), category::ANTHROPIC),
             Api::Gemini => ("google".into(), category::GOOGLE),
+            Api::Unknown if path.starts_with("/api/") && path.len() < 20 => {
+                ("ollama".into(), category::OPENAI)
+            }
             Api::Unknown => (host.to_owned().into(), category::OPENAI),
             _ => ("openai".into(), category::OPENAI),
         },
@@ -153,6 +180,12 @@ fn ask(get: bool, path: &str) -> Asked {
         let model = path.rsplit('/').next().and_then(|last| last.split(':').next());
         return Asked { model: model.map(Into::into), ..asked(operation, *api, base) };
     }
+    if let Some((name, operation)) = bedrock_model(path) {
+        let model = unescaped(name);
+        let anthropic = model.contains("anthropic") && operation.starts_with("invoke");
+        let api = if anthropic { Api::Messages } else { Api::Unknown };
+        return Asked { model: Some(model), ..asked(operation, api, 0) };
+    }
     let threads = path.contains("/threads/");
     if let Some((end, operation, api)) = PATHS.iter().find(|(end, ..)| path.ends_with(end) && !threads) {
         return asked(operation, *api, path.len() - end.len());
@@ -161,6 +194,26 @@ fn ask(get: bool, path: &str) -> Asked {
         return asked("responses.retrieve", Api::Responses, base.len());
     }
     Asked { operation: path.to_owned().into(), ..asked("", Api::Unknown, 0) }
+}
+
+/// Bedrock's runtime: the model's name, as it is written in the path, and what is asked of it.
+fn bedrock_model(path: &str) -> Option<(&str, &'static str)> {
+    let (name, asked) = path.strip_prefix("/model/")?.split_once('/')?;
+    let operation = match asked {
+        "converse" | "converse-stream" => "converse",
+        "invoke" | "invoke-with-response-stream" => "invoke",
+        _ => return None,
+    };
+    Some((name, operation))
+}
+
+fn unescaped(name: &str) -> Box<str> {
+    name.replace("%3A", ":").replace("%3a", ":").replace("%2F", "/").replace("%2f", "/").into()
+}
+
+/// Whom Hugging Face routes to: the first part of the path.
+fn routed(path: &str) -> String {
+    format!("huggingface_{}", path.split('/').nth(1).unwrap_or_default())
 }
 
 /// Azure's deployment stands for the model.

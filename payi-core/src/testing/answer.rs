@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     error::{Error, Kind},
-    usage::{Api, Meter},
+    usage::{Api, Meter, base64},
 };
 
 /// An answer to be played, as it will go over the wire.
@@ -66,23 +66,29 @@ impl Answer {
     }
 
     /// An answer from a recorded exchange: a JSON object whose `response` has `status`, `headers`,
-    /// and `body` (JSON) or `body_text` (as it was sent).
+    /// and `body` (JSON), `body_text` (as it was sent) or `body_base64` (likewise).
     pub fn sample(exchange: &str) -> Result<Self, Error> {
         let refuse = |why| Error::new(Kind::Config, format!("this is no recorded exchange: {why}"));
         let exchange: Value =
             serde_json::from_str(exchange).map_err(|_| refuse("it cannot be read as JSON"))?;
         let response = &exchange["response"];
-        let content_type = response["headers"]["content-type"].as_str();
-        let (body, sse) = match (&response["body_text"], &response["body"]) {
-            (Value::String(text), _) => (
-                Bytes::from(text.clone()),
-                content_type.is_none_or(|kind| kind.starts_with("text/event-stream")),
-            ),
-            (_, Value::Null) => return Err(refuse("its `response` has neither `body` nor `body_text`")),
-            (_, body) => (Bytes::from(body.to_string()), false),
+        let said = response["headers"]["content-type"].as_str();
+        let text = response["body_text"].as_str();
+        let packed = response["body_base64"].as_str().or_else(|| text.filter(|_| said == Some(AWS)));
+        let (body, default) = if let Some(packed) = packed {
+            let bytes = base64(packed.trim().as_bytes()).ok_or_else(|| refuse("its base64 is none"))?;
+            (Bytes::from(bytes), AWS)
+        } else if let Some(text) = text {
+            let lines = text.starts_with('{');
+            let default = if lines { "application/x-ndjson" } else { "text/event-stream" };
+            (Bytes::from(text.to_owned()), default)
+        } else if response["body"].is_null() {
+            return Err(refuse("its `response` has no `body`, `body_text` or `body_base64`"));
+        } else {
+            (Bytes::from(response["body"].to_string()), "application/json")
         };
-        let default = if sse { "text/event-stream" } else { "application/json" };
-        let mut answer = Self::new(content_type.unwrap_or(default), body, sse);
+        let content_type = said.unwrap_or(default);
+        let mut answer = Self::new(content_type, body, content_type.starts_with("text/event-stream"));
         if let Some(status) = response["status"].as_u64().and_then(|status| u16::try_from(status).ok()) {
             answer.status = status;
         }
@@ -194,6 +200,9 @@ impl Answer {
         chunks
     }
 }
+
+/// Bedrock's streams.
+const AWS: &str = "application/vnd.amazon.eventstream";
 
 fn replace(body: &Bytes, old: &[u8], new: &[u8]) -> Bytes {
     let mut made = Vec::with_capacity(body.len() + 64);

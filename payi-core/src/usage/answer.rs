@@ -6,69 +6,11 @@
 use serde_json::{Map, Value};
 
 use crate::usage::{
-    Api, Bucket, Reading, anthropic, gemini, openai,
-    pick::{Picker, Rule, Then, text},
+    Api, Bucket, Reading, anthropic, gemini,
+    keys::{COSTS, Key},
+    openai, others,
+    pick::{Picker, text},
 };
-
-/// The values that matter in an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Key {
-    Id,
-    Model,
-    Tier,
-    Usage,
-    /// The outermost `type`: a stream's events are told apart by it.
-    Type,
-    Status,
-    Error,
-    /// Where an item of `output` begins.
-    Item,
-    ItemType,
-    Action,
-    Cost,
-    Ticks,
-}
-
-const fn keep(level: u8, key: &'static str, name: Key) -> Rule<Key> {
-    Rule { level, key, then: Then::Keep(name) }
-}
-
-const fn enter(level: u8, key: &'static str, to: u8) -> Rule<Key> {
-    Rule { level, key, then: Then::Enter(to) }
-}
-
-/// Level 0 is the document, 1 the answer inside an event, 2 an item of its output, 3 its action,
-/// 4 a vendor's envelope around the usage.
-pub(crate) const RULES: &[Rule<Key>] = &[
-    keep(0, "id", Key::Id),
-    keep(0, "model", Key::Model),
-    keep(0, "usage", Key::Usage),
-    keep(0, "type", Key::Type),
-    keep(0, "error", Key::Error),
-    keep(0, "service_tier", Key::Tier),
-    keep(0, "status", Key::Status),
-    keep(0, "responseId", Key::Id),
-    keep(0, "modelVersion", Key::Model),
-    keep(0, "usageMetadata", Key::Usage),
-    enter(0, "response", 1),
-    enter(0, "message", 1),
-    enter(0, "x_groq", 4),
-    Rule { level: 0, key: "output", then: Then::Each(2, Key::Item) },
-    keep(1, "id", Key::Id),
-    keep(1, "model", Key::Model),
-    keep(1, "usage", Key::Usage),
-    keep(1, "error", Key::Error),
-    keep(1, "service_tier", Key::Tier),
-    keep(1, "status", Key::Status),
-    Rule { level: 1, key: "output", then: Then::Each(2, Key::Item) },
-    keep(2, "type", Key::ItemType),
-    enter(2, "action", 3),
-    keep(3, "type", Key::Action),
-    keep(4, "usage", Key::Usage),
-];
-
-/// The cost that some hosts put into the usage.
-const COSTS: &[Rule<Key>] = &[keep(0, "cost", Key::Cost), keep(0, "cost_in_usd_ticks", Key::Ticks)];
 
 /// What has been read so far.
 #[derive(Debug, Default)]
@@ -101,8 +43,9 @@ impl Answer {
                 *slot = Some(text);
             }
         }
-        if let Some(raw) = picked.last(Key::Usage) {
-            self.absorb_usage(api, raw);
+        match picked.last(Key::Usage) {
+            Some(raw) => self.absorb_usage(api, raw),
+            None => self.absorb_counts(api, picked),
         }
         self.absorb_tools(picked);
         if let Some(code) = picked.last(Key::Error).and_then(error_code) {
@@ -113,14 +56,17 @@ impl Answer {
         if is(Key::Status, b"\"failed\"") && self.reading.error.is_none() {
             self.reading.error = Some("failed".into());
         }
-        let ends: [&[u8]; 5] = [
+        let ends: [&[u8]; 7] = [
             b"\"message_stop\"",
+            b"\"message-end\"",
+            b"\"interaction.completed\"",
             b"\"response.completed\"",
             b"\"response.incomplete\"",
             b"\"response.failed\"",
             b"\"error\"",
         ];
-        self.complete |= ends.iter().any(|end| is(Key::Type, end));
+        self.complete |= ends.iter().any(|end| is(Key::Type, end)) || is(Key::Done, b"true");
+        self.reading.background |= is(Key::Background, b"true");
         self.reading.inconsistent |= picked.is_clipped() && picked.last(Key::Usage).is_none();
     }
 
@@ -140,6 +86,30 @@ impl Answer {
             }
             Ok(Value::Null) => {}
             _ => self.reading.malformed = true,
+        }
+    }
+
+    /// Counts that stand outside a usage.
+    fn absorb_counts(&mut self, api: Api, picked: &Picker<Key>) {
+        if let Some(raw) = picked.last(Key::Billed).or_else(|| picked.last(Key::Metrics)) {
+            if let (true, Ok(Value::Object(usage))) = (self.usage.is_empty(), serde_json::from_slice(raw)) {
+                self.usage = usage;
+            }
+            return;
+        }
+        if let (Api::Audio, Some(raw)) = (api, picked.last(Key::Duration)) {
+            let seconds = serde_json::from_slice(raw).unwrap_or(Value::Null);
+            self.usage.insert("seconds".to_owned(), seconds);
+        }
+        let flat = |name| {
+            let counts = picked.all().filter(|(key, _)| *key == name);
+            let counts = counts.filter_map(|(_, raw)| serde_json::from_slice::<Value>(raw).ok());
+            counts.map(|value| number(&value)).reduce(u64::saturating_add)
+        };
+        for (key, n) in [("input_tokens", flat(Key::FlatInput)), ("output_tokens", flat(Key::FlatOutput))] {
+            if let Some(n) = n {
+                self.usage.insert(key.to_owned(), n.into());
+            }
         }
     }
 
@@ -179,7 +149,12 @@ impl Answer {
             Shape::Anthropic => anthropic::read(&usage, &mut self.reading),
             Shape::Gemini => gemini::read(&usage, &mut self.reading),
             Shape::OpenAi => openai::read(api, &usage, &mut self.reading),
-            Shape::Unknown => self.reading.malformed |= api != Api::Unknown,
+            Shape::Converse => others::converse(&usage, &mut self.reading),
+            Shape::Interactions => others::interactions(&usage, &mut self.reading),
+            Shape::Cohere => others::cohere(&usage, &mut self.reading),
+            Shape::Unknown => {
+                self.reading.malformed |= api != Api::Unknown && self.reading.reported_cost.is_none();
+            }
         }
         if let Some(counted) = &mut self.reading.usage {
             for (bucket, n) in
@@ -198,6 +173,9 @@ enum Shape {
     OpenAi,
     Anthropic,
     Gemini,
+    Converse,
+    Interactions,
+    Cohere,
     Unknown,
 }
 
@@ -206,6 +184,14 @@ fn shape(api: Api, usage: &Map<String, Value>) -> Shape {
     let has = |key: &str| usage.contains_key(key);
     if has("promptTokenCount") || has("totalTokenCount") || has("candidatesTokenCount") {
         Shape::Gemini
+    } else if has("inputTokens") || has("inputTokenCount") {
+        Shape::Converse
+    } else if has("total_input_tokens") {
+        Shape::Interactions
+    } else if ["billed_units", "search_units", "images"].into_iter().any(has) {
+        Shape::Cohere
+    } else if has("prompt_tokens") || has("completion_tokens") {
+        Shape::OpenAi
     } else if api == Api::Messages
         || has("cache_creation_input_tokens")
         || (has("cache_read_input_tokens") && !has("total_tokens"))
@@ -241,7 +227,7 @@ pub(crate) fn inner(usage: &Map<String, Value>, object: &str, key: &str) -> u64 
 /// Larger counts are nonsense, and would overflow somebody's sum.
 const COUNT_MAX: u64 = 1 << 40;
 
-fn number(value: &Value) -> u64 {
+pub(crate) fn number(value: &Value) -> u64 {
     let n = match value {
         Value::Number(n) => n.as_u64().or_else(|| {
             // Some hosts write 12.0.

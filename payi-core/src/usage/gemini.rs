@@ -54,10 +54,15 @@ pub(crate) fn read(usage: &Map<String, Value>, reading: &mut Reading) {
 
 fn modal(usage: &Map<String, Value>, list: &str, modality: &str) -> u64 {
     let entries = usage.get(list).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let is = |entry: &Map<String, Value>| {
+        let said = entry.get("modality").and_then(Value::as_str).unwrap_or_default();
+        // The pages of a document are read as pictures.
+        said == modality || (said == "DOCUMENT" && modality == "IMAGE")
+    };
     entries
         .iter()
         .filter_map(Value::as_object)
-        .filter(|entry| entry.get("modality").and_then(Value::as_str) == Some(modality))
+        .filter(|entry| is(entry))
         .fold(0, |sum: u64, entry| sum.saturating_add(count(entry, "tokenCount")))
 }
 

@@ -1,8 +1,10 @@
 //! Reads one answer as its bytes pass by.
 
 use crate::usage::{
-    Api, Reading,
-    answer::{Answer, Key, RULES},
+    Api, Reading, Usage,
+    answer::Answer,
+    frames::{Frames, Lines},
+    keys::{Key, RULES},
     pick::Picker,
     sse::Sse,
 };
@@ -27,29 +29,48 @@ pub struct Meter {
     api: Api,
     kind: Kind,
     any: bool,
+    /// What the head of the answer said.
+    said: Option<Usage>,
 }
 
 #[derive(Debug)]
 enum Kind {
     Json(Picker<Key>),
     Sse(Box<Sse>),
+    Lines(Box<Lines>),
+    Frames(Frames),
     Opaque,
 }
 
 impl Meter {
     /// For an answer that is one JSON document.
     pub fn json(api: Api) -> Self {
-        Self { api, kind: Kind::Json(Picker::new(RULES)), any: false }
+        Self { api, kind: Kind::Json(Picker::new(RULES)), any: false, said: None }
     }
 
     /// For an answer that is a stream of server-sent events.
     pub fn sse(api: Api) -> Self {
-        Self { api, kind: Kind::Sse(Box::new(Sse::new(api))), any: false }
+        Self { api, kind: Kind::Sse(Box::new(Sse::new(api))), any: false, said: None }
+    }
+
+    /// For an answer that is a JSON document on each line.
+    pub fn lines(api: Api) -> Self {
+        Self { api, kind: Kind::Lines(Box::new(Lines::new(api))), any: false, said: None }
+    }
+
+    /// For an answer that is an AWS event stream.
+    pub fn aws(api: Api) -> Self {
+        Self { api, kind: Kind::Frames(Frames::new(api)), any: false, said: None }
     }
 
     /// For an answer that says nothing about itself: sound, pictures, or compressed bytes.
     pub fn opaque(api: Api) -> Self {
-        Self { api, kind: Kind::Opaque, any: false }
+        Self { api, kind: Kind::Opaque, any: false, said: None }
+    }
+
+    /// Takes over counts from the head of the answer; the body's own are better, where it has any.
+    pub fn said(&mut self, usage: Usage) {
+        self.said = Some(usage);
     }
 
     /// Reads on.
@@ -59,6 +80,8 @@ impl Meter {
         match &mut self.kind {
             Kind::Sse(sse) => sse.push(bytes),
             Kind::Json(picker) => picker.push(bytes),
+            Kind::Lines(lines) => lines.push(bytes),
+            Kind::Frames(frames) => frames.push(bytes),
             Kind::Opaque => {}
         }
     }
@@ -68,6 +91,8 @@ impl Meter {
         match &mut self.kind {
             Kind::Sse(sse) => sse.is_complete(),
             Kind::Json(picker) => picker.is_done(),
+            Kind::Lines(lines) => lines.is_complete(),
+            Kind::Frames(frames) => frames.is_complete(),
             Kind::Opaque => false,
         }
     }
@@ -76,7 +101,9 @@ impl Meter {
     pub fn finish(self) -> Reading {
         let any = self.any;
         let (answer, ended) = match self.kind {
-            Kind::Opaque => return Reading::default(),
+            Kind::Opaque => return Reading { usage: self.said, ..Reading::default() },
+            Kind::Lines(lines) => lines.finish(),
+            Kind::Frames(frames) => frames.finish(),
             Kind::Sse(sse) => {
                 let answer = sse.finish();
                 let seen = answer.seen;
@@ -90,6 +117,11 @@ impl Meter {
         };
         let mut reading = answer.into_reading(self.api);
         reading.malformed |= any && !ended;
+        if reading.usage.is_none_or(|usage| usage.output_tokens() == 0)
+            && let Some(said) = self.said
+        {
+            reading.usage = Some(said);
+        }
         reading
     }
 }

@@ -6,14 +6,19 @@
 
 mod answer;
 mod anthropic;
+mod frames;
 mod gemini;
+mod keys;
 mod meter;
 mod openai;
+mod others;
 pub(crate) mod pick;
 pub(crate) mod sse;
 
 use std::ops::AddAssign;
 
+#[cfg(feature = "testing")]
+pub(crate) use frames::base64;
 pub use meter::Meter;
 
 use crate::money::Money;
@@ -226,6 +231,8 @@ pub struct Reading {
     pub function_calls: Vec<FunctionCall>,
     /// The error the answer carries, by its type or code (never its message).
     pub error: Option<Box<str>>,
+    /// The answer was made while nobody waited for it, and is billed where it is fetched.
+    pub background: bool,
     /// The counts contradict each other and had to be clamped.
     pub inconsistent: bool,
     /// The answer could not be read as what it claims to be.

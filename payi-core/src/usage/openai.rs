@@ -16,6 +16,9 @@ pub(crate) fn read(api: Api, usage: &Map<String, Value>, reading: &mut Reading) 
     let (prompt, completion) =
         (either("prompt_tokens", "input_tokens"), either("completion_tokens", "output_tokens"));
     let total = count(usage, "total_tokens");
+    // Rerankers and some embedders say nothing else.
+    let alone = ["prompt_tokens", "input_tokens", "completion_tokens", "output_tokens"];
+    let prompt = if alone.iter().any(|key| usage.contains_key(*key)) { prompt } else { total };
     let detail = |objects: &[&str], key: &str| {
         objects.iter().map(|object| inner(usage, object, key)).find(|&n| n > 0).unwrap_or(0)
     };
@@ -23,7 +26,7 @@ pub(crate) fn read(api: Api, usage: &Map<String, Value>, reading: &mut Reading) 
     let wrote =
         |key| detail(&["completion_tokens_details", "output_tokens_details", "output_token_details"], key);
 
-    let reasoning = if wrote("reasoning_tokens") > 0 {
+    let mut reasoning = if wrote("reasoning_tokens") > 0 {
         wrote("reasoning_tokens")
     } else {
         count(usage, "reasoning_tokens")
@@ -44,6 +47,11 @@ pub(crate) fn read(api: Api, usage: &Map<String, Value>, reading: &mut Reading) 
         rest if rest == reasoning.saturating_add(audio) => {
             output = output.saturating_add(reasoning);
             input = input.saturating_add(audio);
+        }
+        // Gemini thinks without saying so in this form, and bills it as output.
+        rest if reading.model.as_deref().is_some_and(|model| model.contains("gemini")) => {
+            output = output.saturating_add(rest);
+            reasoning = reasoning.saturating_add(rest);
         }
         _ => inconsistent = true,
     }
@@ -70,7 +78,12 @@ pub(crate) fn read(api: Api, usage: &Map<String, Value>, reading: &mut Reading) 
     };
     inconsistent |= split_output(&mut counted, output, reasoning, wrote("audio_tokens"), images);
 
-    if let Some(seconds) = usage.get("seconds").and_then(Value::as_f64).filter(|s| *s >= 0.0) {
+    // Mistral bills sound by its length; its tokens are then no tokens of anybody's bill.
+    let heard = usage.get("prompt_audio_seconds").filter(|seconds| seconds.is_number());
+    if heard.is_some() {
+        counted.set(Bucket::AudioInput, 0);
+    }
+    if let Some(seconds) = usage.get("seconds").or(heard).and_then(Value::as_f64).filter(|s| *s >= 0.0) {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,

@@ -9,7 +9,8 @@ use memchr::{memchr, memmem, memrchr};
 
 use crate::usage::{
     Api,
-    answer::{Answer, Key, RULES},
+    answer::Answer,
+    keys::{Key, RULES},
     pick::Picker,
 };
 

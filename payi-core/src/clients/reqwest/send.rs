@@ -15,7 +15,7 @@ use crate::{
     },
     context::Context,
     events::{Exchange, Pipeline, Settings, StreamUsage},
-    usage::Api,
+    usage::{Api, Bucket, Usage},
 };
 
 /// Sends `request` for `context`.
@@ -153,6 +153,7 @@ impl Attempted {
             status: parts.status.as_u16(),
             content_type: text(header::CONTENT_TYPE).unwrap_or_default(),
             content_encoding: text(header::CONTENT_ENCODING).unwrap_or_default(),
+            said: said(&parts.headers),
         };
         let watch = Watch::new(self.attempt, self.api, head, self.keep, self.hide);
         if watch.is_hiding() {
@@ -166,6 +167,20 @@ impl Attempted {
         }
         Response::from(http::Response::from_parts(parts, body))
     }
+}
+
+/// Bedrock counts in the head of its answers, beside whatever the model says in the body.
+fn said(headers: &header::HeaderMap) -> Option<Usage> {
+    let count = |name: &str| headers.get(name)?.to_str().ok()?.parse().ok();
+    let input = count("x-amzn-bedrock-input-token-count")?;
+    let other = |name: &str| count(name).unwrap_or(0);
+    Some(
+        Usage::new()
+            .with(Bucket::Input, input)
+            .with(Bucket::Output, other("x-amzn-bedrock-output-token-count"))
+            .with(Bucket::CacheRead, other("x-amzn-bedrock-cache-read-input-token-count"))
+            .with(Bucket::CacheWrite, other("x-amzn-bedrock-cache-write-input-token-count")),
+    )
 }
 
 /// An answer's headers, without those that identify somebody or describe only the transport.
