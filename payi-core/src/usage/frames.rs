@@ -87,13 +87,12 @@ fn word(bytes: &[u8], at: usize) -> Option<usize> {
 
 fn absorb(answer: &mut Answer, api: Api, payload: &[u8], failed: bool) {
     let outer = Picker::over(RULES, payload);
-    match outer.text(Key::Bytes).and_then(|text| base64(text.as_bytes())) {
-        Some(inner) => answer.absorb(api, &Picker::over(RULES, &inner)),
-        None => {
-            answer.absorb(api, &outer);
-            // The last event of `converse-stream`.
-            answer.complete |= outer.last(Key::Usage).is_some();
-        }
+    if let Some(inner) = outer.text(Key::Bytes).and_then(|text| base64(text.as_bytes())) {
+        answer.absorb(api, &Picker::over(RULES, &inner));
+    } else {
+        answer.absorb(api, &outer);
+        // The last event of `converse-stream`.
+        answer.complete |= outer.last(Key::Usage).is_some();
     }
     if failed {
         answer.reading.error = Some("exception".into());

@@ -35,17 +35,17 @@ pub struct Meter {
 
 #[derive(Debug)]
 enum Kind {
-    Json(Picker<Key>),
+    Json(Box<Picker<Key>>),
     Sse(Box<Sse>),
     Lines(Box<Lines>),
-    Frames(Frames),
+    Frames(Box<Frames>),
     Opaque,
 }
 
 impl Meter {
     /// For an answer that is one JSON document.
     pub fn json(api: Api) -> Self {
-        Self { api, kind: Kind::Json(Picker::new(RULES)), any: false, said: None }
+        Self { api, kind: Kind::Json(Box::new(Picker::new(RULES))), any: false, said: None }
     }
 
     /// For an answer that is a stream of server-sent events.
@@ -60,7 +60,7 @@ impl Meter {
 
     /// For an answer that is an AWS event stream.
     pub fn aws(api: Api) -> Self {
-        Self { api, kind: Kind::Frames(Frames::new(api)), any: false, said: None }
+        Self { api, kind: Kind::Frames(Box::new(Frames::new(api))), any: false, said: None }
     }
 
     /// For an answer that says nothing about itself: sound, pictures, or compressed bytes.
