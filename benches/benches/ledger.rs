@@ -90,7 +90,7 @@ fn insert(place: &PathBuf, events: u64, durability: Durability) {
     let ledger = Ledger::open_read_only(&path).unwrap();
     let total = ledger.users(&Filter::new()).unwrap().total;
     assert_eq!((total.cost, total.attempts), (loaded.cost, loaded.facts), "the report is exact");
-    let day = |n| SystemTime::now() - Duration::from_secs(n * 86_400);
+    let day = |n: u64| SystemTime::now() - Duration::from_secs(n * 86_400);
     for (name, filter) in [
         ("all time", Filter::new()),
         ("30 days", Filter::new().since(day(60)).until(day(30))),

@@ -1,11 +1,15 @@
 //! Where events go: the queue to the writer, the writer to the ledger, and from the ledger on.
 
+#[cfg(all(test, feature = "ledger"))]
+mod child;
 #[cfg(any(feature = "reqwest", feature = "ledger"))]
 pub(crate) mod deliver;
 pub(crate) mod delivered;
 #[cfg(feature = "ledger")]
 mod drain;
 mod fan;
+#[cfg(all(test, feature = "ledger"))]
+mod faults;
 #[cfg(feature = "ledger")]
 pub(crate) mod files;
 #[cfg(feature = "ledger")]
