@@ -117,6 +117,9 @@ pub(crate) struct Users {
     /// The order of the rows.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) sort: By,
+    /// Only the first so many rows; the total still covers all.
+    #[arg(long, value_name = "N")]
+    pub(crate) top: Option<usize>,
     /// How the report is written.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

@@ -12,7 +12,9 @@ use crate::{
 
 pub(crate) fn run(args: &Users, terminal: Option<Terminal>, out: &mut dyn Write) -> Result<(), Failure> {
     let ledger = args.file.read()?;
-    let report = ledger.users(&args.narrow.filter().sort(args.sort.into()))?;
+    let mut filter = args.narrow.filter().sort(args.sort.into());
+    filter.limit = args.top;
+    let report = ledger.users(&filter)?;
     match args.format {
         Format::Table => {
             let table = users_table(&report, terminal.and_then(|terminal| terminal.width));

@@ -5,7 +5,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{
-    Appender, Filter, Keep, Ledger,
+    Appender, Filter, Keep, Ledger, Sort,
     sample::{append, event, opening, who},
 };
 use crate::{
@@ -185,4 +185,20 @@ fn what_a_dead_process_left_open_is_abandoned_and_corrected_if_it_was_only_aslee
     assert_eq!(stored[2].corrects, Some(stored[0].seq));
     assert_eq!(stored[0].who.user_id, who("u1").user_id);
     assert_eq!(&*stored[0].event.provider, "openai");
+}
+
+#[test]
+fn the_first_rows_are_those_of_the_whole_and_the_total_covers_all() {
+    let ledger = Ledger::in_memory().unwrap();
+    let events: Vec<_> = (0..700_i64).map(|n| (event(n % 97 * 1000 + n), who(&format!("u{n}")))).collect();
+    append(&ledger, &events);
+    for sort in [Sort::Cost, Sort::Calls, Sort::Tokens, Sort::LastSeen, Sort::User, Sort::Account] {
+        let all = ledger.users(&Filter::new().sort(sort)).unwrap();
+        let top = ledger.users(&Filter::new().sort(sort).limit(20)).unwrap();
+        assert_eq!((all.rows.len(), top.rows.len()), (700, 20));
+        assert_eq!(top.total, all.total);
+        if matches!(sort, Sort::Cost | Sort::User | Sort::Account) {
+            assert_eq!(top.rows, all.rows[..20], "{sort:?}");
+        }
+    }
 }

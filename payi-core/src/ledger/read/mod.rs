@@ -11,7 +11,7 @@ mod table;
 mod view;
 mod wide;
 
-use std::time::SystemTime;
+use std::{collections::HashMap, time::SystemTime};
 
 pub use drivers::{Detail, Driver, Drivers, Figures};
 pub use query::{Dimension, Order, Pick, Query};
@@ -46,6 +46,8 @@ pub struct Filter {
     pub model: Option<String>,
     /// The order of the rows.
     pub sort: Sort,
+    /// At most this many rows; the total still covers all of them.
+    pub limit: Option<usize>,
 }
 
 /// The order of a report's rows. Rows that are equal in it are ordered by name.
@@ -109,6 +111,12 @@ impl Filter {
         self
     }
 
+    /// At most `n` rows, the first in the order; the total still covers all of them.
+    pub fn limit(mut self, n: usize) -> Self {
+        self.limit = Some(n);
+        self
+    }
+
     /// In this order.
     pub fn sort(mut self, sort: Sort) -> Self {
         self.sort = sort;
@@ -148,29 +156,83 @@ pub(crate) fn users(conn: &Connection, filter: &Filter) -> rusqlite::Result<User
         // A name that the ledger has never seen: nothing matches.
         return Ok(UsersReport { as_of, rows: Vec::new(), total: Totals::default() });
     };
-    let sums = scan::by_user(conn, &narrowed)?;
+    let mut sums: Vec<_> = scan::by_user(conn, &narrowed)?.into_iter().collect();
+    let total = sum(sums.iter().map(|(_, totals)| totals));
+    let count = sums.len();
+    let by_name = matches!(filter.sort, Sort::User | Sort::Account);
+    if let Some(limit) = filter.limit.filter(|&limit| limit < count && !by_name) {
+        // Only who is shown needs a name.
+        sums.select_nth_unstable_by(limit, |(a, x), (b, y)| {
+            figures(filter.sort, x, y).then_with(|| a.cmp(b))
+        });
+        sums.truncate(limit);
+    }
+    let mut names = Names::new(conn, sums.len())?;
     let mut rows = Vec::with_capacity(sums.len());
     for ((user, account), totals) in sums {
-        rows.push(UserRow { user_id: name(conn, user)?, account_name: name(conn, account)?, totals });
+        rows.push(UserRow { user_id: names.get(user)?, account_name: names.get(account)?, totals });
     }
     transaction.finish()?;
     rows.sort_by(|a, b| order(filter.sort, a, b));
-    let total = sum(rows.iter().map(|row| &row.totals));
+    rows.truncate(filter.limit.unwrap_or(count));
     Ok(UsersReport { as_of, rows, total })
 }
 
 fn order(sort: Sort, a: &UserRow, b: &UserRow) -> std::cmp::Ordering {
-    let (x, y) = (&a.totals, &b.totals);
     let names = || a.user_id.cmp(&b.user_id).then_with(|| a.account_name.cmp(&b.account_name));
+    let first = if sort == Sort::Account {
+        a.account_name.cmp(&b.account_name)
+    } else {
+        figures(sort, &a.totals, &b.totals)
+    };
+    first.then_with(names)
+}
+
+/// The order by figures alone.
+fn figures(sort: Sort, x: &Totals, y: &Totals) -> std::cmp::Ordering {
     match sort {
         Sort::Cost => y.cost.cmp(&x.cost),
         Sort::Calls => y.calls.total().cmp(&x.calls.total()),
         Sort::Tokens => y.tokens.total().cmp(&x.tokens.total()),
         Sort::LastSeen => y.last_seen.cmp(&x.last_seen),
-        Sort::User => std::cmp::Ordering::Equal,
-        Sort::Account => a.account_name.cmp(&b.account_name),
+        Sort::User | Sort::Account => std::cmp::Ordering::Equal,
     }
-    .then_with(names)
+}
+
+/// Names of many users: one by one where they are few, all at once where they are many.
+struct Names<'c> {
+    one: rusqlite::Statement<'c>,
+    met: HashMap<i64, Option<String>>,
+}
+
+impl<'c> Names<'c> {
+    fn new(conn: &'c Connection, rows: usize) -> rusqlite::Result<Self> {
+        let mut met = HashMap::new();
+        if rows > 500 {
+            let mut all = conn.prepare("SELECT id, text FROM dict WHERE kind IN (1, 2)")?;
+            let mut found = all.query([])?;
+            while let Some(row) = found.next()? {
+                met.insert(row.get(0)?, row.get(1)?);
+            }
+        }
+        Ok(Self { one: conn.prepare("SELECT text FROM dict WHERE id = ?1")?, met })
+    }
+
+    fn get(&mut self, id: i64) -> rusqlite::Result<Option<String>> {
+        if id == 0 {
+            return Ok(None);
+        }
+        if !self.met.contains_key(&id) {
+            let text: Option<Option<String>> = self.one.query_row([id], |row| row.get(0)).optional()?;
+            self.met.insert(id, text.flatten());
+        }
+        Ok(Some(self.met.get(&id).cloned().flatten().unwrap_or_else(|| forgotten(id))))
+    }
+}
+
+/// What stands for a person who was forgotten: a number, so that totals stay apart.
+fn forgotten(id: i64) -> String {
+    format!("(forgotten {id})")
 }
 
 /// The sum of several rows' figures.
@@ -188,5 +250,5 @@ fn name(conn: &Connection, id: i64) -> rusqlite::Result<Option<String>> {
     }
     let text: Option<Option<String>> =
         conn.prepare("SELECT text FROM dict WHERE id = ?1")?.query_row([id], |row| row.get(0)).optional()?;
-    Ok(Some(text.flatten().unwrap_or_else(|| format!("(forgotten {id})"))))
+    Ok(Some(text.flatten().unwrap_or_else(|| forgotten(id))))
 }

@@ -1,6 +1,9 @@
 //! Sums per user: from the packs for whole days, from the facts for the rest.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{BuildHasherDefault, Hasher},
+};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -13,6 +16,7 @@ use crate::{
             self, ALL, DAY, DAY_US, DELTA,
             cell::{Cell, Key, decode},
         },
+        ids,
         read::{Filter, Totals},
         rows::micros,
         schema::TextKind,
@@ -161,7 +165,27 @@ impl Fact {
 
 /// Sums in the making.
 #[derive(Default)]
-struct Sums(HashMap<Key, Cell>);
+struct Sums(HashMap<Key, Cell, BuildHasherDefault<KeyHasher>>);
+
+/// Hashes the ledger's own small numbers; nobody outside chooses them.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_i64(byte.into());
+        }
+    }
+
+    fn write_i64(&mut self, n: i64) {
+        self.0 = ids::mix(self.0 ^ n.cast_unsigned());
+    }
+}
 
 impl Sums {
     fn cell(&mut self, key: Key) -> &mut Cell {
