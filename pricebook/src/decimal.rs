@@ -1,6 +1,6 @@
 //! Prices as text. A price is never calculated with here: its shortest decimal is what was published.
 
-use serde_json::Number;
+use serde_json::{Number, Value};
 
 /// The book's text of a price in USD per million (thousand, hour).
 ///
@@ -23,6 +23,21 @@ pub(crate) fn text(price: &Number) -> Result<String, String> {
     Err(format!("{price} is neither a short decimal nor a third of one"))
 }
 
+/// The decimal text of any number.
+pub(crate) fn number(value: &Value) -> Result<String, String> {
+    match value {
+        Value::Number(number) => plain(&number.to_string()),
+        other => Err(format!("{other} is not a price")),
+    }
+}
+
+/// A price multiplied, without the noise of binary floating point that it came with.
+pub(crate) fn times(price: &str, factor: u32) -> Result<String, String> {
+    let exact = unscaled(scaled(price)?.checked_mul(factor.into()).ok_or("too dear")?);
+    let rounded = round(&exact, 6)?;
+    Ok(if near(&exact, &rounded) { rounded } else { round(&exact, 12)? })
+}
+
 /// Without an exponent.
 fn plain(text: &str) -> Result<String, String> {
     let Some((mantissa, exponent)) = text.split_once(['e', 'E']) else {
@@ -41,6 +56,7 @@ const SCALE: usize = 24;
 
 fn scaled(text: &str) -> Result<u128, String> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let fraction = &fraction[..fraction.len().min(SCALE)];
     let digits = format!("{whole}{fraction:0<SCALE$}");
     digits.parse().map_err(|_| format!("{text} is not a price"))
 }
@@ -88,5 +104,8 @@ mod tests {
             assert_eq!(text(json).unwrap(), price);
         }
         assert!(text("0.123456789012").is_err());
+        assert_eq!(times("0.00000015", 1_000_000).unwrap(), "0.15");
+        assert_eq!(times("0.00000018000000000000002", 1_000_000).unwrap(), "0.18");
+        assert_eq!(times("0.0001", 3_600).unwrap(), "0.36");
     }
 }

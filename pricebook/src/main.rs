@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run -p payi-pricebook -- genai-prices <dump.json> <version> <date> > payi-core/src/pricing/book/genai-prices.txt
+//! cargo run -p payi-pricebook -- litellm <model_prices.json> <genai-prices.txt> <version> <date> > payi-core/src/pricing/book/litellm.txt
 //! ```
 //!
 //! The book is reviewed as the diff of its text. What the data says wrongly is put right by hand in
@@ -10,6 +11,7 @@
 mod clause;
 mod decimal;
 mod genai;
+mod litellm;
 
 use std::{error::Error, fs, io::Write as _, process::ExitCode};
 
@@ -32,6 +34,13 @@ fn run(args: &[&str]) -> Result<String, Box<dyn Error>> {
             let source = format!("genai-prices {version} {day} MIT https://github.com/pydantic/genai-prices");
             Ok(genai::book(&providers, &source)?)
         }
-        _ => Err("usage: payi-pricebook genai-prices <dump.json> <version> <date>".into()),
+        ["litellm", path, below, version, day] => {
+            let date = format!("{day}T00:00:00Z").parse::<jiff::Timestamp>()?;
+            let models = serde_json::from_str(&fs::read_to_string(path)?)?;
+            let known = payi_core::pricing::PriceBook::default().with_book(&fs::read_to_string(below)?)?;
+            let source = format!("LiteLLM {version} {day} MIT https://github.com/BerriAI/litellm");
+            Ok(litellm::book(&models, &known, &source, date.as_microsecond())?)
+        }
+        _ => Err("usage: payi-pricebook genai-prices|litellm …: see the head of src/main.rs".into()),
     }
 }

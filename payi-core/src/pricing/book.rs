@@ -42,6 +42,13 @@ pub struct PriceBook {
     memo: Memo,
 }
 
+/// The embedded book, from the lowest layer to the highest.
+pub(super) const EMBEDDED: [&str; 3] = [
+    include_str!("book/genai-prices.txt"),
+    include_str!("book/litellm.txt"),
+    include_str!("book/corrections.txt"),
+];
+
 /// A book while it is being read.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Draft {
@@ -142,9 +149,8 @@ impl PriceBook {
     /// The first use reads it (a few milliseconds, done where payi is started).
     pub fn embedded() -> &'static Self {
         static BOOK: LazyLock<PriceBook> = LazyLock::new(|| {
-            let texts = [include_str!("book/genai-prices.txt"), include_str!("book/corrections.txt")];
             let mut draft = Draft::default();
-            for text in texts {
+            for text in EMBEDDED {
                 // A test reads them; a book that cannot be read leaves calls unpriced, and the host alive.
                 if let Err(error) = format::lay_over(&mut draft, text) {
                     tracing::error!(%error, "the embedded price book is damaged");

@@ -12,6 +12,7 @@
 //! same openai gpt-4o                  the prices of a model that the book has, under another name
 //! price input=5>272000:10 output=30   US dollars for a million tokens; above 272,000 input tokens 10
 //! price from=2026-08-21 input=4       the last line in force applies
+//! extra audio_input=40                what the price lines do not say
 //! least audio_ms 10000                what is billed at least of something
 //! tier batch from=2026-10-14 input=2  prices of a service tier, over the above
 //! geo us x1.1                         a region's prices, or its factor
@@ -99,6 +100,10 @@ impl Reader<'_> {
                 self.open()?.0.patterns.extend(patterns.ok_or("not a pattern")?);
             }
             "same" => self.same(rest)?,
+            "extra" => {
+                let (_, rates, _) = self.attributes(rest)?;
+                self.open()?.0.extra = rates;
+            }
             "least" => {
                 let (name, count) = rest.split_once(' ').ok_or("no number")?;
                 let key = key_of(name).and_then(|key| u8::try_from(key).ok()).ok_or("an unknown bucket")?;

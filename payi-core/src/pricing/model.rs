@@ -18,6 +18,8 @@ pub(super) struct Model {
     pub(super) patterns: Vec<Pattern>,
     /// The last one in force applies; the first where none is.
     pub(super) periods: Vec<Period>,
+    /// Prices of what the periods do not price.
+    pub(super) extra: RateSet,
     /// Prices of service tiers, on top of the period's; for each price the first one in force applies.
     pub(super) tiers: Vec<Selected>,
     /// Prices of regions, on top of the period's.
@@ -108,6 +110,7 @@ impl Model {
             region: None,
             guessed: false,
         };
+        overlay(&mut chosen.rates, &self.extra);
         let in_force = self.period(at_us);
         chosen.guessed |= in_force.is_none_or(|period| period.when.assumed);
         chosen.period = in_force.or(self.periods.first());

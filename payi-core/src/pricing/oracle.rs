@@ -49,6 +49,7 @@ const VERDICTS: &[(&str, &str, &str, &str)] = &[
         "",
         "neither: the request's fee is that of a low search (21 of 21 recorded answers)",
     ),
+    ("openai", "gpt-4o-search-preview", "batch", "LiteLLM: half price, as all of OpenAI's batches"),
     ("openai", "ft:gpt-4o", "cached", "LiteLLM: cached input at half price"),
     ("openai", "transcribe", "audio", "genai-prices: audio has a price of its own"),
     (

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-use super::{Cost, CostSource, MatchKind, PriceBook, Priced, book::Draft, format};
+use super::{
+    Cost, CostSource, MatchKind, PriceBook, Priced,
+    book::{Draft, EMBEDDED},
+    format,
+};
 use crate::usage::{Bucket, Usage};
 
 /// 2026-11-23T12:00:00Z, a Monday.
@@ -27,7 +31,7 @@ fn small(text: &str) -> PriceBook {
 #[test]
 fn the_committed_books_can_be_read() {
     let mut draft = Draft::default();
-    for text in [include_str!("book/genai-prices.txt"), include_str!("book/corrections.txt")] {
+    for text in EMBEDDED {
         format::lay_over(&mut draft, text).unwrap();
     }
     assert!(draft.models.len() > 2_000 && draft.providers.len() > 40, "{}", draft.models.len());
