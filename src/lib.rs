@@ -53,6 +53,10 @@ pub use payi_core::clients::async_openai;
 #[doc(inline)]
 pub use payi_core::clients::reqwest;
 
+#[cfg(feature = "tracing")]
+#[doc(inline)]
+pub use payi_core::clients::tracing;
+
 #[cfg(feature = "ledger")]
 #[doc(inline)]
 pub use payi_core::ledger;

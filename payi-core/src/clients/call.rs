@@ -75,7 +75,21 @@ struct Inner {
 impl Attempt {
     /// Begins an attempt.
     pub(crate) fn begin(pipeline: Arc<Pipeline>, context: Context, request: Request, repeat: Repeat) -> Self {
-        let (id, started_at) = (pipeline.clock.id(), pipeline.clock.now());
+        let begun = (pipeline.clock.now(), Instant::now());
+        #[cfg(feature = "tracing")]
+        crate::clients::tracing::transported();
+        Self::begin_at(pipeline, context, request, repeat, begun)
+    }
+
+    /// Records an attempt that began a while ago.
+    pub(crate) fn begin_at(
+        pipeline: Arc<Pipeline>,
+        context: Context,
+        request: Request,
+        repeat: Repeat,
+        (started_at, started): (SystemTime, Instant),
+    ) -> Self {
+        let id = pipeline.clock.id();
         pipeline.sink.open(Opening {
             id,
             call_id: repeat.call_id.unwrap_or(id),
@@ -95,7 +109,7 @@ impl Attempt {
             repeat,
             request,
             started_at,
-            started: Instant::now(),
+            started,
             status: None,
             streamed: false,
             first: None,

@@ -153,6 +153,46 @@ pub(crate) fn detect(get: bool, host: &str, path: &str) -> Endpoint {
     }
 }
 
+/// Providers by the names that spans give them.
+#[cfg(feature = "tracing")]
+const SPAN_NAMES: &[(&str, &str, &str)] = &[
+    ("azure.ai.openai", "azure", category::AZURE_OPENAI),
+    ("az.ai.openai", "azure", category::AZURE_OPENAI),
+    ("anthropic", "anthropic", category::ANTHROPIC),
+    ("gcp.gemini", "google", category::GOOGLE),
+    ("gcp.vertex_ai", "google", category::GOOGLE),
+    ("gcp.gen_ai", "google", category::GOOGLE),
+    ("gemini", "google", category::GOOGLE),
+    ("vertex_ai", "google", category::GOOGLE),
+    ("google", "google", category::GOOGLE),
+    ("aws.bedrock", "aws", category::BEDROCK),
+    ("bedrock", "aws", category::BEDROCK),
+    ("mistral_ai", "mistral", category::OPENAI),
+    ("x_ai", "x-ai", category::OPENAI),
+    ("xai", "x-ai", category::OPENAI),
+    ("moonshot", "moonshotai", category::OPENAI),
+    ("voyage", "voyageai", category::OPENAI),
+];
+
+/// The endpoint that a span describes.
+#[cfg(feature = "tracing")]
+pub(crate) fn of_span(provider: Option<&str>, operation: Option<&str>) -> Endpoint {
+    let name = provider.unwrap_or("unknown").to_ascii_lowercase();
+    let known = SPAN_NAMES.iter().find(|(said, ..)| *said == name);
+    let (provider, category) =
+        known.map_or((name.clone().into(), category::OPENAI), |&(_, id, category)| (id.into(), category));
+    Endpoint {
+        provider,
+        operation: operation.unwrap_or("chat").to_owned().into(),
+        category,
+        api: Api::Unknown,
+        model: None,
+        free: false,
+        accepts_stream_usage: false,
+        base: 0,
+    }
+}
+
 struct Asked {
     operation: Cow<'static, str>,
     api: Api,

@@ -21,4 +21,7 @@ mod hide;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
 
+#[cfg(feature = "tracing")]
+pub mod tracing;
+
 pub use receipt::{Answered, Receipt, ReceiptsExt, Settled, WithReceipts, receipt};

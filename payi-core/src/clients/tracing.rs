@@ -1,0 +1,268 @@
+//! A layer that tracks every client that describes its calls in `gen_ai.*` spans, as rig does, and
+//! genai with its feature `otel`: one line where the subscriber is put together.
+//!
+//! ```
+//! # use payi_core::clients as payi;
+//! use tracing_subscriber::layer::SubscriberExt;
+//!
+//! let subscriber = tracing_subscriber::registry().with(payi::tracing::layer());
+//! # drop(subscriber);
+//! ```
+//!
+//! What is seen is what the span says: model, token counts, failure; no HTTP status, and no usage
+//! where the client does not record it (rig does not for streams that are not read to their end).
+//! A span that a filter has switched off is not seen at all: filter other layers, not the registry.
+//! Calls that a tracked transport has already counted are not counted again, and neither are spans
+//! that sum up others (`invoke_agent`).
+
+use std::{
+    cell::RefCell,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Instant, SystemTime},
+};
+
+use ::tracing::{
+    Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id, Record},
+};
+use tracing_subscriber::{Layer, layer::Context as Layers, registry::LookupSpan};
+
+use crate::{
+    clients::{
+        call::{Attempt, End, Repeat, Request},
+        detect::of_span,
+    },
+    context::Context,
+    events::Pipeline,
+    usage::{Bucket, Reading, Usage},
+};
+
+/// A layer that turns `gen_ai.*` spans into events.
+pub fn layer() -> SpanLayer {
+    SpanLayer(())
+}
+
+/// The layer made by [`layer`].
+#[derive(Clone, Debug, Default)]
+pub struct SpanLayer(());
+
+/// The operations that are calls; all others sum up calls, or run tools.
+const CALLS: [&str; 5] = ["chat", "generate_content", "text_completion", "embeddings", "completion"];
+
+thread_local! {
+    /// The calls whose spans the running code is in, the innermost last.
+    static INSIDE: RefCell<Vec<Arc<AtomicBool>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A tracked transport begins an attempt: the span around it says the same again.
+pub(crate) fn transported() {
+    let _ = INSIDE.try_with(|inside| {
+        if let Some(call) = inside.try_borrow().ok().as_deref().and_then(|calls| calls.last()) {
+            call.store(true, Ordering::Relaxed);
+        }
+    });
+}
+
+/// A span that may turn out to be a call.
+struct Observed {
+    context: Context,
+    pipeline: Arc<Pipeline>,
+    started_at: SystemTime,
+    started: Instant,
+    transported: Arc<AtomicBool>,
+    said: Said,
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanLayer {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, layers: Layers<'_, S>) {
+        if !attributes.metadata().fields().iter().any(|field| field.name().starts_with("gen_ai.")) {
+            return;
+        }
+        // The context where the call is made; streams are read elsewhere, and requests sent later.
+        let context = Context::current();
+        let (Some(span), Some(pipeline)) = (layers.span(id), context.root::<Pipeline>()) else { return };
+        let mut said = Said::default();
+        attributes.record(&mut said);
+        span.extensions_mut().insert(Observed {
+            context,
+            started_at: pipeline.clock.now(),
+            pipeline,
+            started: Instant::now(),
+            transported: Arc::default(),
+            said,
+        });
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, layers: Layers<'_, S>) {
+        if let Some(span) = layers.span(id)
+            && let Some(observed) = span.extensions_mut().get_mut::<Observed>()
+        {
+            values.record(&mut observed.said);
+        }
+    }
+
+    fn on_enter(&self, id: &Id, layers: Layers<'_, S>) {
+        if let Some(transported) = transported_flag(id, &layers) {
+            let _ = INSIDE.try_with(|inside| inside.borrow_mut().push(transported));
+        }
+    }
+
+    fn on_exit(&self, id: &Id, layers: Layers<'_, S>) {
+        if let Some(transported) = transported_flag(id, &layers) {
+            let _ = INSIDE.try_with(|inside| {
+                let mut inside = inside.borrow_mut();
+                if let Some(at) = inside.iter().rposition(|flag| Arc::ptr_eq(flag, &transported)) {
+                    inside.remove(at);
+                }
+            });
+        }
+    }
+
+    fn on_close(&self, id: Id, layers: Layers<'_, S>) {
+        let Some(span) = layers.span(&id) else { return };
+        let observed = span.extensions_mut().remove::<Observed>();
+        if let Some(observed) = observed {
+            observed.settle();
+        }
+    }
+}
+
+fn transported_flag<S: Subscriber + for<'a> LookupSpan<'a>>(
+    id: &Id,
+    layers: &Layers<'_, S>,
+) -> Option<Arc<AtomicBool>> {
+    let span = layers.span(id)?;
+    let extensions = span.extensions();
+    let observed = extensions.get::<Observed>()?;
+    observed.said.is_call().then(|| Arc::clone(&observed.transported))
+}
+
+impl Observed {
+    fn settle(self) {
+        if !self.said.is_call() || self.transported.load(Ordering::Relaxed) {
+            return;
+        }
+        let said = self.said;
+        let request = Request {
+            endpoint: of_span(said.provider.as_deref(), said.operation.as_deref()),
+            model: said.request_model.clone().map(Into::into),
+            exchange: None,
+        };
+        let begun = (self.started_at, self.started);
+        let attempt = Attempt::begin_at(self.pipeline, self.context, request, Repeat::NONE, begun);
+        let reading = said.into_reading();
+        attempt.settle(reading, &End::Complete);
+    }
+}
+
+/// What a span has said so far; a later value takes the place of an earlier one.
+#[derive(Default)]
+struct Said {
+    operation: Option<String>,
+    provider: Option<String>,
+    request_model: Option<String>,
+    response_model: Option<String>,
+    response_id: Option<String>,
+    error: Option<String>,
+    input: Option<u64>,
+    output: Option<u64>,
+    cache_read: u64,
+    cache_write: u64,
+    reasoning: u64,
+}
+
+impl Said {
+    fn is_call(&self) -> bool {
+        self.operation.as_deref().is_some_and(|operation| CALLS.contains(&operation))
+    }
+
+    fn text(&mut self, field: &str, value: &str) {
+        let slot = match field {
+            "gen_ai.operation.name" => &mut self.operation,
+            "gen_ai.provider.name" | "gen_ai.system" => &mut self.provider,
+            "gen_ai.request.model" => &mut self.request_model,
+            "gen_ai.response.model" => &mut self.response_model,
+            "gen_ai.response.id" => &mut self.response_id,
+            "error.type" => &mut self.error,
+            "otel.status_code" if value.eq_ignore_ascii_case("error") => {
+                self.error.get_or_insert_with(|| "error".to_owned());
+                return;
+            }
+            _ => return,
+        };
+        if !value.is_empty() {
+            *slot = Some(value.to_owned());
+        }
+    }
+
+    fn number(&mut self, field: &str, value: u64) {
+        match field {
+            "gen_ai.usage.input_tokens" | "gen_ai.usage.prompt_tokens" => self.input = Some(value),
+            "gen_ai.usage.output_tokens" | "gen_ai.usage.completion_tokens" => self.output = Some(value),
+            "gen_ai.usage.cache_read.input_tokens"
+            | "gen_ai.usage.cache_read_input_tokens"
+            | "gen_ai.usage.cached_tokens" => self.cache_read = value,
+            "gen_ai.usage.cache_creation.input_tokens"
+            | "gen_ai.usage.cache_creation_input_tokens"
+            | "gen_ai.usage.cache_write.input_tokens" => self.cache_write = value,
+            "gen_ai.usage.reasoning.output_tokens" | "gen_ai.usage.reasoning_tokens" => {
+                self.reasoning = value;
+            }
+            _ => {}
+        }
+    }
+
+    fn into_reading(self) -> Reading {
+        // The convention counts cached tokens in; who leaves them out gives himself away by the sum.
+        let usage = (self.input.is_some() || self.output.is_some()).then(|| {
+            let (input, output) = (self.input.unwrap_or(0), self.output.unwrap_or(0));
+            let cached = self.cache_read.saturating_add(self.cache_write);
+            let reasoning = self.reasoning.min(output);
+            Usage::new()
+                .with(Bucket::Input, if cached <= input { input - cached } else { input })
+                .with(Bucket::CacheRead, self.cache_read)
+                .with(Bucket::CacheWrite, self.cache_write)
+                .with(Bucket::Output, output - reasoning)
+                .with(Bucket::Reasoning, reasoning)
+        });
+        Reading {
+            response_id: self.response_id.map(Into::into),
+            model: self.response_model.map(Into::into),
+            error: self.error.map(Into::into),
+            usage,
+            ..Reading::default()
+        }
+    }
+}
+
+impl Visit for Said {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.text(field.name(), value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.number(field.name(), value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.number(field.name(), u64::try_from(value).unwrap_or(0));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name().starts_with("gen_ai.")
+            || field.name() == "error.type"
+            || field.name() == "otel.status_code"
+        {
+            let text = format!("{value:?}");
+            match text.parse() {
+                Ok(n) => self.number(field.name(), n),
+                Err(_) => self.text(field.name(), text.trim_matches('"')),
+            }
+        }
+    }
+}
