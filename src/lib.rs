@@ -10,8 +10,8 @@ pub use payi_core::error::{Error, Result};
 // A function of the value namespace, a module of the type namespace.
 #[doc(inline)]
 pub use payi_core::context::{
-    self, Clear, Conflict, Context, ContextFlag, ContextList, ContextValue, ContextVersion, InContext,
-    InContextFn, Key, Site, SiteKey, builder as context, conflicting_versions, current, inventory,
+    self, Clear, Conflict, Context, ContextFlag, ContextList, ContextValue, ContextVersion, Handover,
+    InContext, InContextFn, Key, Site, SiteKey, builder as context, conflicting_versions, current, inventory,
 };
 
 #[doc(inline)]
