@@ -4,6 +4,8 @@
 //! times say little. Variants are interleaved in one process, over one connection, and only the
 //! differences between neighbours are kept.
 
+pub mod context;
+
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},

@@ -5,6 +5,7 @@ mod clients;
 mod conformance_context;
 mod corpus;
 mod macros;
+mod required;
 #[path = "../tidy.rs"]
 mod tidy;
 

@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use payi_core::ledger::{
-    UsersReport,
+    CallSite, UsersReport,
     read::{Totals, UserRow},
 };
 use serde::Serialize;
@@ -17,6 +17,17 @@ struct Report<'a> {
     as_of: Option<Timestamp>,
     rows: Vec<Row<'a>>,
     total: Figures,
+    /// Only where keys are required, and calls were made without.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unattributed: Vec<Site<'a>>,
+}
+
+#[derive(Serialize)]
+struct Site<'a> {
+    call_site: Option<&'a str>,
+    missing: &'a str,
+    calls: u64,
+    last_seen: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -103,11 +114,23 @@ impl<'a> From<&'a UserRow> for Row<'a> {
     }
 }
 
+impl<'a> From<&'a CallSite> for Site<'a> {
+    fn from(site: &'a CallSite) -> Self {
+        Self {
+            call_site: site.location.as_deref(),
+            missing: &site.missing,
+            calls: site.calls,
+            last_seen: timestamp(site.last),
+        }
+    }
+}
+
 pub(crate) fn users(report: &UsersReport, out: &mut dyn Write) -> io::Result<()> {
     let report = Report {
         as_of: timestamp(report.as_of),
         rows: report.rows.iter().map(Into::into).collect(),
         total: (&report.total).into(),
+        unattributed: report.call_sites.iter().map(Into::into).collect(),
     };
     serde_json::to_writer_pretty(&mut *out, &report)?;
     writeln!(out)

@@ -177,7 +177,8 @@ impl Service<HttpRequestFactory> for Attempts {
                 call_id: call.id.get().copied(),
                 attempt: call.attempts.fetch_add(1, Ordering::Relaxed) + 1,
             });
-            let Some(attempt) = reqwest::attempt(context, &mut request, repeat, MODULE) else {
+            let attempt = reqwest::attempt(context, &mut request, repeat, MODULE);
+            let Some(attempt) = attempt.map_err(|refused| OpenAIError::Boxed(Box::new(refused)))? else {
                 return client.execute(request).await.map_err(OpenAIError::Reqwest);
             };
             if let (Some(call), Some(id)) = (&call, attempt.id()) {

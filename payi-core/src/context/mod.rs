@@ -13,6 +13,7 @@ mod frame;
 pub mod guard;
 mod headers;
 mod inventory;
+mod key_set;
 mod loss;
 mod merge;
 #[cfg(feature = "pseudonym")]
@@ -41,6 +42,7 @@ pub use frame::Frame;
 pub(crate) use frame::{global, set_global};
 pub use headers::{BAGGAGE, Handover};
 pub use inventory::{Conflict, Site, SiteKey, conflicting_versions, inventory};
+pub use key_set::KeySet;
 pub use loss::Loss;
 #[cfg(feature = "pseudonym")]
 pub use privacy::UserId;

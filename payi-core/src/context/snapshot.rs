@@ -1,9 +1,9 @@
 //! The context as other code sees it: taken once, where a call is made, and asked later.
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, fmt, panic::Location, sync::Arc};
 
 use crate::context::{
-    Frame, Key, Properties, Resolved, Text,
+    Frame, KeySet, Properties, Resolved, Text,
     builder::Builder,
     field::fields,
     frame::global,
@@ -27,6 +27,10 @@ pub struct Context {
     pub(super) frame: Option<Arc<Frame>>,
     /// The process-wide root when the snapshot was taken.
     pub(super) global: Option<Arc<Frame>>,
+    /// Where the call was made that this was taken for.
+    pub(super) call_site: Option<&'static Location<'static>>,
+    /// Required keys that the call has no value for.
+    pub(super) missing: KeySet,
 }
 
 /// The context of the code that is running now.
@@ -78,11 +82,11 @@ impl Context {
     /// The context of the code that is running now.
     #[inline]
     pub fn current() -> Self {
-        Self { frame: scope::current(), global: global() }
+        Self { frame: scope::current(), global: global(), call_site: None, missing: KeySet::EMPTY }
     }
 
     pub(crate) fn of(frame: Arc<Frame>) -> Self {
-        Self { frame: Some(frame), global: global() }
+        Self { frame: Some(frame), global: global(), call_site: None, missing: KeySet::EMPTY }
     }
 
     /// Every key's value, after inheritance.
@@ -91,12 +95,34 @@ impl Context {
     }
 
     /// Which of `keys` have no value here.
-    pub fn missing(&self, keys: &[Key]) -> Vec<Key> {
+    pub fn missing(&self, keys: KeySet) -> KeySet {
         if keys.is_empty() {
-            return Vec::new();
+            return keys;
         }
         let resolved = self.resolve();
-        keys.iter().copied().filter(|key| !resolved.has(*key)).collect()
+        keys.iter().filter(|key| !resolved.has(*key)).collect()
+    }
+
+    /// The same, for a call made at `site`: whoever takes a snapshot on behalf of its caller says where.
+    #[cfg(feature = "_calls")]
+    pub(crate) fn called_at(self, site: &'static Location<'static>) -> Self {
+        Self { call_site: Some(site), ..self }
+    }
+
+    /// Where the call was made that this context was taken for, if the client can know.
+    pub const fn call_site(&self) -> Option<&'static Location<'static>> {
+        self.call_site
+    }
+
+    /// Notes that the call lacks `keys`, which are required.
+    #[cfg(feature = "_calls")]
+    pub(crate) fn without(self, keys: KeySet) -> Self {
+        Self { missing: keys, ..self }
+    }
+
+    /// Which of the keys that `payi::instrument().require(..)` names the call was made without.
+    pub const fn unattributed(&self) -> KeySet {
+        self.missing
     }
 
     /// What the root of this context carries, if it is a `T`: else what the process-wide root carries.
@@ -124,7 +150,7 @@ impl Context {
     /// This context with `keys` inside it.
     pub fn with(&self, keys: Builder) -> Self {
         let frame = Frame::collected(self.frame.clone(), keys.into_entries());
-        Self { frame: Some(frame), global: self.global.clone() }
+        Self { frame: Some(frame), ..self.clone() }
     }
 }
 

@@ -9,7 +9,8 @@ use std::{
 };
 
 use crate::context::{
-    Builder, Clear, Context, Entry, Frame, Key, Loss, Properties, Resolved, Text, Value, builder, current,
+    Builder, Clear, Context, Entry, Frame, Key, KeySet, Loss, Properties, Resolved, Text, Value, builder,
+    current,
     entry::{expression, in_place, item, literal, pair},
     frame::DEEP,
     merge,
@@ -361,9 +362,9 @@ fn lists_are_read_from_whatever_holds_them() {
 #[test]
 fn what_is_missing_is_named() {
     let context = Context::default().with(builder().user_id("u").use_case_step("s"));
-    let asked = [Key::UserId, Key::AccountName, Key::UseCaseStep];
-    assert_eq!(context.missing(&asked), [Key::AccountName, Key::UseCaseStep]);
-    assert_eq!(context.missing(&[]), []);
+    let asked = [Key::UserId, Key::AccountName, Key::UseCaseStep].into_iter().collect();
+    assert_eq!(context.missing(asked).to_string(), "account_name, use_case_step");
+    assert!(context.missing(KeySet::EMPTY).is_empty());
 }
 
 #[test]

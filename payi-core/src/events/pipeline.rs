@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc, time::Instant};
 
 use crate::{
+    context::KeySet,
     events::{Clock, Event, Opening, PayIAccess, SystemClock},
     pricing::PriceBook,
 };
@@ -52,6 +53,10 @@ pub struct Settings {
     pub(crate) pay_i: Option<Arc<PayIAccess>>,
     /// Whether what only Pay-i keeps is gathered: headers of answers, addresses, the tools called.
     pub exchange: bool,
+    /// The keys that every call must have a value for.
+    pub require: KeySet,
+    /// Whether a call without one of those is refused, rather than noted with where it was made.
+    pub refuse_unattributed: bool,
     /// Hosts that accept `stream_options.include_usage`, beside those known to.
     pub stream_usage_hosts: Vec<Box<str>>,
 }

@@ -16,6 +16,7 @@ use crate::{
         ids,
         rows::{self, Who, flags, labels, micros},
         schema::TextKind,
+        unattributed,
     },
     usage::Bucket,
 };
@@ -189,6 +190,9 @@ impl Appender {
         )?;
         rows::insert_details(&mut statements.details, seq, event, who)?;
         rows::insert_exchange(conn, seq, event, keep)?;
+        if !event.context.unattributed().is_empty() && corrects.is_none() {
+            unattributed::count(conn, event)?;
+        }
         self.follow_attempts(conn, event, seq)
     }
 

@@ -23,6 +23,7 @@ mod schema;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod unattributed;
 
 use std::{
     path::{Path, PathBuf},
@@ -40,6 +41,7 @@ pub(crate) use house::Housekeeping;
 pub use manage::{Checked, Forgotten, Imported, Pruned};
 pub use read::{Filter, Sort, UsersReport};
 pub use stored::StoredEvent;
+pub use unattributed::CallSite;
 
 use crate::error::{Error, Kind, Result};
 

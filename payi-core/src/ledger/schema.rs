@@ -126,6 +126,10 @@ CREATE TABLE quarantine(
 -- Provider response ids already used as Pay-i's id, by their hash.
 CREATE TABLE response_ids(hash INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
 -- What was lost, by reason.
+-- Calls without a required key, by the line of code that made them.
+CREATE TABLE unattributed(
+  site TEXT NOT NULL, missing TEXT NOT NULL, calls INTEGER NOT NULL, last_us INTEGER NOT NULL,
+  PRIMARY KEY(site, missing)) WITHOUT ROWID;
 CREATE TABLE losses(reason TEXT PRIMARY KEY, count INTEGER NOT NULL, last_us INTEGER NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE limits(

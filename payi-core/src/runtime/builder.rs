@@ -110,6 +110,23 @@ impl Builder {
         self
     }
 
+    /// Every call must have a value for these keys.
+    ///
+    /// A call without is made all the same; it is counted, with the line of your code that made it, and
+    /// `payi users` lists those lines below the unattributed calls. In tests such a call fails:
+    /// `payi::testing::Recorder::require`.
+    ///
+    /// ```
+    /// use payi_core::context::Key;
+    /// # let payi_instrument = payi_core::runtime::instrument;
+    /// let builder = payi_instrument().require([Key::UserId, Key::UseCaseName]);
+    /// # drop(builder);
+    /// ```
+    pub fn require(mut self, keys: impl IntoIterator<Item = Key>) -> Self {
+        self.settings.require = keys.into_iter().collect();
+        self
+    }
+
     /// Whether streams are made to carry their usage; see [`StreamUsage`].
     pub fn stream_usage(mut self, stream_usage: StreamUsage) -> Self {
         self.settings.stream_usage = stream_usage;

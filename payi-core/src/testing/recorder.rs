@@ -16,7 +16,7 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
-    context::{Entered, Frame, Scoped},
+    context::{Entered, Frame, Key, Scoped},
     events::{Clock, Event, Opening, Pipeline, Settings, Sink, SystemClock},
 };
 
@@ -66,6 +66,14 @@ impl Recorder {
     /// Treats calls as these settings say.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Calls without a value for one of `keys` are refused, with an error that says where they were made
+    /// ([`Error::is_unattributed`](crate::Error::is_unattributed)), and never sent.
+    pub fn require(mut self, keys: impl IntoIterator<Item = Key>) -> Self {
+        self.settings.require = keys.into_iter().collect();
+        self.settings.refuse_unattributed = true;
         self
     }
 

@@ -1,6 +1,6 @@
 //! A request in the making: reqwest's builder, whose `send` is tracked.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, future::Future, panic::Location, time::Duration};
 
 use ::reqwest::{
     Body, Client, Request, Response, Version,
@@ -132,8 +132,9 @@ impl RequestBuilder {
     ///
     /// The context is read when this is called, not when the future is polled. The attempt begins at
     /// the first poll, and ends when the body of the answer has been read, or is dropped.
+    #[track_caller]
     pub fn send(self) -> impl Future<Output = Result<Response, Error>> + Send {
-        let context = Context::current();
+        let context = Context::current().called_at(Location::caller());
         let (client, request) = self.build_split();
         async move { send::send(context, client, request?).await }
     }

@@ -1,6 +1,6 @@
 //! The client: what makes requests.
 
-use std::future::Future;
+use std::{future::Future, panic::Location};
 
 use ::reqwest::{IntoUrl, Method, Request, Response};
 
@@ -96,7 +96,8 @@ impl Client {
     }
 
     /// Sends a request that is already built. The context is read now, not when the future is polled.
+    #[track_caller]
     pub fn execute(&self, request: Request) -> impl Future<Output = Result<Response, Error>> + Send + use<> {
-        send::send(Context::current(), self.0.clone(), request)
+        send::send(Context::current().called_at(Location::caller()), self.0.clone(), request)
     }
 }

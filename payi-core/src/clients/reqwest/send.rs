@@ -14,13 +14,14 @@ use crate::{
         reqwest::Error,
     },
     context::Context,
+    error::Kind,
     events::{Exchange, Pipeline, Settings, StreamUsage},
     usage::{Api, Bucket, Usage},
 };
 
 /// Sends `request` for `context`.
 pub(crate) async fn send(context: Context, client: Client, mut request: Request) -> Result<Response, Error> {
-    let Some(attempt) = attempt(context, &mut request, Repeat::NONE, MODULE) else {
+    let Some(attempt) = attempt(context, &mut request, Repeat::NONE, MODULE)? else {
         return Ok(client.execute(request).await?);
     };
     Ok(attempt.result(client.execute(request).await)?)
@@ -39,17 +40,24 @@ pub(crate) struct Attempted {
 }
 
 /// Begins an attempt; `None` if nobody is listening, and the request is not touched then.
+///
+/// # Errors
+///
+/// [`Kind::Unattributed`], where a test demands that calls are for somebody.
 pub(crate) fn attempt(
     context: Context,
     request: &mut Request,
     repeat: Repeat,
     module: &'static str,
-) -> Option<Attempted> {
-    let pipeline = context.root::<Pipeline>()?;
+) -> crate::Result<Option<Attempted>> {
+    let Some(pipeline) = context.root::<Pipeline>() else { return Ok(None) };
     let at_pay_i = pipeline.settings.pay_i.as_ref().is_some_and(|pay_i| pay_i.is_at(request.url()));
+    let call_site = context.call_site();
     let Effective { context, keep } = headers::apply(&pipeline, context, at_pay_i, request.headers_mut());
     let host = request.url().host_str().unwrap_or_default();
     let get = request.method() == ::reqwest::Method::GET;
+    let context = call_site.map_or(context.clone(), |site| context.called_at(site));
+    let context = attributed(&pipeline.settings, context)?;
     let endpoint = detect(get, host, request.url().path());
     let bytes = request.body().and_then(::reqwest::Body::as_bytes);
     let body = bytes.filter(|_| !get).map(Body::read).unwrap_or_default();
@@ -74,7 +82,24 @@ pub(crate) fn attempt(
         *request.body_mut() = Some(asked.into());
     }
     let attempt = Attempt::begin(Arc::clone(&pipeline), context, described, repeat);
-    Some(Attempted { attempt, api, keep, hide })
+    Ok(Some(Attempted { attempt, api, keep, hide }))
+}
+
+/// The context with a note of which required keys it lacks.
+fn attributed(settings: &Settings, context: Context) -> crate::Result<Context> {
+    let missing = context.missing(settings.require);
+    if missing.is_empty() {
+        return Ok(context);
+    }
+    if settings.refuse_unattributed {
+        let site = context.call_site().map(|site| format!(" made at {site}")).unwrap_or_default();
+        let message = format!(
+            "the call{site} has no {missing}, which this test requires; open a scope around it, with \
+             `track_context!` or `#[track]`"
+        );
+        return Err(crate::Error::new(Kind::Unattributed, message));
+    }
+    Ok(context.without(missing))
 }
 
 fn asks_for_usage(settings: &Settings, host: &str, accepts: bool, api: Api) -> bool {

@@ -22,6 +22,11 @@ pub use sums::{Calls, Tokens, Totals};
 pub use table::{inert, users_table};
 pub use view::{Answer, Health, View, ViewError};
 
+use crate::ledger::{
+    rows,
+    unattributed::{self, CallSite},
+};
+
 /// What a report covers. Everything, unless narrowed.
 ///
 /// ```
@@ -48,6 +53,16 @@ pub struct Filter {
     pub sort: Sort,
     /// At most this many rows; the total still covers all of them.
     pub limit: Option<usize>,
+}
+
+impl Filter {
+    /// Whether it leaves nobody out.
+    const fn is_of_all(&self) -> bool {
+        self.user_id.is_none()
+            && self.account_name.is_none()
+            && self.use_case_name.is_none()
+            && self.model.is_none()
+    }
 }
 
 /// The order of a report's rows. Rows that are equal in it are ordered by name.
@@ -134,6 +149,9 @@ pub struct UsersReport {
     pub rows: Vec<UserRow>,
     /// The sum of the rows.
     pub total: Totals,
+    /// Lines of code that make calls without a key that is required, the busiest first; not in a report
+    /// of one user, account, use case or model.
+    pub call_sites: Vec<CallSite>,
 }
 
 /// One user of one account.
@@ -154,7 +172,7 @@ pub(crate) fn users(conn: &Connection, filter: &Filter) -> rusqlite::Result<User
     let as_of = SystemTime::now();
     let Some(narrowed) = scan::Narrowed::resolve(conn, filter)? else {
         // A name that the ledger has never seen: nothing matches.
-        return Ok(UsersReport { as_of, rows: Vec::new(), total: Totals::default() });
+        return Ok(UsersReport { as_of, rows: Vec::new(), total: Totals::default(), call_sites: Vec::new() });
     };
     let mut sums: Vec<_> = scan::by_user(conn, &narrowed)?.into_iter().collect();
     let total = sum(sums.iter().map(|(_, totals)| totals));
@@ -172,10 +190,15 @@ pub(crate) fn users(conn: &Connection, filter: &Filter) -> rusqlite::Result<User
     for ((user, account), totals) in sums {
         rows.push(UserRow { user_id: names.get(user)?, account_name: names.get(account)?, totals });
     }
+    let call_sites = if filter.is_of_all() {
+        unattributed::call_sites(conn, filter.since.map_or(i64::MIN, rows::micros))?
+    } else {
+        Vec::new()
+    };
     transaction.finish()?;
     rows.sort_by(|a, b| order(filter.sort, a, b));
     rows.truncate(filter.limit.unwrap_or(count));
-    Ok(UsersReport { as_of, rows, total })
+    Ok(UsersReport { as_of, rows, total, call_sites })
 }
 
 fn order(sort: Sort, a: &UserRow, b: &UserRow) -> std::cmp::Ordering {

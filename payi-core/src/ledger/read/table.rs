@@ -110,6 +110,10 @@ fn notes(report: &UsersReport, out: &mut String) {
     if totals.calls.abandoned > 0 {
         note(format!("{} abandoned: their process died", plural(totals.calls.abandoned, "call")));
     }
+    for site in &report.call_sites {
+        let place = site.location.as_deref().map_or_else(|| "a client that does not say where".into(), inert);
+        note(format!("{} without {}: {place}", plural(site.calls, "call"), inert(&site.missing)));
+    }
     let calls = totals.calls.total();
     if totals.attempts > calls {
         note(format!(
