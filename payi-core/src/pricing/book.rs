@@ -127,7 +127,6 @@ impl Draft {
 
     /// Ids before aliases, earlier models before later ones.
     fn index(&mut self) {
-        self.over = true;
         for provider in &mut self.providers {
             provider.by_id.clear();
             for &model in &provider.models {
@@ -155,8 +154,8 @@ impl PriceBook {
                 if let Err(error) = format::lay_over(&mut draft, text) {
                     tracing::error!(%error, "the embedded price book is damaged");
                 }
-                draft.index();
             }
+            draft.index();
             PriceBook::of(draft)
         });
         &BOOK

@@ -48,6 +48,8 @@ pub(super) fn lay_over(draft: &mut Draft, text: &str) -> Result<(), Error> {
             Error::new(Kind::Config, format!("price book, line {}: {why} in \"{line}\"", number + 1))
         })?;
     }
+    // Whatever is read next is laid over this.
+    reader.draft.over = true;
     Ok(())
 }
 
