@@ -53,6 +53,10 @@ pub use payi_core::clients::async_openai;
 #[doc(inline)]
 pub use payi_core::clients::reqwest;
 
+#[cfg(feature = "reqwest-0_12")]
+#[doc(inline)]
+pub use payi_core::clients::reqwest012;
+
 #[cfg(feature = "tracing")]
 #[doc(inline)]
 pub use payi_core::clients::tracing;

@@ -20,6 +20,8 @@ mod headers;
 mod hide;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
+#[cfg(feature = "reqwest-0_12")]
+pub mod reqwest012;
 
 #[cfg(feature = "tracing")]
 pub mod tracing;

@@ -125,6 +125,16 @@ impl Answered for ::reqwest::Response {
     }
 }
 
+#[cfg(feature = "reqwest-0_12")]
+impl sealed::Sealed for ::reqwest012::Response {}
+
+#[cfg(feature = "reqwest-0_12")]
+impl Answered for ::reqwest012::Response {
+    fn receipt(&self) -> Option<Receipt> {
+        self.extensions().get().cloned()
+    }
+}
+
 #[cfg(feature = "reqwest")]
 impl<B> sealed::Sealed for http::Response<B> {}
 

@@ -2,17 +2,17 @@
 
 use std::{fmt, future::Future, panic::Location, time::Duration};
 
-use ::reqwest::{
-    Body, Client, Request, Response, Version,
-    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
-};
 use serde::Serialize;
 
-use crate::{
-    clients::reqwest::{Error, send},
-    context::Context,
-    error::Kind,
+use super::{
+    Error,
+    backend::{
+        self, Body, Client, Request, Response, Version,
+        header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+    },
+    send,
 };
+use crate::{context::Context, error::Kind};
 
 /// A request in the making.
 ///
@@ -20,12 +20,12 @@ use crate::{
 /// others there is [`with`](Self::with).
 #[must_use = "a request is sent by `send`"]
 pub struct RequestBuilder {
-    inner: ::reqwest::RequestBuilder,
+    inner: backend::RequestBuilder,
     refused: Option<crate::Error>,
 }
 
-impl From<::reqwest::RequestBuilder> for RequestBuilder {
-    fn from(inner: ::reqwest::RequestBuilder) -> Self {
+impl From<backend::RequestBuilder> for RequestBuilder {
+    fn from(inner: backend::RequestBuilder) -> Self {
         Self { inner, refused: None }
     }
 }
@@ -39,10 +39,7 @@ impl fmt::Debug for RequestBuilder {
 impl RequestBuilder {
     /// Does with reqwest's own builder whatever it can do: `.with(|b| b.query(&[("a", 1)]))`,
     /// `.with(|b| b.multipart(form))`.
-    pub fn with(
-        mut self,
-        change: impl FnOnce(::reqwest::RequestBuilder) -> ::reqwest::RequestBuilder,
-    ) -> Self {
+    pub fn with(mut self, change: impl FnOnce(backend::RequestBuilder) -> backend::RequestBuilder) -> Self {
         self.inner = change(self.inner);
         self
     }

@@ -2,12 +2,12 @@
 
 use std::{future::Future, panic::Location};
 
-use ::reqwest::{IntoUrl, Method, Request, Response};
-
-use crate::{
-    clients::reqwest::{Error, RequestBuilder, send},
-    context::Context,
+use super::{
+    Error, RequestBuilder,
+    backend::{self, IntoUrl, Method, Request, Response},
+    send,
 };
+use crate::context::Context;
 
 /// A tracked client. Cheap to clone; clones share one pool of connections.
 ///
@@ -25,7 +25,7 @@ use crate::{
 /// # fn rustls_ring() { let _ = payi::reqwest::Client::new(); }
 /// ```
 #[derive(Clone, Debug)]
-pub struct Client(::reqwest::Client);
+pub struct Client(backend::Client);
 
 impl Default for Client {
     fn default() -> Self {
@@ -33,8 +33,8 @@ impl Default for Client {
     }
 }
 
-impl From<::reqwest::Client> for Client {
-    fn from(client: ::reqwest::Client) -> Self {
+impl From<backend::Client> for Client {
+    fn from(client: backend::Client) -> Self {
         Self(client)
     }
 }
@@ -52,11 +52,11 @@ impl Client {
     pub fn new() -> Self {
         #[cfg(feature = "rustls")]
         crate::sink::tls::ensure_provider();
-        Self(::reqwest::Client::new())
+        Self(backend::Client::new())
     }
 
     /// reqwest's own client, untracked.
-    pub const fn as_reqwest(&self) -> &::reqwest::Client {
+    pub const fn as_reqwest(&self) -> &backend::Client {
         &self.0
     }
 

@@ -2,13 +2,13 @@
 
 use std::{error::Error as StdError, fmt};
 
-use ::reqwest::{StatusCode, Url};
+use super::backend::{self, StatusCode, Url};
 
 /// What a tracked call can fail with: what reqwest fails with, or a refusal by payi.
 pub struct Error(Repr);
 
 enum Repr {
-    Reqwest(::reqwest::Error),
+    Reqwest(backend::Error),
     Payi(crate::Error),
 }
 
@@ -19,7 +19,7 @@ impl Error {
     }
 
     /// reqwest's own error, if it is one.
-    pub fn as_reqwest(&self) -> Option<&::reqwest::Error> {
+    pub fn as_reqwest(&self) -> Option<&backend::Error> {
         match &self.0 {
             Repr::Reqwest(error) => Some(error),
             Repr::Payi(_) => None,
@@ -34,63 +34,63 @@ impl Error {
         }
     }
 
-    fn is(&self, test: fn(&::reqwest::Error) -> bool) -> bool {
+    fn is(&self, test: fn(&backend::Error) -> bool) -> bool {
         self.as_reqwest().is_some_and(test)
     }
 
     /// The address, if the error has to do with one.
     pub fn url(&self) -> Option<&Url> {
-        self.as_reqwest().and_then(::reqwest::Error::url)
+        self.as_reqwest().and_then(backend::Error::url)
     }
 
     /// The status, if the error was made from a response.
     pub fn status(&self) -> Option<StatusCode> {
-        self.as_reqwest().and_then(::reqwest::Error::status)
+        self.as_reqwest().and_then(backend::Error::status)
     }
 
     /// The request could not be put together.
     pub fn is_builder(&self) -> bool {
-        self.is(::reqwest::Error::is_builder) || self.as_payi().is_some_and(crate::Error::is_config)
+        self.is(backend::Error::is_builder) || self.as_payi().is_some_and(crate::Error::is_config)
     }
 
     /// Redirects did not end.
     pub fn is_redirect(&self) -> bool {
-        self.is(::reqwest::Error::is_redirect)
+        self.is(backend::Error::is_redirect)
     }
 
     /// Made from a response's status (`error_for_status`).
     pub fn is_status(&self) -> bool {
-        self.is(::reqwest::Error::is_status)
+        self.is(backend::Error::is_status)
     }
 
     /// A time limit passed.
     pub fn is_timeout(&self) -> bool {
-        self.is(::reqwest::Error::is_timeout)
+        self.is(backend::Error::is_timeout)
     }
 
     /// The request could not be sent.
     pub fn is_request(&self) -> bool {
-        self.is(::reqwest::Error::is_request)
+        self.is(backend::Error::is_request)
     }
 
     /// No connection could be made.
     pub fn is_connect(&self) -> bool {
-        self.is(::reqwest::Error::is_connect)
+        self.is(backend::Error::is_connect)
     }
 
     /// A body broke off.
     pub fn is_body(&self) -> bool {
-        self.is(::reqwest::Error::is_body)
+        self.is(backend::Error::is_body)
     }
 
     /// A body could not be decoded.
     pub fn is_decode(&self) -> bool {
-        self.is(::reqwest::Error::is_decode)
+        self.is(backend::Error::is_decode)
     }
 }
 
-impl From<::reqwest::Error> for Error {
-    fn from(error: ::reqwest::Error) -> Self {
+impl From<backend::Error> for Error {
+    fn from(error: backend::Error) -> Self {
         Self(Repr::Reqwest(error))
     }
 }

@@ -30,6 +30,8 @@ mod client;
 mod error;
 mod send;
 
+/// The crate that the files below wrap; `reqwest012` wraps another by the same files.
+use ::reqwest as backend;
 pub use ::reqwest::{Body, IntoUrl, Method, Request, Response, StatusCode, Url, Version, header};
 
 pub use builder::RequestBuilder;

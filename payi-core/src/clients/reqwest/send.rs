@@ -2,8 +2,10 @@
 
 use std::{any::Any, sync::Arc};
 
-use ::reqwest::{Client, Request, Response, ResponseBuilderExt, header};
-
+use super::{
+    Error,
+    backend::{self, Client, Request, Response, ResponseBuilderExt, header},
+};
 use crate::{
     clients::{
         body::{Head, Tee, Watch},
@@ -11,7 +13,6 @@ use crate::{
         detect::detect,
         headers::{self, Effective},
         request::Body,
-        reqwest::Error,
     },
     context::Context,
     error::Kind,
@@ -55,11 +56,11 @@ pub(crate) fn attempt(
     let call_site = context.call_site();
     let Effective { context, keep } = headers::apply(&pipeline, context, at_pay_i, request.headers_mut());
     let host = request.url().host_str().unwrap_or_default();
-    let get = request.method() == ::reqwest::Method::GET;
+    let get = request.method() == backend::Method::GET;
     let context = call_site.map_or(context.clone(), |site| context.called_at(site));
     let context = attributed(&pipeline.settings, context)?;
     let endpoint = detect(get, host, request.url().path());
-    let bytes = request.body().and_then(::reqwest::Body::as_bytes);
+    let bytes = request.body().and_then(backend::Body::as_bytes);
     let body = bytes.filter(|_| !get).map(Body::read).unwrap_or_default();
     let asked = asks_for_usage(&pipeline.settings, host, endpoint.accepts_stream_usage, endpoint.api)
         .then(|| bytes.filter(|_| may_be_changed(request)).and_then(|bytes| body.with_stream_usage(bytes)))
@@ -151,10 +152,7 @@ impl Attempted {
     }
 
     /// What came back, watched from now on.
-    pub(crate) fn result(
-        self,
-        result: Result<Response, ::reqwest::Error>,
-    ) -> Result<Response, ::reqwest::Error> {
+    pub(crate) fn result(self, result: Result<Response, backend::Error>) -> Result<Response, backend::Error> {
         match result {
             Ok(response) => Ok(self.watch(response)),
             Err(error) => {
@@ -166,7 +164,7 @@ impl Attempted {
 
     fn watch(mut self, response: Response) -> Response {
         let url = response.url().clone();
-        let (mut parts, body) = http::Response::<::reqwest::Body>::from(response).into_parts();
+        let (mut parts, body) = http::Response::<backend::Body>::from(response).into_parts();
         if let Some(exchange) = self.attempt.exchange() {
             exchange.response_headers = answered(&parts.headers);
         }
@@ -185,7 +183,7 @@ impl Attempted {
             // The stream becomes shorter than it was announced, if it was.
             parts.headers.remove(header::CONTENT_LENGTH);
         }
-        let body = ::reqwest::Body::wrap(Tee::new(body, watch, body_code));
+        let body = backend::Body::wrap(Tee::new(body, watch, body_code));
         // The address is an extension of a type that only this builder can make.
         if let Ok(made) = http::Response::builder().url(url).body(()) {
             parts.extensions.extend(made.into_parts().0.extensions);
@@ -232,11 +230,11 @@ fn answered(headers: &header::HeaderMap) -> Vec<(Box<str>, Box<str>)> {
 }
 
 fn body_code(error: &dyn Any) -> &'static str {
-    error.downcast_ref::<::reqwest::Error>().map_or("body", code)
+    error.downcast_ref::<backend::Error>().map_or("body", code)
 }
 
 /// What went wrong, in a word.
-pub(crate) fn code(error: &::reqwest::Error) -> &'static str {
+pub(crate) fn code(error: &backend::Error) -> &'static str {
     match () {
         () if error.is_timeout() => "timeout",
         () if error.is_connect() => "connect",
