@@ -15,8 +15,9 @@ impl PriceBook {
     /// US dollars for a million tokens (a thousand searches, pages or `requests`, an hour for
     /// `audio_ms`); the date they hold `from`; the service `tier` or region (`geo`) they are for; a
     /// `factor` on all of them, for a region. A price may be a string with steps:
-    /// `"2.5>272000:5"` above, `"2>=200000:4"` from that many input tokens on. What a model had before is
-    /// replaced. Everything else in the text is left alone.
+    /// `"2.5>272000:5"` above, `"2>=200000:4"` from that many input tokens on. A model's
+    /// usual prices are replaced together; those of a tier or region stay, unless an entry names it.
+    /// Everything else in the text is left alone.
     ///
     /// ```
     /// use payi_core::pricing::PriceBook;
@@ -51,7 +52,7 @@ impl PriceBook {
         let table = DeTable::parse(text).map_err(|e| {
             Error::with_source(Kind::Config, format!("the prices are not TOML: {}", e.message()), e)
         })?;
-        let mut book = format!("{}\nsource - - - - settings\n", format::HEADER);
+        let mut book = format!("{}\nsource your own settings\n", format::HEADER);
         let mut entries = Vec::new();
         if let Some(prices) = table.get_ref().get("price") {
             let prices =
