@@ -15,18 +15,41 @@ use crate::{
         detect::Endpoint,
         receipt::{Receipt, Settled},
     },
-    context::Context,
+    context::{Context, Text},
     events::{Event, Exchange, Opening, Outcome, Pipeline},
     money::Money,
     pricing::{Cost, CostSource, Priced},
     usage::{Reading, Usage},
 };
 
+/// As what a call is priced, instead of what it is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PriceAs {
+    /// Pay-i's category (`system.openai`).
+    pub(crate) category: Option<Text>,
+    /// The model.
+    pub(crate) resource: Option<Text>,
+}
+
+impl PriceAs {
+    /// Whose price list that is, by its id in the book.
+    fn provider(&self) -> Option<&str> {
+        let category = self.category.as_deref()?;
+        Some(match category {
+            "system.azureopenai" | "system.azure" => "azure",
+            "system.google.vertex" => "google",
+            "system.aws.bedrock" => "aws",
+            other => other.strip_prefix("system.").unwrap_or(other),
+        })
+    }
+}
+
 /// What is known of a call before it is sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) endpoint: Endpoint,
     pub(crate) model: Option<Box<str>>,
+    pub(crate) price_as: PriceAs,
     /// The address without its path, credentials and query.
     pub(crate) exchange: Option<Box<Exchange>>,
 }
@@ -250,6 +273,8 @@ impl Inner {
         // Bedrock's names say where a model runs, on which its price depends; the model's own do not.
         let by_path = self.request.endpoint.provider == "aws";
         let model = if by_path { asked.or(answered) } else { answered.or(asked) };
+        // Of the models that took part, only the one asked for can be priced as another.
+        let model = self.request.price_as.resource.as_deref().or(model);
         let mut cost = self.price(model, reading, usage);
         for (model, usage) in &reading.elsewhere {
             cost = sum(cost, self.price(Some(model), reading, usage));
@@ -261,11 +286,12 @@ impl Inner {
     }
 
     fn price(&self, model: Option<&str>, reading: &Reading, usage: &Usage) -> Cost {
+        let price_as = &self.request.price_as;
         let Some(model) = model else { return Cost::UNPRICED };
         let since_1970 = self.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let priced = |model| {
             self.pipeline.book.price(&Priced {
-                provider: &self.request.endpoint.provider,
+                provider: price_as.provider().unwrap_or(&self.request.endpoint.provider),
                 model,
                 at_us: i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX),
                 service_tier: reading.service_tier.as_deref(),
@@ -274,7 +300,7 @@ impl Inner {
             })
         };
         let cost = priced(model);
-        if cost.source != CostSource::Unpriced {
+        if cost.source != CostSource::Unpriced || price_as.resource.is_some() {
             return cost;
         }
         // Some hosts answer with a name of their own for the model they were asked for.

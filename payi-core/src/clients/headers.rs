@@ -15,6 +15,7 @@ use ::reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::{
+    clients::call::PriceAs,
     context::{Context, Frame, Key, Properties, Resolved, Text, UseCase},
     events::Pipeline,
 };
@@ -30,6 +31,8 @@ pub(crate) struct Effective {
     pub(crate) context: Context,
     /// Whether the prompt and the answer are kept.
     pub(crate) keep: bool,
+    /// As what the call is priced, where that is said.
+    pub(crate) price_as: PriceAs,
 }
 
 /// Lays the request's own headers over the context, and leaves those that its host is meant to see.
@@ -73,7 +76,8 @@ pub(crate) fn apply(
             headers.remove(name);
         }
     }
-    Effective { context, keep }
+    let price_as = PriceAs { category: who.price_as_category, resource: who.price_as_resource };
+    Effective { context, keep, price_as }
 }
 
 /// The text of the key's header: `None` if there is none, or if it is no text.

@@ -34,7 +34,7 @@ use tracing_subscriber::{Layer, layer::Context as Layers, registry::LookupSpan};
 
 use crate::{
     clients::{
-        call::{Attempt, End, Repeat, Request},
+        call::{Attempt, End, PriceAs, Repeat, Request},
         detect::of_span,
     },
     context::Context,
@@ -148,8 +148,10 @@ impl Observed {
             return;
         }
         let said = self.said;
+        let who = self.context.resolve();
         let request = Request {
             endpoint: of_span(said.provider.as_deref(), said.operation.as_deref()),
+            price_as: PriceAs { category: who.price_as_category, resource: who.price_as_resource },
             model: said.request_model.clone().map(Into::into),
             exchange: None,
         };

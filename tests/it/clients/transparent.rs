@@ -150,3 +150,24 @@ async fn prompts_and_answers_are_kept_only_where_asked_for_and_never_a_key() {
     assert_eq!(exchange.provider_uri.as_deref(), Some(&*format!("{}/v1/", bench.provider.url())));
     assert!(!format!("{exchange:?}").contains("secret"));
 }
+
+#[tokio::test]
+async fn a_model_of_ones_own_name_is_priced_as_the_scope_says() {
+    let bench = Bench::new();
+    let ask = r#"{"model":"our-own-deployment","messages":[]}"#;
+    bench.recorder.scope(bench.chat(ask)).await.expect("an answer");
+    assert_eq!(bench.event().cost.source, CostSource::Unpriced);
+    for (category, cost) in [(None, "0.0003132"), (Some("system.azureopenai"), "0.0003132")] {
+        let call = async {
+            let scope = payi::context().price_as_resource("gpt-4o-mini").price_as_category(category);
+            scope.scope(bench.chat(ask)).await
+        };
+        bench.recorder.scope(call).await.expect("an answer");
+        let event = bench.event();
+        assert_eq!((event.cost.source, event.cost.amount.to_string().as_str()), (CostSource::Computed, cost));
+        assert_eq!(event.response_model.as_deref(), Some("our-own-deployment"));
+    }
+    let nonsense = async { payi::context().price_as_resource("no such model").scope(bench.chat(ASK)).await };
+    bench.recorder.scope(nonsense).await.expect("an answer");
+    assert_eq!(bench.event().cost.source, CostSource::Unpriced);
+}

@@ -54,7 +54,8 @@ pub(crate) fn attempt(
     let Some(pipeline) = context.root::<Pipeline>() else { return Ok(None) };
     let at_pay_i = pipeline.settings.pay_i.as_ref().is_some_and(|pay_i| pay_i.is_at(request.url()));
     let call_site = context.call_site();
-    let Effective { context, keep } = headers::apply(&pipeline, context, at_pay_i, request.headers_mut());
+    let Effective { context, keep, price_as } =
+        headers::apply(&pipeline, context, at_pay_i, request.headers_mut());
     let host = request.url().host_str().unwrap_or_default();
     let get = request.method() == backend::Method::GET;
     let context = call_site.map_or(context.clone(), |site| context.called_at(site));
@@ -77,7 +78,7 @@ pub(crate) fn attempt(
     });
     let api = endpoint.api;
     let model = body.model.or_else(|| endpoint.model.clone());
-    let described = call::Request { endpoint, model, exchange };
+    let described = call::Request { endpoint, model, price_as, exchange };
     let hide = asked.is_some();
     if let Some(asked) = asked {
         *request.body_mut() = Some(asked.into());
