@@ -1,11 +1,11 @@
 //! What one scope says, linked to the scope around it.
 //!
-//! Entering a scope costs one allocation, the frame, which holds its keys in place; leaving costs one
-//! release. Nothing is merged until somebody asks (`merge`), because most scopes see fewer calls than
+//! A frame holds its keys in place, and when its scope is left it goes to the thread's next scope, so that
+//! entering and leaving cost no allocation. Nothing is merged until somebody asks (`merge`), because most scopes see fewer calls than
 //! they hold keys.
 
 use std::{
-    fmt, iter,
+    fmt, iter, mem,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -15,11 +15,11 @@ use std::{
 use uuid::Uuid;
 
 use crate::context::{
-    Key,
     entry::Entry,
     loss::{self, Loss},
     merge,
     slot::Carried,
+    spare,
 };
 
 /// How long a chain of frames may get before a new frame stands on a merged copy of it.
@@ -28,50 +28,91 @@ use crate::context::{
 /// ever had, and overflow the stack when the last one goes.
 pub(crate) const DEEP: u16 = 64;
 
-/// One scope: its own keys and the scope around it. Immutable.
-pub struct Frame<Keys: ?Sized = [Entry]> {
+/// How many keys live in the frame itself; more of them are on the heap together.
+const FEW: usize = 4;
+
+/// One scope: its own keys and the scope around it. Immutable while anybody else can see it.
+pub struct Frame {
     parent: Option<Arc<Frame>>,
     use_case_id: LazyId,
     complained: AtomicBool,
     /// Whether the process-wide root's keys are not to be seen through it.
     sealed: bool,
     depth: u16,
-    entries: Keys,
-}
-
-impl<const N: usize> Frame<[Entry; N]> {
-    #[inline]
-    const fn new(parent: Option<Arc<Frame>>, entries: [Entry; N], depth: u16) -> Self {
-        Self {
-            parent,
-            use_case_id: LazyId::new(),
-            complained: AtomicBool::new(false),
-            sealed: false,
-            depth,
-            entries,
-        }
-    }
+    /// How many of `few` are set.
+    len: u16,
+    few: [Entry; FEW],
+    /// All of the keys, where they are more than a few.
+    more: Box<[Entry]>,
 }
 
 impl Frame {
     /// A scope with these keys inside `parent`. No key may be given twice.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "the keys are written where they stay, and not moved there: 50 instructions less"
+    )]
+    #[inline(always)]
     pub fn child<const N: usize>(parent: Option<Arc<Self>>, entries: [Entry; N]) -> Arc<Self> {
         let depth = match &parent {
-            Some(parent) if parent.depth >= DEEP => return Self::grandchild(parent, entries),
+            Some(parent) if parent.depth >= DEEP => return Self::grandchild(parent, entries.into()),
             Some(parent) => parent.depth + 1,
             None => 0,
         };
-        Arc::new(Frame::new(parent, entries, depth))
+        if N > FEW {
+            return Self::many(parent, entries.into(), depth);
+        }
+        spare::next(|frame| {
+            frame.parent = parent;
+            frame.depth = depth;
+            frame.set_few(entries);
+        })
+    }
+
+    /// A frame that says nothing.
+    pub(crate) fn blank() -> Self {
+        Self {
+            parent: None,
+            use_case_id: LazyId::new(),
+            complained: AtomicBool::new(false),
+            sealed: false,
+            depth: 0,
+            len: 0,
+            few: [const { Entry::UNSET }; FEW],
+            more: Box::new([]),
+        }
+    }
+
+    #[inline]
+    fn set_few<const N: usize>(&mut self, entries: [Entry; N]) {
+        self.len = u16::try_from(N).unwrap_or_default();
+        // What is swapped back is unset, so there is nothing to drop.
+        let mut entries = mem::ManuallyDrop::new(entries);
+        for (room, entry) in self.few.iter_mut().zip(entries.iter_mut()) {
+            mem::swap(room, entry);
+        }
+    }
+
+    #[inline(never)]
+    fn many(parent: Option<Arc<Self>>, more: Box<[Entry]>, depth: u16) -> Arc<Self> {
+        Arc::new(Self { parent, depth, more, ..Self::blank() })
     }
 
     /// The same, with keys collected at run time, of which the last of its kind counts.
     pub(crate) fn collected(parent: Option<Arc<Self>>, entries: Vec<Entry>) -> Arc<Self> {
-        match entries.len() {
-            1 => Self::child(parent, sized::<1>(entries)),
-            2 => Self::child(parent, sized::<2>(entries)),
-            3..=4 => Self::child(parent, sized::<4>(entries)),
-            _ => Self::child(parent, sized::<{ Key::ALL.len() }>(entries)),
+        Self::child_of(parent, last_of_kind(entries))
+    }
+
+    fn child_of(parent: Option<Arc<Self>>, entries: Vec<Entry>) -> Arc<Self> {
+        match <[Entry; 1]>::try_from(entries) {
+            Ok(one) => Self::child(parent, one),
+            Err(entries) => match parent {
+                Some(parent) if parent.depth >= DEEP => Self::grandchild(&parent, entries.into()),
+                parent => {
+                    let depth = parent.as_ref().map_or(0, |parent| parent.depth + 1);
+                    Self::many(parent, entries.into(), depth)
+                }
+            },
         }
     }
 
@@ -79,15 +120,54 @@ impl Frame {
     /// The process-wide root's keys are not seen through it.
     #[cfg(any(test, feature = "_calls"))]
     pub(crate) fn root(carried: Option<Carried>, entries: Vec<Entry>) -> Arc<Self> {
-        Arc::new(Frame { sealed: true, ..Frame::new(None, rooted(entries, carried), 0) })
+        Arc::new(Self { sealed: true, more: rooted(entries, carried), ..Self::blank() })
     }
 
     /// A scope that stands on a merged copy of what `deep` and all around it say.
     #[cold]
-    fn grandchild<const N: usize>(deep: &Self, entries: [Entry; N]) -> Arc<Self> {
+    fn grandchild(deep: &Self, entries: Box<[Entry]>) -> Arc<Self> {
         let merged = merge::resolve(Some(deep), global().as_deref()).into_entries();
-        let base = Frame { sealed: true, ..Frame::new(None, rooted(merged, deep.carried()), 0) };
-        Arc::new(Frame::new(Some(Arc::new(base)), entries, 1))
+        let base = Self { sealed: true, more: rooted(merged, deep.carried()), ..Self::blank() };
+        Self::many(Some(Arc::new(base)), entries, 1)
+    }
+
+    /// Forgets all that it said.
+    #[inline]
+    fn clear(&mut self) {
+        self.use_case_id = LazyId::new();
+        self.complained = AtomicBool::new(false);
+        self.sealed = false;
+        for entry in &mut self.few {
+            entry.value.unset();
+        }
+        self.len = 0;
+    }
+
+    /// Takes the spare frame that follows this one, which is one.
+    #[inline]
+    pub(crate) fn take_spare(&mut self) -> Option<Arc<Self>> {
+        self.parent.take()
+    }
+
+    /// How many spare frames this one, which is one, and those that follow are.
+    #[inline]
+    pub(crate) const fn spares(&self) -> u16 {
+        self.depth
+    }
+
+    /// Makes a spare frame of it, in front of `next`: it forgets all that it said.
+    #[inline]
+    pub(crate) fn become_spare(&mut self, next: Option<Arc<Self>>, spares: u16) {
+        self.clear();
+        self.depth = spares;
+        // Lets go of the scope around it.
+        self.parent = next;
+    }
+
+    /// Whether its keys are few, so that they live in it.
+    #[inline]
+    pub(crate) const fn is_small(&self) -> bool {
+        self.more.is_empty()
     }
 
     /// The scope around it.
@@ -103,12 +183,16 @@ impl Frame {
     /// What it, or the nearest scope around it that carries something, carries.
     pub(crate) fn carried(&self) -> Option<Carried> {
         let mut frames = iter::successors(Some(self), |frame| frame.parent());
-        frames.find_map(|frame| frame.entries.first().and_then(Entry::carried))
+        frames.find_map(|frame| frame.more.first().and_then(Entry::carried))
     }
 
     /// Its own keys.
-    pub(crate) const fn entries(&self) -> &[Entry] {
-        &self.entries
+    pub(crate) fn entries(&self) -> &[Entry] {
+        if self.more.is_empty() {
+            self.few.get(..usize::from(self.len)).unwrap_or_default()
+        } else {
+            &self.more
+        }
     }
 
     /// The id of the use case that this frame opens, made when first asked for.
@@ -159,27 +243,21 @@ impl fmt::Debug for Frame {
     }
 }
 
-/// `entries` in an array with room for `N` kinds of key; of one kind, the last counts.
-fn sized<const N: usize>(entries: Vec<Entry>) -> [Entry; N] {
-    let mut sized = [const { Entry::UNSET }; N];
-    for entry in entries {
-        if let Some(room) = sized.iter_mut().find(|it| it.is_unset() || it.key == entry.key) {
-            *room = entry;
+/// `entries`, of each kind the last.
+fn last_of_kind(entries: Vec<Entry>) -> Vec<Entry> {
+    let mut last: Vec<Entry> = Vec::with_capacity(entries.len());
+    for entry in entries.into_iter().filter(|entry| !entry.is_unset()) {
+        match last.iter_mut().find(|it| it.key == entry.key) {
+            Some(room) => *room = entry,
+            None => last.push(entry),
         }
     }
-    sized
+    last
 }
 
 /// The keys of a root, behind what it carries.
-fn rooted(entries: Vec<Entry>, carried: Option<Carried>) -> [Entry; Key::ALL.len() + 1] {
-    let mut entries = sized::<{ Key::ALL.len() + 1 }>(entries);
-    if let Some(carried) = carried {
-        entries.rotate_right(1);
-        if let Some(first) = entries.first_mut() {
-            *first = Entry::of_carried(carried);
-        }
-    }
-    entries
+fn rooted(entries: Vec<Entry>, carried: Option<Carried>) -> Box<[Entry]> {
+    carried.map(Entry::of_carried).into_iter().chain(last_of_kind(entries)).collect()
 }
 
 /// The process-wide root: what scopes without a root of their own belong to.

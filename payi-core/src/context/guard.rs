@@ -8,11 +8,11 @@
 //! ```
 //!
 //! A block may wait only where `track_context!` can see it, at its own `.await`s, and each of those is
-//! turned into a [`Run`]: it resumes the guard around every poll and suspends it when the poll says
+//! turned into a [`Run`]: it brings the scope back for every poll and puts it away when the poll says
 //! `Pending`. So the guard is never active while the task is parked, and what other tasks, or other
 //! branches of the same task, do in the meantime is theirs.
 //!
-//! Entering moves the frame into the thread-local and what was there into the guard; suspending moves
+//! Entering moves the frame into the thread-local and what was there into the guard; parking moves
 //! both back. Nothing is counted or allocated at a poll.
 
 use std::{
@@ -25,23 +25,25 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use crate::context::{Entry, Frame, Scoped, scope};
+use crate::context::{Entry, Frame, Scoped, scope, spare};
 
 /// What an await point needs of the guard of its block.
 pub trait Hold {
-    /// Puts the scope away, inner scopes first. Does nothing if it is put away already.
-    fn suspend(&mut self);
-    /// Brings the scope back, outer scopes first. Does nothing if it is there already.
-    fn resume(&mut self);
+    /// Puts the scope away, which is in force; inner scopes first.
+    fn park(&mut self);
+    /// Brings the scope back, which is away; outer scopes first.
+    fn unpark(&mut self);
+    /// Whether the scope is away.
+    fn is_parked(&self) -> bool;
 }
 
 /// The scope of a block that awaits.
 #[must_use = "the scope ends when the guard is dropped"]
 #[derive(Debug)]
 pub struct Guard {
-    /// Active: the scope around the block. Suspended: the block's own.
+    /// The scope around the block; while it is parked, the block's own.
     slot: Option<Arc<Frame>>,
-    active: bool,
+    parked: bool,
 }
 
 /// The scope of a block that awaits inside another such block of the same function.
@@ -87,46 +89,57 @@ pub fn nest<G: Hold, const N: usize>(entries: [Entry; N], outer: &mut G) -> Nest
 impl Guard {
     #[inline]
     pub(crate) fn enter(frame: Arc<Frame>) -> Self {
-        Self { slot: scope::swap(Some(frame)), active: true }
+        Self { slot: scope::swap(Some(frame)), parked: false }
     }
 }
 
 impl Hold for Guard {
     #[inline]
-    fn suspend(&mut self) {
-        if self.active {
-            scope::exchange(&mut self.slot);
-            self.active = false;
-        }
+    fn park(&mut self) {
+        scope::exchange(&mut self.slot);
+        self.parked = true;
     }
 
     #[inline]
-    fn resume(&mut self) {
-        if !self.active {
-            scope::exchange(&mut self.slot);
-            self.active = true;
-        }
+    fn unpark(&mut self) {
+        scope::exchange(&mut self.slot);
+        self.parked = false;
+    }
+
+    #[inline]
+    fn is_parked(&self) -> bool {
+        self.parked
     }
 }
 
 impl Drop for Guard {
     #[inline]
     fn drop(&mut self) {
-        self.suspend();
+        if !self.parked {
+            scope::exchange(&mut self.slot);
+        }
+        if let Some(left) = self.slot.take() {
+            spare::left(left);
+        }
     }
 }
 
 impl<G: Hold> Hold for Nested<'_, G> {
     #[inline]
-    fn suspend(&mut self) {
-        self.inner.suspend();
-        self.outer.suspend();
+    fn park(&mut self) {
+        self.inner.park();
+        self.outer.park();
     }
 
     #[inline]
-    fn resume(&mut self) {
-        self.outer.resume();
-        self.inner.resume();
+    fn unpark(&mut self) {
+        self.outer.unpark();
+        self.inner.unpark();
+    }
+
+    #[inline]
+    fn is_parked(&self) -> bool {
+        self.inner.is_parked()
     }
 }
 
@@ -140,7 +153,7 @@ pub struct Wait<'g, G: Hold>(&'g mut G);
 /// Puts the scope of `guard` away while a macro waits.
 #[inline]
 pub fn wait<G: Hold>(guard: &mut G) -> Wait<'_, G> {
-    guard.suspend();
+    guard.park();
     Wait(guard)
 }
 
@@ -153,7 +166,7 @@ impl<G: Hold> Wait<'_, G> {
 impl<G: Hold> Drop for Wait<'_, G> {
     #[inline]
     fn drop(&mut self) {
-        self.0.resume();
+        self.0.unpark();
     }
 }
 
@@ -174,7 +187,9 @@ pin_project! {
             // If it is parked, the whole block is being cancelled, and what waits for it is dropped first. What
             // it does as it goes belongs to the block, and so do the block's variables, which go next: the
             // guard, which goes last, leaves the scope.
-            this.guard.resume();
+            if this.guard.is_parked() {
+                this.guard.unpark();
+            }
             this.future.set(None);
         }
     }
@@ -186,6 +201,7 @@ pin_project! {
 /// the compiler's own "is not a future" lands on the future.
 #[inline]
 pub fn run<F, G: Hold>(future: F, guard: &mut G) -> Run<'_, F, G> {
+    guard.park();
     Run { guard, future: Some(future) }
 }
 
@@ -196,11 +212,11 @@ impl<F: Future, G: Hold> Future for Run<'_, F, G> {
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let Some(future) = this.future.as_pin_mut() else { return Poll::Pending };
-        this.guard.resume();
+        this.guard.unpark();
         // A panic from here unwinds through the guard, which leaves the scope.
         let polled = future.poll(cx);
         if polled.is_pending() {
-            this.guard.suspend();
+            this.guard.park();
         }
         polled
     }

@@ -24,6 +24,7 @@ pub mod scope;
 mod scoped;
 mod slot;
 mod snapshot;
+mod spare;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -15,7 +15,7 @@ use std::{
 use futures_core::Stream;
 use pin_project_lite::pin_project;
 
-use crate::context::{Context, Entry, Frame, scope};
+use crate::context::{Context, Entry, Frame, scope, spare};
 
 pin_project! {
     /// A future, stream or iterator that runs in a scope of its own, wherever and whenever it is polled.
@@ -32,8 +32,12 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             if this.inner.is_some() {
-                let _inside = Inside::new(this.frame);
+                let inside = Inside::new(this.frame);
                 this.inner.set(None);
+                drop(inside);
+            }
+            if let Some(left) = this.frame.take() {
+                spare::left(left);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! A value as a scope holds it, in 40 bytes.
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, fmt, mem, sync::Arc};
 
 use crate::context::{
     resolved::Properties,
@@ -58,6 +58,17 @@ impl fmt::Debug for Held {
 }
 
 impl Slot {
+    /// Forgets the value. Most have nothing to let go of, which is one comparison here, and a call in their
+    /// general drop.
+    #[inline]
+    pub(crate) fn unset(&mut self) {
+        if matches!(self, Self::Shared(_) | Self::Held(_)) {
+            *self = Self::Unset;
+        } else {
+            mem::forget(mem::replace(self, Self::Unset));
+        }
+    }
+
     /// A copy of `text`; an empty one clears.
     #[inline]
     pub(crate) fn text(text: &str) -> Self {

@@ -375,11 +375,11 @@ fn the_table_is_sound() {
     assert!(Key::ALL.iter().enumerate().all(|(i, key)| *key as usize == i));
 }
 
-/// A frame with two keys is one allocation of less than 192 bytes.
+/// A frame with a few keys is one allocation, which the next scope uses again.
 #[test]
 fn frames_are_small() {
     assert_eq!(size_of::<Entry>(), 48);
-    assert!(size_of::<Frame<[Entry; 2]>>() <= 176);
+    assert!(size_of::<Frame>() <= 264);
 }
 
 #[test]
