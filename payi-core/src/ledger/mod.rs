@@ -61,7 +61,14 @@ pub enum Durability {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     place: Place,
-    conn: Arc<Mutex<Connection>>,
+    conn: Arc<Mutex<Open>>,
+}
+
+/// A connection, and whether its file was at rest when it was made.
+#[derive(Debug)]
+struct Open {
+    conn: Connection,
+    at_rest: Option<open::AtRest>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,8 +102,8 @@ impl Ledger {
     /// [`Error::is_ledger`] if there is no file, or it is not a payi ledger.
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let conn = open::readable(path)?;
-        Ok(Self::of(Place::ReadOnly(path.into()), conn))
+        let (conn, at_rest) = open::readable(path)?;
+        Ok(Self { place: Place::ReadOnly(path.into()), conn: Arc::new(Mutex::new(Open { conn, at_rest })) })
     }
 
     /// A ledger that is gone with its last handle.
@@ -105,7 +112,7 @@ impl Ledger {
     }
 
     fn of(place: Place, conn: Connection) -> Self {
-        Self { place, conn: Arc::new(Mutex::new(conn)) }
+        Self { place, conn: Arc::new(Mutex::new(Open { conn, at_rest: None })) }
     }
 
     /// A handle with a connection of its own, for another thread; in memory there is only one to share.
@@ -132,10 +139,15 @@ impl Ledger {
 
     /// Runs `work` on the connection.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        work(&self.lock()).map_err(|e| self.broken(e))
+        let mut open = self.lock();
+        if let Place::ReadOnly(path) = &self.place {
+            let Open { conn, at_rest } = &mut *open;
+            open::awake(path, conn, at_rest)?;
+        }
+        work(&open.conn).map_err(|e| self.broken(e))
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Connection> {
+    fn lock(&self) -> MutexGuard<'_, Open> {
         self.conn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -6,7 +6,7 @@ use std::{
     io::{ErrorKind, Read as _},
     path::{Path, PathBuf},
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use rusqlite::{Connection, OpenFlags};
@@ -47,11 +47,29 @@ pub(crate) fn memory() -> Result<Connection> {
     Ok(conn)
 }
 
-/// Opens a ledger for reading only. Neither the file nor its directory is changed.
+/// A file as it was when it was taken for one at rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AtRest {
+    bytes: u64,
+    changed: Option<SystemTime>,
+}
+
+impl AtRest {
+    /// `None` if there is a write-ahead log with something in it: somebody writes, or died writing.
+    fn of(path: &Path) -> Option<Self> {
+        if fs::metadata(beside(path, "-wal")).is_ok_and(|wal| wal.len() > 0) {
+            return None;
+        }
+        let file = fs::metadata(path).ok()?;
+        Some(Self { bytes: file.len(), changed: file.modified().ok() })
+    }
+}
+
+/// Opens a ledger for reading only. Neither the file nor its write-ahead log is changed.
 ///
-/// A file without a write-ahead log is at rest, and is read as immutable; with one it is read through
-/// SQLite's own sharing, also while another process writes.
-pub(crate) fn readable(path: &Path) -> Result<Connection> {
+/// A file without a write-ahead log is at rest, and is read as immutable, so that nothing is made beside it;
+/// with one it is read through SQLite's own sharing, also while another process writes.
+pub(crate) fn readable(path: &Path) -> Result<(Connection, Option<AtRest>)> {
     let place = path.display().to_string();
     if !fs::exists(path).unwrap_or(true) {
         return Err(Error::new(
@@ -60,13 +78,21 @@ pub(crate) fn readable(path: &Path) -> Result<Connection> {
         ));
     }
     refuse_foreign_bytes(path, &place)?;
-    let at_rest = fs::metadata(beside(path, "-wal")).map_or(true, |wal| wal.len() == 0);
-    let conn = connect_readable(path, at_rest).map_err(|e| cannot(&place, "opened", e))?;
+    let at_rest = AtRest::of(path);
+    let conn = connect_readable(path, at_rest.is_some()).map_err(|e| cannot(&place, "opened", e))?;
     match schema::recognise(&conn).map_err(|e| cannot(&place, "read", e))? {
-        Found::Ledger(_) => Ok(conn),
+        Found::Ledger(_) => Ok((conn, at_rest)),
         Found::Empty => Err(Error::new(Kind::Ledger, format!("the ledger {place} is empty as yet"))),
         Found::Foreign => Err(schema::foreign(&place)),
     }
+}
+
+/// Opens the file anew if it was at rest, and is no longer as it was: as immutable it would never show what came since.
+pub(crate) fn awake(path: &Path, conn: &mut Connection, at_rest: &mut Option<AtRest>) -> Result<()> {
+    if at_rest.is_some() && AtRest::of(path) != *at_rest {
+        (*conn, *at_rest) = readable(path)?;
+    }
+    Ok(())
 }
 
 fn connect_readable(path: &Path, at_rest: bool) -> rusqlite::Result<Connection> {

@@ -332,3 +332,37 @@ fn fault_12_leases_of_the_dead() {
         "no lease is that long"
     );
 }
+
+#[test]
+fn a_reader_changes_nothing_and_sees_what_comes_later() {
+    let place = Place::new("reader");
+    let victim = Victim::start("write", &place.ledger(), place.0.join("log")).wait();
+    thread::sleep(Duration::from_millis(60));
+    // While somebody writes.
+    Ledger::open_read_only(place.ledger()).unwrap().users(&Filter::new()).unwrap();
+    victim.kill();
+    // With the log that a dead process left.
+    let wal = place.0.join("payi.db-wal");
+    let before = (fs::read(place.ledger()).unwrap(), fs::read(&wal).unwrap());
+    assert!(!before.1.is_empty(), "it died writing");
+    let reader = Ledger::open_read_only(place.ledger()).unwrap();
+    let calls = reader.users(&Filter::new()).unwrap().total.calls.total();
+    assert!(calls > 0);
+    drop(reader);
+    assert!(
+        before == (fs::read(place.ledger()).unwrap(), fs::read(&wal).unwrap()),
+        "neither file was touched"
+    );
+    drop(settle(&place.ledger()));
+    // At rest, and later awake: a reader that stays sees what is written after it came.
+    assert!(!wal.exists());
+    let reader = Ledger::open_read_only(place.ledger()).unwrap();
+    let calls = reader.users(&Filter::new()).unwrap().total.calls.ok;
+    let writer = Ledger::open(place.ledger()).unwrap();
+    for n in 1..=3 {
+        sample::append(&writer, &[(sample::event(1), sample::who("u"))]);
+        assert_eq!(reader.users(&Filter::new()).unwrap().total.calls.ok, calls + n);
+    }
+    drop(writer);
+    assert_eq!(reader.users(&Filter::new()).unwrap().total.calls.ok, calls + 3);
+}
