@@ -26,25 +26,25 @@ impl Housekeeping {
     pub(crate) fn fold(&self, ledger: &Ledger) -> Result<bool> {
         ledger.with(|conn| fold::work(conn, &self.owner, self.key.as_ref()))
     }
+}
 
-    /// Lets go of texts that nobody needs any more: prompts older than `keep_prompts`, and exchanges that every
-    /// deliverer has passed.
-    pub(crate) fn sweep(&self, ledger: &Ledger, keep_prompts: Duration) -> Result<()> {
-        ledger.with(|conn| {
-            let oldest = SystemTime::now().checked_sub(keep_prompts).map_or(0, micros);
-            delete(
-                conn,
-                "DELETE FROM prompts WHERE seq IN (SELECT seq FROM prompts WHERE at_us < ?1 LIMIT 500)",
-                oldest,
-            )?;
-            let passed: Option<i64> =
-                conn.query_row("SELECT min(seq) FROM cursors", [], |row| row.get(0)).optional()?.flatten();
-            // What a deliverer has set aside keeps its exchange.
-            let sql = "DELETE FROM exchanges WHERE seq IN (SELECT x.seq FROM exchanges x WHERE x.seq <= ?1
-                 AND NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.seq = x.seq) LIMIT 500)";
-            passed.map_or(Ok(()), |passed| delete(conn, sql, passed))
-        })
-    }
+/// Lets go of texts that nobody needs any more: prompts older than `keep_prompts`, and exchanges that every
+/// deliverer has passed.
+pub(crate) fn sweep(ledger: &Ledger, keep_prompts: Duration) -> Result<()> {
+    ledger.with(|conn| {
+        let oldest = SystemTime::now().checked_sub(keep_prompts).map_or(0, micros);
+        delete(
+            conn,
+            "DELETE FROM prompts WHERE seq IN (SELECT seq FROM prompts WHERE at_us < ?1 LIMIT 500)",
+            oldest,
+        )?;
+        let passed: Option<i64> =
+            conn.query_row("SELECT min(seq) FROM cursors", [], |row| row.get(0)).optional()?.flatten();
+        // What a deliverer has set aside keeps its exchange.
+        let sql = "DELETE FROM exchanges WHERE seq IN (SELECT x.seq FROM exchanges x WHERE x.seq <= ?1
+             AND NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.seq = x.seq) LIMIT 500)";
+        passed.map_or(Ok(()), |passed| delete(conn, sql, passed))
+    })
 }
 
 /// Deletes in small steps, so that nobody waits long for the write lock.

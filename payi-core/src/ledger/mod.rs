@@ -37,7 +37,7 @@ use uuid::Uuid;
 pub(crate) use append::{Appended, Appender, Keep, count_losses};
 pub use collect::{Collector, Placed, foreign_id};
 pub use follow::{Lease, Loss, Quarantined};
-pub(crate) use house::Housekeeping;
+pub(crate) use house::{Housekeeping, sweep};
 pub use manage::{Checked, Forgotten, Imported, Pruned};
 pub use read::{Filter, Sort, UsersReport};
 pub use stored::StoredEvent;

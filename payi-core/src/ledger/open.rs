@@ -142,7 +142,7 @@ fn refuse_foreign_bytes(path: &Path, place: &str) -> Result<()> {
 fn tune(conn: &Connection, durability: Durability) -> rusqlite::Result<()> {
     conn.execute_batch(&format!(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = {}; PRAGMA temp_store = MEMORY;
-         PRAGMA cache_size = -2048; PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 16777216",
+         PRAGMA cache_size = -1024; PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 16777216",
         match durability {
             Durability::Buffered => "NORMAL",
             Durability::Synced => "FULL",

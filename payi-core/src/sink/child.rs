@@ -177,8 +177,11 @@ pub(crate) fn deliver_once(ledger: &Ledger, server: &Path, owner: &str, ttl: Dur
     let events = ledger.follow(ledger.cursor("file").unwrap(), 50).unwrap();
     let Some(last) = events.last().map(|event| event.seq) else { return false };
     let mut out = fs::OpenOptions::new().append(true).create(true).open(server).unwrap();
-    let lines: String = events.iter().map(|event| format!("{} {}\n", event.event.id, event.seq)).collect();
-    out.write_all(lines.as_bytes()).unwrap();
+    let mut lines = Vec::new();
+    for event in &events {
+        writeln!(lines, "{} {}", event.event.id, event.seq).unwrap();
+    }
+    out.write_all(&lines).unwrap();
     let _ = ledger.set_cursor(&lease, "file", last);
     true
 }

@@ -35,9 +35,9 @@ fn kill_writers(place: &Place, rounds: usize) -> (usize, usize) {
     for round in 0..rounds {
         let victim = Victim::start("write", &path, place.0.join(format!("log-{round}"))).wait();
         thread::sleep(Duration::from_micros(any(80_000)));
-        let promises = victim.kill();
-        promised.extend(promises.written.iter().copied().chain(promises.opened.iter().copied()));
-        begun.extend(promises.begun);
+        let word = victim.kill();
+        promised.extend(word.written.iter().copied().chain(word.opened.iter().copied()));
+        begun.extend(word.begun);
     }
     let (ledger, ids) = settle(&path);
     let lost = promised.difference(&ids).count();
@@ -299,8 +299,7 @@ fn two_processes(name: &str, rounds: usize) -> (usize, usize, usize) {
         let victims = victims.map(Victim::wait);
         thread::sleep(Duration::from_millis(100 + any(200)));
         for victim in victims {
-            let promises = victim.kill();
-            promised.extend(promises.written);
+            promised.extend(victim.kill().written);
         }
     }
     let (ledger, ids) = settle(&path);
@@ -365,4 +364,42 @@ fn a_reader_changes_nothing_and_sees_what_comes_later() {
     }
     drop(writer);
     assert_eq!(reader.users(&Filter::new()).unwrap().total.calls.ok, calls + 3);
+}
+
+/// Memory of this process's own in KiB, without the pages of its program; `None` where the system does not say.
+fn resident() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Target 10. Alone in its process, or other tests' memory is counted.
+#[test]
+#[ignore = "evidence"]
+fn memory_stays_small_and_flat() {
+    let place = Place::new("memory");
+    let Some(before) = resident() else {
+        return eprintln!("SKIPPED: this system does not say what memory is used");
+    };
+    let writer = Writer::start(&WriterOptions::at(place.ledger())).unwrap();
+    writer.ledger().register("down", true).unwrap();
+    let sink = writer.sink();
+    let mut highest = Vec::new();
+    for _ in 0..20 {
+        for _ in 0..10_000 {
+            sink.record(sample::event(1));
+            // About as fast as the disk takes them on a busy machine.
+            thread::sleep(Duration::from_micros(20));
+        }
+        highest.push(resident().unwrap_or(0).saturating_sub(before) / 1024);
+    }
+    writer.flush(Duration::from_secs(60)).unwrap();
+    let (early, late) = (highest[..5].iter().max().copied(), highest[15..].iter().max().copied());
+    println!(
+        "evidence bench-ledger-10: {} MB above the plain program after 50,000 events, {} MB after 200,000, nothing delivered",
+        early.unwrap_or(0),
+        late.unwrap_or(0)
+    );
+    assert!(late <= early.map(|mb| mb + 4), "memory grows: {highest:?} MB");
+    assert!(late <= Some(10), "{highest:?} MB");
 }

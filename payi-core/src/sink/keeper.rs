@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     error::Result,
-    ledger::{Housekeeping, Ledger},
+    ledger::{Housekeeping, Ledger, sweep},
     sink::writer::Shared,
 };
 
@@ -54,7 +54,7 @@ impl Keeper {
     fn work(&self, housekeeping: &Housekeeping, swept: &mut Option<Instant>) -> Result<bool> {
         if swept.is_none_or(|at| at.elapsed() > SWEEP) {
             *swept = Some(Instant::now());
-            housekeeping.sweep(&self.ledger, self.keep_prompts)?;
+            sweep(&self.ledger, self.keep_prompts)?;
         }
         housekeeping.fold(&self.ledger)
     }

@@ -33,7 +33,8 @@ impl ChainKey {
     /// Names the key without giving it away.
     fn fingerprint(&self) -> String {
         let tag = hmac::sign(&self.0, b"payi ledger key");
-        tag.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        let first: [u8; 8] = std::array::from_fn(|i| tag.as_ref().get(i).copied().unwrap_or(0));
+        format!("{:016x}", u64::from_be_bytes(first))
     }
 }
 

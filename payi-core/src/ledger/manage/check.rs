@@ -75,5 +75,5 @@ fn compare(conn: &Connection, checked: &mut Checked) -> rusqlite::Result<()> {
 
 fn total(conn: &Connection) -> rusqlite::Result<Totals> {
     let Some(all) = scan::Narrowed::resolve(conn, &Filter::new())? else { return Ok(Totals::default()) };
-    Ok(read::sum(scan::by_user(conn, &all)?.values()))
+    Ok(read::sum(scan::by_user(conn, &all)?.iter().map(|(_, totals)| totals)))
 }

@@ -22,6 +22,7 @@ use crate::{
 type Str = Option<Box<str>>;
 
 #[derive(Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the format")]
 struct Line {
     event_id: Box<str>,
     call_id: Box<str>,

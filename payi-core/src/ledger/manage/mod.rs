@@ -115,11 +115,11 @@ impl Ledger {
     ) -> Result<()> {
         let keep = Keep { exchanges: false, prompts: true };
         let events = piece.iter().map(|(event, who)| (event, who));
-        let appended = self.with(|conn| appender.append(conn, events, &[], "process:import", keep))?;
+        let came_of_it = self.with(|conn| appender.append(conn, events, &[], "process:import", keep))?;
         piece.clear();
-        done.written += appended.facts;
-        done.known += appended.duplicates;
-        done.too_late += appended.too_late;
+        done.written += came_of_it.facts;
+        done.known += came_of_it.duplicates;
+        done.too_late += came_of_it.too_late;
         Ok(())
     }
 

@@ -174,7 +174,7 @@ pub(crate) fn users(conn: &Connection, filter: &Filter) -> rusqlite::Result<User
         // A name that the ledger has never seen: nothing matches.
         return Ok(UsersReport { as_of, rows: Vec::new(), total: Totals::default(), call_sites: Vec::new() });
     };
-    let mut sums: Vec<_> = scan::by_user(conn, &narrowed)?.into_iter().collect();
+    let mut sums = scan::by_user(conn, &narrowed)?;
     let total = sum(sums.iter().map(|(_, totals)| totals));
     let count = sums.len();
     let by_name = matches!(filter.sort, Sort::User | Sort::Account);

@@ -194,7 +194,7 @@ impl Sums {
 }
 
 /// Sums per (user, account). To be called inside a read transaction.
-pub(crate) fn by_user(conn: &Connection, filter: &Narrowed) -> rusqlite::Result<HashMap<Key, Totals>> {
+pub(crate) fn by_user(conn: &Connection, filter: &Narrowed) -> rusqlite::Result<Vec<(Key, Totals)>> {
     let mut sums = Sums::default();
     let folded = meta(conn, "folded")?;
     if filter.purposes.is_some() || filter.routes.is_some() {
@@ -204,8 +204,7 @@ pub(crate) fn by_user(conn: &Connection, filter: &Narrowed) -> rusqlite::Result<
         packs(conn, filter, folded, &mut sums)?;
     }
     tail(conn, filter, folded, &mut sums)?;
-    sums.0.retain(|_, cell| !cell.is_empty());
-    Ok(sums.0.into_iter().map(|(key, cell)| (key, cell.totals())).collect())
+    Ok(sums.0.iter().filter(|(_, cell)| !cell.is_empty()).map(|(&key, cell)| (key, cell.totals())).collect())
 }
 
 /// The sum of all facts, one by one.
@@ -340,6 +339,10 @@ fn deltas(
 }
 
 fn read_cells(body: &[u8], filter: &Narrowed, sums: &mut Sums) {
+    if filter.user.is_none() && sums.0.capacity() == 0 {
+        // The first pack says how many there are; growing step by step would hash them all again each time.
+        sums.0.reserve(body.len() / 4);
+    }
     decode(body, |key, cell| {
         if filter.person(key) {
             sums.cell(key).merge(cell);
