@@ -84,7 +84,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanLayer {
             return;
         }
         // The context where the call is made; streams are read elsewhere, and requests sent later.
-        let context = Context::current();
+        let context = Context::current().for_call();
         let (Some(span), Some(pipeline)) = (layers.span(id), context.root::<Pipeline>()) else { return };
         let mut said = Said::default();
         attributes.record(&mut said);

@@ -25,7 +25,7 @@ use crate::context::{
 #[derive(Clone, Default)]
 pub struct Context {
     pub(super) frame: Option<Arc<Frame>>,
-    /// The process-wide root when the snapshot was taken.
+    /// The process-wide root when the call began that this was taken for; without one, that of the moment.
     pub(super) global: Option<Arc<Frame>>,
     /// Where the call was made that this was taken for.
     pub(super) call_site: Option<&'static Location<'static>>,
@@ -82,16 +82,19 @@ impl Context {
     /// The context of the code that is running now.
     #[inline]
     pub fn current() -> Self {
-        Self { frame: scope::current(), global: global(), call_site: None, missing: KeySet::EMPTY }
+        Self { frame: scope::current(), global: None, call_site: None, missing: KeySet::EMPTY }
     }
 
     pub(crate) fn of(frame: Arc<Frame>) -> Self {
-        Self { frame: Some(frame), global: global(), call_site: None, missing: KeySet::EMPTY }
+        Self { frame: Some(frame), global: None, call_site: None, missing: KeySet::EMPTY }
     }
 
     /// Every key's value, after inheritance.
     pub fn resolve(&self) -> Resolved {
-        merge::resolve(self.frame.as_deref(), self.global.as_deref())
+        match &self.global {
+            Some(global) => merge::resolve(self.frame.as_deref(), Some(global)),
+            None => merge::resolve(self.frame.as_deref(), global().as_deref()),
+        }
     }
 
     /// Which of `keys` have no value here.
@@ -101,6 +104,13 @@ impl Context {
         }
         let resolved = self.resolve();
         keys.iter().filter(|key| !resolved.has(*key)).collect()
+    }
+
+    /// The same for a call that begins now: it keeps the process-wide root of this moment, so that its
+    /// event can be read after a shutdown.
+    #[cfg(feature = "_calls")]
+    pub(crate) fn for_call(self) -> Self {
+        Self { global: self.global.or_else(global), ..self }
     }
 
     /// The same, for a call made at `site`: whoever takes a snapshot on behalf of its caller says where.
@@ -128,7 +138,7 @@ impl Context {
     /// What the root of this context carries, if it is a `T`: else what the process-wide root carries.
     pub fn root<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         let carried = self.frame.as_deref().and_then(Frame::carried);
-        carried.or_else(|| self.global.as_deref().and_then(Frame::carried))?.downcast().ok()
+        carried.or_else(|| self.global.clone().or_else(global)?.carried())?.downcast().ok()
     }
 
     /// Runs `future` in this context.

@@ -53,6 +53,7 @@ pub(crate) fn attempt(
 ) -> crate::Result<Option<Attempted>> {
     let Some(pipeline) = context.root::<Pipeline>() else { return Ok(None) };
     let at_pay_i = pipeline.settings.pay_i.as_ref().is_some_and(|pay_i| pay_i.is_at(request.url()));
+    let context = context.for_call();
     let call_site = context.call_site();
     let Effective { context, keep, price_as } =
         headers::apply(&pipeline, context, at_pay_i, request.headers_mut());
