@@ -3,8 +3,12 @@
 use std::{net::SocketAddr, path::PathBuf, time::SystemTime};
 
 use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
-use payi_core::ledger::{Filter, Ledger, Sort};
+use payi_core::ledger::{
+    Filter, Ledger, Sort,
+    read::{Dimension, Order, Pick, Query},
+};
 
+use crate::output::columns;
 use crate::{Failure, prices::Prices, when};
 
 /// Who spent what on GenAI calls.
@@ -19,6 +23,20 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// What each user used and cost.
     Users(Users),
+    /// What each account used and cost.
+    Accounts(Spend),
+    /// What each use case used and cost.
+    UseCases(Spend),
+    /// What each model used and cost.
+    Models(Spend),
+    /// Calls one by one, an attempt a row.
+    Calls(Calls),
+    /// How the cost of one call came about, line by line.
+    Explain(Explain),
+    /// What changed between two ranges of time.
+    Diff(Diff),
+    /// A script that completes this command in a shell.
+    Completions(Completions),
     /// The collector and the dashboard, on a port of this machine.
     Serve(Serve),
     /// What models cost.
@@ -138,6 +156,221 @@ pub(crate) struct Serve {
     /// Opens the dashboard in the browser.
     #[arg(long)]
     pub(crate) open: bool,
+}
+
+/// Spend by one dimension, or several.
+#[derive(Debug, Arguments)]
+pub(crate) struct Spend {
+    #[command(flatten)]
+    pub(crate) file: File,
+    #[command(flatten)]
+    pub(crate) narrow: Conditions,
+    /// What rows are made of, up to four.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "NAMES")]
+    pub(crate) group_by: Vec<Part>,
+    /// Splits rows by model too.
+    #[arg(long)]
+    pub(crate) breakdown: bool,
+    /// The order of the rows.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) sort: Ranked,
+    /// Turns the order round.
+    #[arg(long)]
+    pub(crate) reverse: bool,
+    /// At most so many rows; the total has all.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// How the report is written.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: columns::Format,
+}
+
+impl Spend {
+    /// What rows are made of.
+    pub(crate) fn dimensions(&self, of: Dimension) -> Vec<Dimension> {
+        let mut by: Vec<Dimension> = self.group_by.iter().map(|part| (*part).into()).collect();
+        if by.is_empty() {
+            by.push(of);
+        }
+        if self.breakdown && !by.contains(&Dimension::Model) {
+            by.push(Dimension::Model);
+        }
+        by.truncate(4);
+        by
+    }
+}
+
+/// Two ranges.
+#[derive(Debug, Arguments)]
+pub(crate) struct Diff {
+    #[command(flatten)]
+    pub(crate) file: File,
+    #[command(flatten)]
+    pub(crate) narrow: Conditions,
+    /// Where the range to compare with begins; it is as long as the other. The one before it, if not given.
+    #[arg(long, value_name = "WHEN", value_parser = when::parse)]
+    pub(crate) against: Option<SystemTime>,
+    /// What rows are made of, up to four.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "NAMES", default_value = "user")]
+    pub(crate) group_by: Vec<Part>,
+    /// How the report is written.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: columns::Format,
+}
+
+impl Diff {
+    /// What rows are made of.
+    pub(crate) fn dimensions(&self) -> Vec<Dimension> {
+        self.group_by.iter().map(|part| (*part).into()).take(4).collect()
+    }
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct Calls {
+    #[command(flatten)]
+    pub(crate) file: File,
+    #[command(flatten)]
+    pub(crate) narrow: Conditions,
+    /// The order of the rows.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) sort: CallsBy,
+    /// At most so many rows.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: usize,
+    /// How the report is written.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: columns::Format,
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    pub(crate) file: File,
+    /// The call's event id, as `payi calls` lists it.
+    pub(crate) call: String,
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct Completions {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// What a report covers.
+#[derive(Debug, Arguments)]
+pub(crate) struct Conditions {
+    #[command(flatten)]
+    narrow: Narrow,
+    /// Only this user.
+    #[arg(long, value_name = "ID")]
+    user: Option<String>,
+    /// Only this provider.
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
+    /// Only attempts that ended so: ok, failed, aborted, blocked, abandoned.
+    #[arg(long, value_name = "NAME")]
+    outcome: Option<String>,
+}
+
+impl Conditions {
+    pub(crate) fn query(&self) -> Result<Query, Failure> {
+        let mut query = Query::default();
+        query.since = self.narrow.since;
+        query.until = self.narrow.until;
+        let known = ["ok", "failed", "aborted", "blocked", "abandoned"];
+        if let Some(outcome) = self.outcome.as_deref().filter(|o| !known.contains(o)) {
+            return Err(Failure::Misuse(format!(
+                "no attempt ends {outcome:?}; they end {}",
+                known.join(", ")
+            )));
+        }
+        let picks = [
+            (Dimension::User, &self.user),
+            (Dimension::Account, &self.narrow.account),
+            (Dimension::UseCase, &self.narrow.use_case),
+            (Dimension::Model, &self.narrow.model),
+            (Dimension::Provider, &self.provider),
+            (Dimension::Outcome, &self.outcome),
+        ];
+        query.picks = picks.into_iter().filter_map(|(d, v)| Some((d, Pick::Is(v.clone()?)))).collect();
+        Ok(query)
+    }
+}
+
+/// What rows may be made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    User,
+    Account,
+    UseCase,
+    Version,
+    Step,
+    Provider,
+    Model,
+    Outcome,
+    Error,
+}
+
+impl From<Part> for Dimension {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::User => Self::User,
+            Part::Account => Self::Account,
+            Part::UseCase => Self::UseCase,
+            Part::Version => Self::Version,
+            Part::Step => Self::Step,
+            Part::Provider => Self::Provider,
+            Part::Model => Self::Model,
+            Part::Outcome => Self::Outcome,
+            Part::Error => Self::Error,
+        }
+    }
+}
+
+/// The order of a report's rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Ranked {
+    /// Most expensive first.
+    #[default]
+    Cost,
+    /// Most calls first.
+    Calls,
+    /// Most calls that did not end well first.
+    Failed,
+    /// Most tokens first.
+    Tokens,
+    /// Latest first.
+    LastSeen,
+    /// By name.
+    Name,
+}
+
+impl From<Ranked> for Order {
+    fn from(by: Ranked) -> Self {
+        match by {
+            Ranked::Cost => Self::Cost,
+            Ranked::Calls => Self::Calls,
+            Ranked::Failed => Self::Failed,
+            Ranked::Tokens => Self::Tokens,
+            Ranked::LastSeen => Self::LastSeen,
+            Ranked::Name => Self::Name,
+        }
+    }
+}
+
+/// The order of calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CallsBy {
+    /// Newest first.
+    #[default]
+    Time,
+    /// Most expensive first.
+    Cost,
+    /// Slowest first.
+    Latency,
+    /// Most tokens first.
+    Tokens,
 }
 
 /// Where the ledger is.

@@ -4,6 +4,7 @@
 //! programs that carry the command inside.
 
 mod args;
+mod calls;
 mod delivery;
 mod doctor;
 mod ledger;
@@ -11,6 +12,7 @@ mod output;
 mod prices;
 mod serve;
 pub mod server;
+mod spend;
 mod users;
 mod when;
 
@@ -20,7 +22,8 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
+use payi_core::ledger::read::Dimension;
 
 use crate::args::{Args, Command};
 pub use crate::output::Terminal;
@@ -73,6 +76,19 @@ where
 fn perform(args: &Args, terminal: Option<Terminal>, out: &mut dyn Write) -> Result<(), Failure> {
     match &args.command {
         Command::Users(users) => users::run(users, terminal, out),
+        Command::Accounts(spend) => spend::run(spend, Dimension::Account, terminal, out),
+        Command::UseCases(spend) => spend::run(spend, Dimension::UseCase, terminal, out),
+        Command::Models(spend) => spend::run(spend, Dimension::Model, terminal, out),
+        Command::Calls(calls) => calls::run(calls, terminal, out),
+        Command::Explain(explain) => calls::explain(explain, out),
+        Command::Diff(diff) => spend::diff(diff, terminal, out),
+        Command::Completions(completions) => {
+            // Into memory first: the generator panics where a pipe is closed.
+            let mut script = Vec::new();
+            clap_complete::generate(completions.shell, &mut Args::command(), "payi", &mut script);
+            out.write_all(&script)?;
+            Ok(out.flush()?)
+        }
         Command::Serve(serve) => serve::run(serve, out),
         Command::Prices(prices) => prices::run(prices, out),
         Command::Ledger(command) => ledger::run(command, out),

@@ -61,6 +61,12 @@ pub(crate) fn users(report: &UsersReport, shown: bool, out: &mut dyn Write) -> i
     Ok(())
 }
 
+/// A record whose first `names` cells come from outside.
+pub(crate) fn record_of(out: &mut dyn Write, cells: &[String], names: usize) -> io::Result<()> {
+    let cells = cells.iter().enumerate();
+    record(out, cells.map(|(i, cell)| if i < names { harmless(cell) } else { Cow::Borrowed(cell.as_str()) }))
+}
+
 fn record<'a>(out: &mut dyn Write, cells: impl IntoIterator<Item = Cow<'a, str>>) -> io::Result<()> {
     for (i, cell) in cells.into_iter().enumerate() {
         let comma = if i == 0 { "" } else { "," };

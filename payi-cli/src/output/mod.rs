@@ -1,5 +1,6 @@
 //! How reports are written.
 
+pub(crate) mod columns;
 pub(crate) mod csv;
 pub(crate) mod json;
 

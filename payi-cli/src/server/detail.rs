@@ -187,7 +187,7 @@ fn tiles(data: &Data) -> Vec<Tile> {
     let took = |d: Option<std::time::Duration>| d.map_or_else(|| "—".into(), format::duration);
     let detail = &row.detail;
     let (value, note) = (about(detail.cost_p50), format!("p95 ≈ {}", about(detail.cost_p95)));
-    tiles.push(Tile { name: "≈ USD per attempt, p50", value, note, ..Tile::default() });
+    tiles.push(Tile { name: "≈ USD each, p50", value, note, ..Tile::default() });
     let (value, note) = (took(detail.latency_p50), format!("p95 ≈ {}", took(detail.latency_p95)));
     tiles.push(Tile { name: "≈ Latency, p50", value, note, ..Tile::default() });
     tiles

@@ -305,7 +305,10 @@ impl Shape<'_> {
         let at =
             |at: Option<std::time::SystemTime>| at.map_or_else(|| "—".into(), |at| format::brief(at, zone));
         Row {
-            cost: format::aligned(totals.cost, self.decimals),
+            cost: match (totals.cost, totals.unpriced_calls) {
+                (Money::ZERO, 1..) => "unpriced".into(),
+                (cost, _) => format::aligned(cost, self.decimals),
+            },
             bar: format::permille(totals.cost.pico(), self.top.pico()).unwrap_or(0).clamp(0, 1000),
             share: format::share(totals.cost, self.total),
             change: format::change(totals.cost, figures.before),

@@ -260,7 +260,8 @@ impl Gathering {
         }
         *self.use_cases.entry(fact.use_case).or_default() += fact.money();
         *self.models.entry(fact.model).or_default() += fact.money();
-        if fact.source != CostSource::Unpriced {
+        // What was refused cost nothing, and says nothing of what a call costs.
+        if fact.source != CostSource::Unpriced && (fact.cost != 0 || fact.tokens != [0; 5]) {
             self.costs.add(fact.cost);
         }
         if fact.outcome == crate::events::Outcome::Ok {

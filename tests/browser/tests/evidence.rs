@@ -1,0 +1,310 @@
+//! The dashboard in a real Chromium: the guide's steps, every page, hostile names, and figures that agree with
+//! the command line and the API to the last digit. Run by `.ci/evidence`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test may panic")]
+
+use std::{collections::BTreeMap, path::Path, process::Stdio, time::SystemTime};
+
+use fantoccini::Locator;
+use payi_browser_tests::{Browser, Place, Service, payi, root};
+use payi_core::testing::{Workload, sample_ledger, workload_ledger};
+use serde_json::Value;
+use tokio::process::Command;
+
+/// User and account → calls and cost, as `payi users` says.
+type Figures = BTreeMap<(String, String), (u64, String)>;
+
+fn of_cli(ledger: &Path) -> (Figures, String) {
+    let json: Value =
+        serde_json::from_str(&payi(&["users", "--ledger", ledger.to_str().unwrap(), "--format", "json"]))
+            .unwrap();
+    let text = |value: &Value, none: &str| value.as_str().unwrap_or(none).to_owned();
+    let rows = json["rows"].as_array().unwrap().iter().map(|row| {
+        let calls = row["calls"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
+        let key = (text(&row["user_id"], "Unattributed"), text(&row["account_name"], "—"));
+        (key, (calls, text(&row["cost_usd"], "")))
+    });
+    (rows.collect(), text(&json["total"]["cost_usd"], ""))
+}
+
+/// The same as the Users tab shows it.
+async fn of_page(browser: &Browser) -> (Figures, String) {
+    let mut figures = Figures::new();
+    for row in browser.table("#drivers tbody:not(.pinned)").await {
+        figures.insert((row[0].clone(), row[1].clone()), (number(&row[5]), plain(&row[2])));
+    }
+    for row in browser.table("#drivers tbody.pinned").await.iter().filter(|row| row[0] == "Unattributed") {
+        // One cell spans user and account.
+        figures.insert((row[0].clone(), "—".into()), (number(&row[4]), plain(&row[1])));
+    }
+    let total = browser.table("#drivers tfoot").await;
+    (figures, plain(&total[0][1]))
+}
+
+fn number(text: &str) -> u64 {
+    text.replace(',', "").parse().unwrap_or_else(|_| panic!("{text:?} is no number"))
+}
+
+/// `1,234.500000` → `1234.5`, as the command line writes it.
+fn plain(text: &str) -> String {
+    let text = text.trim_matches(|c: char| c.is_whitespace()).replace(',', "");
+    if !text.contains('.') {
+        return if text == "unpriced" { "0".into() } else { text };
+    }
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+async fn quickstart(ledger: &Path, env: &[(&str, &str)]) {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["run", "-q", "--example", "quickstart"]).current_dir(root());
+    command
+        .env("PAYI_LEDGER", ledger)
+        .env_remove("OPENAI_API_KEY")
+        .env_remove("PAYI_API_KEY")
+        .envs(env.iter().copied());
+    let done = command.output().await.unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "evidence"]
+async fn guide() {
+    let place = Place::new("guide");
+    let ledger = place.file("payi.db");
+    // 1. Run your application, with different users.
+    quickstart(&ledger, &[]).await;
+    // 2., 3. Open the dashboard.
+    let service = Service::start(&ledger).await;
+    let browser = Browser::open(1280, 900, false).await;
+    browser.go(&service.url("/")).await;
+    // 4. Cost Drivers in the left sidebar.
+    let link = browser.page.find(Locator::LinkText("Cost Drivers")).await.unwrap();
+    let (x, ..) = link.rectangle().await.unwrap();
+    assert!(x < 208.0, "the link is in the sidebar on the left");
+    link.click().await.unwrap();
+    // 5. The Users tab, first at the top of the page.
+    let tabs = browser.eval("[...document.querySelectorAll('.tabs a')].map(a => a.innerText)").await;
+    assert_eq!(tabs[0], "Users", "{tabs}");
+    browser.page.find(Locator::LinkText("Users")).await.unwrap().click().await.unwrap();
+    // 6. All user ids, with their request counts and spend.
+    let (cli, total) = of_cli(&ledger);
+    let (page, footer) = of_page(&browser).await;
+    assert_eq!(page, cli);
+    assert_eq!(footer, total);
+    let users = cli.keys().filter(|(user, _)| user != "Unattributed").count();
+    assert!(users >= 4, "{users}");
+    browser.close().await;
+    let calls: u64 = cli.values().map(|(calls, _)| calls).sum();
+    println!(
+        "evidence guide: 6 of 6 steps, {users} users, {calls} calls, USD {total} on the page and by payi users"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "evidence"]
+async fn end_to_end() {
+    let place = Place::new("sdk");
+    let ledger = place.file("payi.db");
+    let service = Service::start(&ledger).await;
+    let python = sdk().await;
+    let url = service.url("");
+    let mut clients = Vec::new();
+    for who in ["a", "b", "c"] {
+        let mut command = Command::new(&python);
+        command.arg(root().join("tests/browser/sdk.py")).args([who, "10"]);
+        command
+            .env("PAYI_API_KEY", "any")
+            .env("PAYI_BASE_URL", &url)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        clients.push(command.spawn().unwrap());
+    }
+    quickstart(&place.file("app.db"), &[("PAYI_API_KEY", "any"), ("PAYI_BASE_URL", &url)]).await;
+    let mut told = BTreeMap::new();
+    for client in clients {
+        let done = client.wait_with_output().await.unwrap();
+        let out = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert!(done.status.success(), "{out}{}", String::from_utf8_lossy(&done.stderr));
+        let json: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+        for (user, cost) in json.as_object().unwrap() {
+            told.insert((user.clone(), "python".to_owned()), cost.as_str().unwrap().to_owned());
+        }
+    }
+    let (cli, total) = of_cli(&ledger);
+    for (who, cost) in &told {
+        assert_eq!(&cli[who].1, cost, "{who:?}: what the SDK was told, and what the ledger says");
+    }
+    // What the Rust program's own ledger says of its users.
+    let (own, _) = of_cli(&place.file("app.db"));
+    for (who, (calls, cost)) in &own {
+        assert_eq!(cli.get(who), Some(&(*calls, cost.clone())), "{who:?}: sent by the Rust program");
+    }
+    let browser = Browser::open(1280, 900, false).await;
+    browser.go(&service.url("/cost-drivers/users")).await;
+    let (page, footer) = of_page(&browser).await;
+    assert_eq!(page, cli);
+    assert_eq!(footer, total);
+    let fetched = "fetch('/cost-drivers/users/export.json').then(r => r.json())";
+    let api = browser.page.execute_async(&format!("{fetched}.then(arguments[0])"), Vec::new()).await.unwrap();
+    assert_eq!(api["total"]["cost_usd"], total.as_str());
+    browser.close().await;
+    let calls: u64 = cli.values().map(|(calls, _)| calls).sum();
+    println!(
+        "evidence end-to-end: {calls} calls of 3 Python processes and a Rust program, {} users, USD {total} on the page, by payi users and by the API",
+        cli.len()
+    );
+}
+
+/// A Python with the official SDK, made once.
+async fn sdk() -> std::path::PathBuf {
+    let venv = root().join("target/payi-sdk");
+    let python = venv.join("bin/python");
+    if !venv.join("ready").exists() {
+        let run = async |program: &Path, args: &[&str]| {
+            let done = Command::new(program).args(args).output().await.unwrap();
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        };
+        run(Path::new("python3"), &["-m", "venv", venv.to_str().unwrap()]).await;
+        run(&python, &["-m", "pip", "install", "-q", "payi", "openai", "anthropic"]).await;
+        std::fs::write(venv.join("ready"), "").unwrap();
+    }
+    python
+}
+
+const PAGES: [&str; 10] = [
+    "/",
+    "/?by=model&range=7d",
+    "/cost-drivers/users",
+    "/cost-drivers/accounts",
+    "/cost-drivers/use-cases?by=version",
+    "/cost-drivers/models?range=90d",
+    "/cost-drivers/users/detail?user_id=user-00003&account_name=umbrella",
+    "/cost-drivers/users/detail?no=user_id",
+    "/requests?sort=cost",
+    "/nowhere",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "evidence"]
+async fn browser() {
+    let place = Place::new("pages");
+    let ledger = place.file("payi.db");
+    workload_ledger(&ledger, Workload { events: 20_000, users: 400, days: 60, until: SystemTime::now() });
+    let service = Service::start(&ledger).await;
+    let axe = axe().await;
+    let mut checks = 0;
+    for (width, dark) in [(1280, false), (1280, true), (360, false)] {
+        let browser = Browser::open(width, 900, dark).await;
+        for path in PAGES {
+            browser.go(&service.url(path)).await;
+            checks += look(&browser, &axe, &format!("{path} at {width}, dark: {dark}")).await;
+        }
+        if width == 1280 && !dark {
+            checks += use_it(&browser, &service).await;
+        }
+        browser.close().await;
+    }
+    let hostile = place.file("hostile.db");
+    sample_ledger(&hostile);
+    let service = Service::start(&hostile).await;
+    let browser = Browser::open(1280, 900, false).await;
+    for path in [
+        "/?range=all",
+        "/cost-drivers/users?range=all",
+        "/requests?range=all",
+        "/cost-drivers/users/export.json?range=all",
+    ] {
+        browser.go(&service.url(path)).await;
+        assert_eq!(
+            browser.eval("window.pwned === undefined && document.scripts.length <= 1").await,
+            true,
+            "{path}"
+        );
+        checks += 1;
+    }
+    browser.close().await;
+    println!(
+        "evidence browser: {checks} checks of {} pages in Chromium, 0 serious findings of axe-core",
+        PAGES.len() * 3
+    );
+}
+
+/// One page: complete, no wider than its window, no refusal of our own policy, no serious finding.
+async fn look(browser: &Browser, axe: &str, what: &str) -> u32 {
+    let wide =
+        browser.eval("document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
+    assert_eq!(wide, 0, "{what} is wider than its window");
+    assert_eq!(browser.eval("document.querySelectorAll('h1').length").await, 1, "{what}");
+    assert_eq!(
+        browser.eval("getComputedStyle(document.body).margin").await,
+        "0px",
+        "{what}: its style is applied"
+    );
+    browser.page.execute(axe, Vec::new()).await.unwrap();
+    let run = "axe.run(document, {resultTypes: ['violations']}).then(r => arguments[0](r.violations
+        .filter(v => v.impact === 'serious' || v.impact === 'critical')
+        .map(v => v.id + ': ' + v.nodes.slice(0, 3).map(n => n.html.slice(0, 160)).join(' | '))))";
+    let found = browser.page.execute_async(run, Vec::new()).await.unwrap();
+    assert_eq!(found, Value::Array(Vec::new()), "{what}");
+    4
+}
+
+/// Sorts, searches, narrows, turns pages, drills down and exports.
+async fn use_it(browser: &Browser, service: &Service) -> u32 {
+    let first = "document.querySelector('#drivers tbody th').innerText";
+    let rows = "document.querySelectorAll('#drivers tbody:not(.pinned) tr').length";
+    browser.go(&service.url("/cost-drivers/users")).await;
+    let top = browser.eval(first).await;
+    browser.page.find(Locator::LinkText("Calls")).await.unwrap().click().await.unwrap();
+    assert_eq!(
+        browser.eval("document.querySelector('th[aria-sort]').innerText.includes('Calls')").await,
+        true
+    );
+    browser.page.find(Locator::LinkText("Next")).await.unwrap().click().await.unwrap();
+    assert_ne!(browser.eval(first).await, top);
+    // `/` searches.
+    browser.eval("document.body.focus()").await;
+    browser.page.find(Locator::Css("body")).await.unwrap().send_keys("/").await.unwrap();
+    let search = browser.page.active_element().await.unwrap();
+    search.send_keys("user-0001\u{e007}").await.unwrap();
+    browser.page.wait().for_element(Locator::Css(".chip")).await.unwrap();
+    assert_eq!(browser.eval(rows).await, 10);
+    // The footer is the sum of the rows, to the last digit.
+    let table = browser.table("#drivers tbody:not(.pinned)").await;
+    let sum: payi_core::money::Money =
+        table.iter().map(|row| plain(&row[2]).parse::<payi_core::money::Money>().unwrap()).sum();
+    let footer = browser.table("#drivers tfoot").await;
+    assert_eq!(plain(&footer[0][1]), sum.to_string());
+    let tile = browser.eval("document.querySelector('.tile b').innerText").await;
+    assert_eq!(plain(tile.as_str().unwrap()), sum.to_string(), "the header equals the footer");
+    // Down to a user, a request, and back.
+    browser.page.find(Locator::LinkText("user-00012")).await.unwrap().click().await.unwrap();
+    assert_eq!(browser.eval("document.querySelector('h1').innerText").await, "user-00012");
+    browser.page.find(Locator::Css("[data-rows] tbody th a")).await.unwrap().click().await.unwrap();
+    assert_eq!(browser.eval("document.querySelector('#arithmetic') !== null").await, true);
+    browser.page.back().await.unwrap();
+    browser.page.back().await.unwrap();
+    assert_eq!(browser.eval(rows).await, 10, "the address kept the state");
+    let csv = browser.eval("document.querySelector('.exports a').href").await;
+    let fetched = format!("fetch('{}').then(r => r.text()).then(arguments[0])", csv.as_str().unwrap());
+    let csv = browser.page.execute_async(&fetched, Vec::new()).await.unwrap();
+    assert_eq!(csv.as_str().unwrap().lines().count(), 11);
+    9
+}
+
+/// axe-core's text, fetched from npm once.
+async fn axe() -> String {
+    let dir = root().join("target/axe");
+    let file = dir.join("node_modules/axe-core/axe.min.js");
+    if !file.exists() {
+        std::fs::create_dir_all(&dir).unwrap();
+        let done = Command::new("npm")
+            .args(["install", "--no-save", "--silent", "--prefix", ".", "axe-core@4"])
+            .current_dir(&dir)
+            .output()
+            .await
+            .unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+    std::fs::read_to_string(file).unwrap()
+}
