@@ -1,4 +1,4 @@
-//! A service that tracks [async-openai](::async_openai) (0.43): one line at the client's construction.
+//! A service that tracks [async-openai](https://docs.rs/async-openai/0.43) (0.43): one line at the client's construction.
 //!
 //! ```no_run
 //! # use payi_core::clients as payi;

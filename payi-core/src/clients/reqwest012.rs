@@ -1,4 +1,4 @@
-//! A tracked [reqwest](::reqwest012) client of the older major version (0.12).
+//! A tracked [reqwest](https://docs.rs/reqwest/0.12) client of the older major version (0.12).
 //!
 //! The same as [`payi::reqwest`](crate::clients::reqwest), for programs that have not moved on; its
 //! TLS is what reqwest's features make it.

@@ -1,4 +1,4 @@
-//! A tracked [reqwest](::reqwest) client (0.13).
+//! A tracked [reqwest](https://docs.rs/reqwest/0.13) client (0.13).
 //!
 //! It is used as reqwest's own client is, and returns reqwest's own responses: headers, address,
 //! `Content-Length`, timeouts and the way the body arrives are what they would be without payi. Every
