@@ -1,0 +1,1 @@
+//! Under test is payi-core: this package has code in `tests/` only.
