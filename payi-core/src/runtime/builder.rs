@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::{
     Result,
     context::{
-        ContextFlag, ContextList, ContextValue, ContextVersion, Entry, Frame, Key, entry::expression,
-        field::fields,
+        ContextFlag, ContextList, ContextValue, ContextVersion, Entry, Frame, Key, conflicting_versions,
+        entry::expression, field::fields,
     },
     events::{Clock, Pipeline, Settings, Sink, StreamUsage, SystemClock},
     pricing::PriceBook,
@@ -216,6 +216,9 @@ impl Builder {
             (None, Some(path)) => Box::leak(Box::new(PriceBook::load(path)?)),
             (None, None) => PriceBook::embedded(),
         };
+        for conflict in conflicting_versions() {
+            tracing::warn!(target: "payi", "{conflict}");
+        }
         let engines = Engines::start(&options)?;
         let sinks = engines.sinks().chain(self.sinks);
         let pipeline = Pipeline { sink: Arc::new(Fan::new(sinks)), book, clock: self.clock, settings };

@@ -206,3 +206,20 @@ fn every_site_is_in_the_inventory() {
         .iter()
         .any(|site| site.function == "match" && site.literal("use_case_name") == Some("match")));
 }
+
+#[track(use_case_name = "contract", use_case_version = 1)]
+fn first_version() {}
+
+#[track(use_case_name = "contract", use_case_version = 2)]
+fn second_version() {
+    first_version();
+}
+
+#[test]
+fn one_use_case_with_two_versions_is_found() {
+    second_version();
+    let conflicts = payi::conflicting_versions();
+    assert_eq!(conflicts.len(), 1);
+    assert_eq!((conflicts[0].use_case_name, conflicts[0].sites.len()), ("contract", 2));
+    assert!(conflicts[0].to_string().contains("1 in strict::functions::first_version"));
+}
