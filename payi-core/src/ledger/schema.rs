@@ -87,6 +87,7 @@ CREATE TABLE event_ids(k INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
 CREATE TABLE attempts(
   call_hi INTEGER NOT NULL, call_lo INTEGER NOT NULL, attempt INTEGER NOT NULL, seq INTEGER NOT NULL,
   PRIMARY KEY(call_hi, call_lo, attempt, seq)) WITHOUT ROWID;
+CREATE INDEX attempts_seq ON attempts(seq);
 -- Facts that no longer count as a call, because fact `by` says how the call went on.
 CREATE TABLE superseded(by INTEGER PRIMARY KEY, seq INTEGER NOT NULL UNIQUE);
 

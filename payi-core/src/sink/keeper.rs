@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     error::Result,
     ledger::{Housekeeping, Ledger, sweep},
-    sink::writer::Shared,
+    sink::{losses::LossReason, writer::Shared},
 };
 
 /// While there is something to fold, and while there is not.
@@ -20,6 +20,9 @@ const BUSY: Duration = Duration::from_millis(20);
 const IDLE: Duration = Duration::from_millis(500);
 /// Texts whose time is over are looked for this often.
 const SWEEP: Duration = Duration::from_secs(60);
+
+/// A ledger that has nothing but memory keeps at most this many single calls, some tens of megabytes.
+const IN_MEMORY: i64 = 100_000;
 
 /// The thread's work, until the writer is stopped.
 pub(crate) struct Keeper {
@@ -55,6 +58,10 @@ impl Keeper {
         if swept.is_none_or(|at| at.elapsed() > SWEEP) {
             *swept = Some(Instant::now());
             sweep(&self.ledger, self.keep_prompts)?;
+        }
+        let lost = self.ledger.trim_memory(IN_MEMORY)?;
+        if lost > 0 {
+            self.shared.queue.losses.add(LossReason::MemoryFull, lost);
         }
         housekeeping.fold(&self.ledger)
     }

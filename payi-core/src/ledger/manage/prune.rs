@@ -57,6 +57,26 @@ pub(super) fn prune(conn: &Connection, before: SystemTime) -> rusqlite::Result<P
     Ok(Pruned { before: time(horizon), facts, kept: kept.max(0).cast_unsigned() })
 }
 
+/// Leaves only the newest `most` facts, for a ledger that has nothing but memory: totals stay. How many facts that
+/// deliverers had not seen are gone with the others.
+pub(crate) fn trim(conn: &Connection, most: i64) -> rusqlite::Result<u64> {
+    let last = last_seq(conn)?;
+    let first: i64 = conn.query_row("SELECT coalesce(min(seq), 0) FROM facts", [], |row| row.get(0))?;
+    if first == 0 || last - first < most {
+        return Ok(0);
+    }
+    fold::finish(conn, ChainKey::of_environment().as_ref())?;
+    set_meta(conn, "pruned_seq", last)?;
+    let to = (last - most / 2).min(meta(conn, "folded")?);
+    let seen: i64 = conn.query_row("SELECT coalesce(min(seq), ?1) FROM cursors", [to], |row| row.get(0))?;
+    let mut from = first;
+    while from <= to {
+        piece(conn, i64::MAX, from, to.min(from + PIECE - 1))?;
+        from += PIECE;
+    }
+    Ok((to - seen.max(first - 1)).max(0).cast_unsigned())
+}
+
 fn piece(conn: &Connection, horizon: i64, from: i64, to: i64) -> rusqlite::Result<u64> {
     fold::transaction(conn, || {
         let old: Vec<(i64, i64, i64)> = conn

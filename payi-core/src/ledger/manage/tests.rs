@@ -69,6 +69,19 @@ fn pruning_waits_for_deliverers() {
     assert_eq!((pruned.facts, pruned.kept), (5, 15));
 }
 
+#[test]
+fn a_ledger_in_memory_does_not_grow_for_ever() {
+    let ledger = Ledger::in_memory().unwrap();
+    ledger.register("pay-i", true).unwrap();
+    let events: Vec<_> = (0..500).map(|n| (event(n), who("u"))).collect();
+    append(&ledger, &events);
+    let total = ledger.users(&Filter::new()).unwrap().total;
+    assert_eq!(ledger.trim_memory(1_000).unwrap(), 0);
+    assert_eq!(ledger.trim_memory(100).unwrap(), 450, "not delivered, and counted");
+    assert_eq!(ledger.follow(0, 1_000).unwrap().len(), 50);
+    assert_eq!(ledger.users(&Filter::new()).unwrap().total, total);
+}
+
 fn with_prompt(user: &str) -> (Event, Resolved) {
     let (mut event, mut who) = (event(3), who(user));
     event.exchange = Some(Box::new(Exchange {
