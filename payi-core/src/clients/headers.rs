@@ -285,7 +285,7 @@ mod tests {
             ("xProxy-UseCase-Version", "7"),
             ("x-mine", "stays"),
         ]);
-        let Effective { context, keep } = effective(everything(), &mut sent);
+        let Effective { context, keep, .. } = effective(everything(), &mut sent);
         let who = context.resolve();
         assert_eq!(who.user_id.as_deref(), Some("u9"));
         assert_eq!(who.account_name.as_deref(), Some("acct"));
