@@ -20,7 +20,7 @@ use futures::{
     future::BoxFuture,
     stream::{self, FuturesUnordered},
 };
-use payi::{track, track_context};
+use payi::{InContext, track, track_context};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -232,8 +232,7 @@ async fn scopes(op: &Op, user: User, tally: &Arc<Tally>) {
         }
         Op::Sync(inner) => {
             let calls = track_context!(user_id = *inner, {
-                [ask(Some(*inner), tally), ask(Some(*inner), tally)]
-                    .map(|call| payi::context::InContext::in_current_context(call))
+                [ask(Some(*inner), tally), ask(Some(*inner), tally)].map(InContext::in_current_context)
             });
             for call in calls {
                 call.await;
@@ -314,7 +313,7 @@ async fn together(op: &Op, tally: &Arc<Tally>) {
     match op {
         Op::Join(inner, a, b) => track_context!(user_id = *inner, {
             let scoped = tracked(*inner ^ 1, b, tally);
-            let (_, _, _, ()) =
+            let ((), (), (), ()) =
                 tokio::join!(ask(Some(*inner), tally), run(a, Some(*inner), tally), scoped, async {
                     ask(Some(*inner), tally).await
                 });

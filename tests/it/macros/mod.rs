@@ -1,6 +1,13 @@
 //! The macros as a user meets them.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::needless_continue,
+    clippy::panic,
+    clippy::semicolon_if_nothing_returned,
+    clippy::unused_async,
+    clippy::unwrap_used,
+    reason = "tests, some of how control leaves a block"
+)]
 
 mod block;
 mod functions;
