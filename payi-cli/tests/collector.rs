@@ -210,3 +210,52 @@ async fn a_failure_without_status_and_an_unknown_model_say_so() {
     let total = place.ledger.users(&Filter::new()).unwrap().total;
     assert_eq!((total.calls.failed, total.calls.ok, total.unpriced_calls), (1, 1, 1));
 }
+
+#[tokio::test]
+async fn resources_of_ones_own_are_priced_exactly_and_survive_a_restart() {
+    let place = Place::new("resources");
+    let path = "/api/v1/categories/our-gpus/resources/llama-70b";
+    let new = json!({
+        "units": {"text": {"input_price": 0.000_000_1, "output_price": 0.000_000_4}},
+        "start_timestamp": "2026-01-01T00:00:00Z",
+    });
+    let (status, made) = place.send(Method::POST, path, &[], new.clone()).await;
+    assert_eq!(status, StatusCode::OK, "{made}");
+    let id = made["resource_id"].as_str().unwrap().to_owned();
+    let call = |response: &str| {
+        let mut call = event();
+        call["category"] = json!("our-gpus");
+        call["resource"] = json!("llama-70b");
+        call["units"] = json!({"text": {"input": 1000, "output": 100}});
+        call["provider_response_id"] = json!(response);
+        call
+    };
+    let (_, answer) = place.send(Method::POST, "/api/v1/ingest", WHO, call("r1")).await;
+    assert_eq!(answer["xproxy_result"]["cost"]["total"]["base"], 0.000_14, "{answer}");
+    assert_eq!(answer["xproxy_result"]["unknown_units"], json!({}));
+    // Another service over the same ledger knows it too.
+    let again = payi_cli::server::router(&place.ledger).unwrap();
+    let place_again = Place { dir: place.dir.clone(), ledger: place.ledger.clone(), router: again };
+    place_again.send(Method::POST, "/api/v1/ingest", WHO, call("r2")).await;
+    assert_eq!(place.ledger.users(&Filter::new()).unwrap().total.cost.to_string(), "0.00028");
+    let (_, page) = place.send(Method::GET, "/api/v1/categories?limit=1", &[], Value::Null).await;
+    assert_eq!(page, json!({"items": [{"category": "our-gpus"}], "cursor": null}));
+    let (_, page) = place.send(Method::GET, path, &[], Value::Null).await;
+    assert_eq!(page["items"][0]["resource_id"], id.as_str());
+    let (status, _) = place.send(Method::DELETE, &format!("{path}/{id}"), &[], Value::Null).await;
+    assert_eq!(status, StatusCode::OK);
+    let (status, answer) = place.send(Method::GET, &format!("{path}/{id}"), &[], Value::Null).await;
+    assert_eq!(
+        (status, &answer["xproxy_error"]["code"]),
+        (StatusCode::NOT_FOUND, &json!("category_resource_not_found"))
+    );
+    let (_, answer) = place.send(Method::POST, "/api/v1/ingest", WHO, call("r3")).await;
+    assert_eq!(answer["xproxy_result"]["unknown_units"]["input"]["input"], 1000, "{answer}");
+    let (status, _) =
+        place.send(Method::POST, "/api/v1/categories/system.openai/resources/x", &[], new).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let dear = json!({"units": {"text": {"input_price": 1e-13}}});
+    let (status, _) = place.send(Method::POST, path, &[], dear).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "what would have to be rounded is refused");
+    std::mem::forget(place_again);
+}

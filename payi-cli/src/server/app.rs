@@ -9,7 +9,7 @@ use payi_core::{
     Error,
     ledger::{
         Ledger,
-        read::{Answer, View},
+        read::{Answer, Health, View},
     },
 };
 use tokio::sync::{Semaphore, watch};
@@ -64,13 +64,13 @@ impl App {
 
     /// Follows the ledger until the service ends, so that open pages learn of new events.
     pub(crate) async fn watch(self) {
-        const PAUSE: Duration = Duration::from_millis(1000);
+        const PAUSE: Duration = Duration::from_secs(1);
         loop {
             tokio::time::sleep(PAUSE).await;
             if self.0.news.receiver_count() == 0 {
                 continue;
             }
-            if let Ok(health) = self.view(|view| view.health()).await {
+            if let Ok(health) = self.view(health).await {
                 self.0
                     .news
                     .send_if_modified(|last| std::mem::replace(last, health.last_seq) != health.last_seq);
@@ -92,6 +92,11 @@ impl App {
     pub(crate) fn uptime(&self) -> Duration {
         self.0.started.elapsed()
     }
+}
+
+/// How the ledger is doing; a function, because `View::health` holds for one lifetime only.
+pub(crate) fn health(view: &View<'_>) -> Answer<Health> {
+    view.health()
 }
 
 /// Why a report could not be made.

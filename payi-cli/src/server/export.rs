@@ -26,7 +26,7 @@ const REQUESTS: usize = 10_000;
 struct Rows {
     dimensions: &'static [Dimension],
     as_of: std::time::SystemTime,
-    rows: Vec<Driver>,
+    drivers: Vec<Driver>,
     total: Driver,
 }
 
@@ -42,7 +42,7 @@ async fn rows(app: App, tab: Tab, query: Option<String>) -> Result<Rows, Failed>
         rows.extend(report.nameless);
         let mut total = Driver::default();
         total.figures = report.total;
-        Ok(Rows { dimensions, as_of: view.as_of(), rows, total })
+        Ok(Rows { dimensions, as_of: view.as_of(), drivers: rows, total })
     })
     .await
 }
@@ -58,7 +58,7 @@ pub(crate) async fn drivers_csv(
     let mut out = String::new();
     let names = rows.dimensions.iter().map(|d| d.name());
     line(&mut out, names.chain(FIGURES).map(str::to_owned));
-    for row in &rows.rows {
+    for row in &rows.drivers {
         let names = row.names.iter().map(|name| name.clone().unwrap_or_default());
         line(&mut out, names.chain(figures(row)));
     }
@@ -84,7 +84,7 @@ pub(crate) async fn drivers_json(
     };
     let body = json!({
         "as_of": format::iso(rows.as_of),
-        "rows": rows.rows.iter().map(object).collect::<Vec<_>>(),
+        "rows": rows.drivers.iter().map(object).collect::<Vec<_>>(),
         "total": object(&rows.total),
     });
     Ok(file("application/json", tab.name, "json", body.to_string()))

@@ -62,15 +62,15 @@ fn thousands(digits: &str) -> String {
 /// `1234567` → `1.23 M`: for places where the exact number is a hover away.
 pub(crate) fn short(n: u64) -> String {
     let (unit, name) = match n {
-        ..10_000 => return count(n),
-        ..1_000_000 => (1_000, "k"),
-        ..1_000_000_000 => (1_000_000, "M"),
+        0..10_000 => return count(n),
+        10_000..1_000_000 => (1_000, "k"),
+        1_000_000..1_000_000_000 => (1_000_000, "M"),
         _ => (1_000_000_000, "G"),
     };
     let (whole, rest) = (n / unit, n % unit);
     match whole {
-        ..10 => format!("{whole}.{:02} {name}", rest * 100 / unit),
-        ..100 => format!("{whole}.{} {name}", rest * 10 / unit),
+        0..10 => format!("{whole}.{:02} {name}", rest * 100 / unit),
+        10..100 => format!("{whole}.{} {name}", rest * 10 / unit),
         _ => format!("{} {name}", count(whole)),
     }
 }
@@ -125,8 +125,8 @@ pub(crate) fn duration(d: Duration) -> String {
     let ms = d.as_millis();
     match ms {
         0 => format!("{} µs", d.as_micros()),
-        ..1000 => format!("{ms} ms"),
-        ..60_000 => format!("{}.{:02} s", ms / 1000, ms % 1000 / 10),
+        1..1000 => format!("{ms} ms"),
+        1000..60_000 => format!("{}.{:02} s", ms / 1000, ms % 1000 / 10),
         _ => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000),
     }
 }

@@ -18,7 +18,7 @@ pub(crate) async fn alive() -> &'static str {
 
 /// The ledger can be read.
 pub(crate) async fn ready(State(app): State<App>) -> Response {
-    match app.view(|view| view.health()).await {
+    match app.view(crate::server::app::health).await {
         Ok(_) => "ready\n".into_response(),
         Err(Failed::Ledger(_)) => {
             (StatusCode::SERVICE_UNAVAILABLE, "the ledger cannot be read\n").into_response()

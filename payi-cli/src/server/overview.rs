@@ -6,7 +6,7 @@ use axum::{
     response::Response,
 };
 use payi_core::{
-    ledger::read::{Dimension, Drivers, Figures, Health, Series, View},
+    ledger::read::{Dimension, Drivers, Figures, Health, Order, Series, View},
     money::Money,
 };
 
@@ -103,7 +103,7 @@ fn read(view: &View<'_>, params: &Params) -> payi_core::ledger::read::Answer<Dat
     let times = range::times(&bounds);
     let top = |by: &[Dimension]| {
         let mut query = params.query(by, &resolved);
-        (query.limit, query.offset, query.order) = (Some(5), 0, Default::default());
+        (query.limit, query.offset, query.order) = (Some(5), 0, Order::default());
         view.drivers(&query, &[])
     };
     let series = view.series(&params.query(&[split(params).1], &resolved), &times, chart::PARTS)?;

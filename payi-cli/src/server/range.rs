@@ -86,9 +86,9 @@ impl Resolved {
         let hours = (self.until.timestamp().as_second() - self.since.timestamp().as_second()) / 3600;
         let (step, format) = match hours {
             ..=49 => (1.hour(), "%H:%M"),
-            ..=200 => (6.hours(), "%b %-d"),
-            ..=1500 => (1.day(), "%b %-d"),
-            ..=10_000 => (1.week(), "%b %-d"),
+            50..=200 => (6.hours(), "%b %-d"),
+            201..=1500 => (1.day(), "%b %-d"),
+            1501..=10_000 => (1.week(), "%b %-d"),
             _ => (1.month(), "%b %Y"),
         };
         let mut bounds = vec![self.since.clone()];

@@ -127,6 +127,10 @@ fn differs(event: &Event, explanation: &Explanation) -> Option<String> {
             "The provider said what it costs; the lines are what this book would have charged.".into(),
         );
     }
+    if !event.category.starts_with("system.") && explanation.matched.is_none() && event.cost.known().is_some()
+    {
+        return Some("It was charged at prices of your own, put to the collector; the book has none.".into());
+    }
     let now = explanation.cost.known().unwrap_or(Money::ZERO);
     let then = event.cost.known().unwrap_or(Money::ZERO);
     (now != then).then(|| {

@@ -6,6 +6,7 @@
 
 mod abandoned;
 mod append;
+mod catalogue;
 mod chain;
 mod collect;
 mod dict;

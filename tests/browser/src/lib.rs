@@ -1,6 +1,13 @@
 //! What the browser tests share: a service over a ledger, and a Chromium that looks at it.
 
-#![allow(clippy::unwrap_used, missing_docs, reason = "for tests, which may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::zombie_processes,
+    missing_docs,
+    reason = "for tests, which may panic"
+)]
 
 use std::{
     net::SocketAddr,

@@ -1,6 +1,7 @@
 //! The collector: Pay-i's REST API over the ledger, so that any of its clients can send here.
 
 mod answer;
+mod categories;
 mod error;
 mod ingest;
 mod prices;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
-    routing::{get, post, put},
+    routing::{delete, get, post, put},
 };
 use payi_core::ledger::Ledger;
 
@@ -34,11 +35,35 @@ pub(crate) struct Api {
     app: App,
     writer: Writer,
     prices: Arc<Prices>,
+    /// For what is no event.
+    ledger: Ledger,
+}
+
+impl Api {
+    /// Reads or writes documents, off the threads that serve connections.
+    async fn documents<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Ledger) -> payi_core::Result<T> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let ledger = self.ledger.clone();
+        let done =
+            tokio::task::spawn_blocking(move || work(&ledger)).await.map_err(|_| Refusal::unavailable())?;
+        done.map_err(|e| {
+            tracing::error!(error = %e, "payi serve: the catalogue could not be read or written");
+            Refusal::unavailable()
+        })
+    }
 }
 
 /// The addresses below `/api/v1`. Events are written to `ledger`.
 pub(crate) fn routes(app: &App, ledger: &Ledger, keep_prompts: bool) -> payi_core::Result<Router<App>> {
-    let api = Api { app: app.clone(), writer: Writer::start(ledger, keep_prompts)?, prices: Arc::default() };
+    let api = Api {
+        app: app.clone(),
+        writer: Writer::start(ledger, keep_prompts)?,
+        prices: Arc::default(),
+        ledger: ledger.reopen()?,
+    };
+    categories::load(&api.ledger, &api.prices)?;
     let routes = Router::new()
         .route("/ingest", post(ingest::one).layer(DefaultBodyLimit::max(EVENT)))
         .route("/ingest/bulk", post(ingest::bulk).layer(DefaultBodyLimit::max(BULK)))
@@ -46,6 +71,17 @@ pub(crate) fn routes(app: &App, ledger: &Ledger, keep_prompts: bool) -> payi_cor
         .route("/requests/{id}/properties", put(requests::properties))
         .route("/requests/provider/{category}/{response}/result", get(requests::result_by_response))
         .route("/requests/provider/{category}/{response}/properties", put(requests::properties_by_response))
+        .route("/categories", get(categories::list))
+        .route("/categories/{category}", delete(categories::delete_category))
+        .route("/categories/{category}/resources", get(categories::resources))
+        .route(
+            "/categories/{category}/resources/{resource}",
+            get(categories::versions).post(categories::create).delete(categories::delete_resource),
+        )
+        .route(
+            "/categories/{category}/resources/{resource}/{id}",
+            get(categories::retrieve).delete(categories::delete_version),
+        )
         .fallback(missing)
         .method_not_allowed_fallback(missing)
         .with_state(api);

@@ -137,20 +137,13 @@ impl Body {
         let (usage, mut unknown) = units::usage(&units);
         event.usage = usage;
         let custom = prices.find(&category, self.resource.as_deref(), event.started_at);
-        let explanation = match custom {
-            Some(custom) => {
-                let (cost, unpriced) = custom.cost(&units);
-                event.cost = cost;
-                unknown = unpriced;
-                explain(&event, &who)
-            }
-            None => {
-                let explanation = explain(&event, &who);
-                event.cost = explanation.cost;
-                unknown.extend(without_price(&explanation));
-                explanation
-            }
-        };
+        let explanation = explain(&event, &who);
+        if let Some(custom) = custom {
+            (event.cost, unknown) = custom.cost(&units);
+        } else {
+            event.cost = explanation.cost;
+            unknown.extend(without_price(&explanation));
+        }
         if event.usage.is_empty() && unknown.is_empty() && event.cost.source == CostSource::Unpriced {
             // Nothing was used: that costs nothing, whatever the model.
             event.cost.source = CostSource::Computed;

@@ -15,7 +15,7 @@ use std::{collections::HashMap, time::SystemTime};
 
 pub use drivers::{Detail, Driver, Drivers, Figures};
 pub use query::{Dimension, Order, Pick, Query};
-pub use requests::{Request, RequestOrder, Requests};
+pub use requests::{Request, RequestOrder, Requests, WithAttempts};
 use rusqlite::{Connection, OptionalExtension as _};
 pub use series::{Part, PartName, Series};
 pub use sums::{Calls, Tokens, Totals};

@@ -221,11 +221,11 @@ fn integer(n: usize) -> Value {
     Value::Integer(i64::try_from(n).unwrap_or(i64::MAX))
 }
 
+/// An attempt in full, and the numbers and event ids of all attempts of its call where there were more.
+pub type WithAttempts = (StoredEvent, Vec<(u32, Uuid)>);
+
 /// The attempt with this event id, in full, and the other attempts of its call.
-pub(super) fn request(
-    conn: &Connection,
-    id: Uuid,
-) -> rusqlite::Result<Option<(StoredEvent, Vec<(u32, Uuid)>)>> {
+pub(super) fn request(conn: &Connection, id: Uuid) -> rusqlite::Result<Option<WithAttempts>> {
     let Some(seq) = find_seq(conn, id)? else { return Ok(None) };
     let Some(event) = stored::after(conn, seq - 1, 1)?.pop().filter(|e| e.seq == seq) else {
         return Ok(None);

@@ -28,7 +28,7 @@ impl Sketch {
 
 /// Values below 16 have a bucket each; above, the top five bits decide.
 fn bucket(value: u64) -> u16 {
-    let exponent = 63 - (value | 15).leading_zeros();
+    let exponent = (value | 15).ilog2();
     let shift = exponent.saturating_sub(4);
     let mantissa = value >> shift;
     u16::try_from(u64::from(shift) * 16 + mantissa).unwrap_or(u16::MAX)

@@ -8,11 +8,11 @@ use uuid::Uuid;
 use crate::{
     error::Result,
     ledger::{
-        Ledger, StoredEvent,
+        Ledger,
         read::{
             drivers::{self, Drivers},
             query::{Dimension, Query},
-            requests::{self, RequestOrder, Requests},
+            requests::{self, RequestOrder, Requests, WithAttempts},
             series::{self, Series},
         },
     },
@@ -76,7 +76,7 @@ impl View<'_> {
     }
 
     /// One attempt in full, and the event ids of all attempts of its call where there were more.
-    pub fn request(&self, id: Uuid) -> Answer<Option<(StoredEvent, Vec<(u32, Uuid)>)>> {
+    pub fn request(&self, id: Uuid) -> Answer<Option<WithAttempts>> {
         Ok(requests::request(self.conn, id)?)
     }
 
