@@ -8,6 +8,7 @@ use std::{
     cell::RefCell,
     hint::black_box,
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -46,15 +47,16 @@ cases! {
     "enter/fastrace, bare", fastrace_root, enter_fastrace;
     "enter/fastrace, properties", fastrace_root, enter_fastrace_properties;
     "enter/opentelemetry baggage", nothing, enter_otel;
-    "enter/sentry scope", nothing, enter_sentry;
+    "enter/sentry scope", sentry_client, enter_sentry;
     "poll/bare", nothing, poll_bare;
+    "poll/bare, in an async block", nothing, poll_bare_block;
     "poll/payi scope", nothing, poll_payi;
     "poll/payi await point", nothing, poll_payi_block;
     "poll/tokio task_local", nothing, poll_tokio;
     "poll/tracing, no-op layer", no_op_layer, poll_tracing;
     "poll/fastrace in_span", fastrace_root, poll_fastrace;
     "poll/opentelemetry with_context", nothing, poll_otel;
-    "poll/sentry bind_hub", nothing, poll_sentry;
+    "poll/sentry bind_hub", sentry_client, poll_sentry;
     "snapshot/payi, depth 1", nothing, snapshot_1;
     "snapshot/payi, depth 16", nothing, snapshot_16;
     "resolve/payi, depth 4", nothing, resolve_4;
@@ -225,6 +227,19 @@ fn enter_otel(n: u64, user: &String) {
     }
 }
 
+/// A client that sends nowhere; without one, sentry's scopes do nothing.
+fn sentry_client() -> Box<dyn std::any::Any> {
+    struct Nowhere;
+    impl sentry_core::Transport for Nowhere {
+        fn send_envelope(&self, _envelope: sentry_core::Envelope) {}
+    }
+    let mut options = sentry_core::ClientOptions::default();
+    options.dsn = "https://key@localhost/1".parse().ok();
+    options.transport = Some(Arc::new(Arc::new(Nowhere)));
+    sentry_core::Hub::current().bind_client(Some(Arc::new(options.into())));
+    Box::new(())
+}
+
 fn enter_sentry(n: u64, user: &String) {
     for _ in 0..n {
         let user = black_box(user);
@@ -260,6 +275,10 @@ fn poll<F: Future>(n: u64, future: F) {
 
 fn poll_bare(n: u64, _user: &String) {
     poll(n, Never);
+}
+
+fn poll_bare_block(n: u64, _user: &String) {
+    poll(n, async { Never.await });
 }
 
 fn poll_payi(n: u64, user: &String) {

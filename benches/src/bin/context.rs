@@ -94,11 +94,11 @@ fn report(figures: &[(&str, f64, f64)]) -> Result<(), Box<dyn std::error::Error>
         literals.1, literals.2
     );
     let above = |name| of(name).map(|it| it.1 - of("poll/bare").map_or(0.0, |bare| bare.1));
+    let at_await = of("poll/payi await point")?.1 - of("poll/bare, in an async block")?.1;
     println!(
-        "evidence bench-context: target 2 poll in a scope {:.0}, at an await point {:.0} above the bare poll \
+        "evidence bench-context: target 2 poll in a scope {:.0}, at an await point {at_await:.0} above the bare poll \
          (≤ 20; tokio {:.0}; sentry {:.0}; OTel {:.0}; tracing with a layer {:.0}; fastrace {:.0})",
         above("poll/payi scope")?,
-        above("poll/payi await point")?,
         above("poll/tokio task_local")?,
         above("poll/sentry bind_hub")?,
         above("poll/opentelemetry with_context")?,
