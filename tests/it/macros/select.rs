@@ -149,3 +149,16 @@ async fn a_scope_under_another_name_is_still_seen() {
     });
     assert_eq!(who(), "-");
 }
+
+#[tokio::test]
+async fn the_select_of_tokio_moves_what_is_named() {
+    let never = pending::<String>();
+    track_context!(user_id = "ann", {
+        let made = call();
+        let seen = tokio::select! {
+            seen = made => seen,
+            seen = never => seen,
+        };
+        assert_eq!((seen.as_str(), who().as_str()), ("ann", "ann"));
+    });
+}
