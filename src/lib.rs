@@ -51,7 +51,7 @@ pub use payi_core::clients::async_openai;
 
 #[cfg(feature = "reqwest")]
 #[doc(inline)]
-pub use payi_core::clients::reqwest;
+pub use payi_core::{clients::reqwest, pay_i};
 
 #[cfg(feature = "reqwest-0_12")]
 #[doc(inline)]

@@ -35,6 +35,12 @@ pub mod ledger;
 #[cfg(feature = "_calls")]
 pub mod sink;
 
+/// Pay-i's ingest, called by hand: for spend that no wrapped client sees.
+#[cfg(feature = "reqwest")]
+pub mod pay_i {
+    pub use crate::sink::pay_i::{BulkAnswer, Client, Ingest};
+}
+
 #[cfg(feature = "_calls")]
 pub mod clients;
 

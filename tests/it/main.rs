@@ -9,6 +9,7 @@ mod required;
 #[path = "../tidy.rs"]
 mod tidy;
 
+mod conformance_delivery;
 mod payi;
 mod quickstart;
 mod support;

@@ -208,6 +208,7 @@ impl Builder {
         let asked = entries.iter().rev().find(|entry| entry.key == Key::LogPromptAndResponse);
         if let Some(keep) = asked.and_then(Entry::flag) {
             settings.log_prompt_and_response = keep;
+            settings.never_log = !keep;
         }
         settings.exchange |= options.delivers();
         settings.pay_i = options.pay_i().map(Arc::new);

@@ -22,6 +22,14 @@ pub(crate) struct Unit {
     output: Option<u64>,
 }
 
+impl Unit {
+    /// Both sides.
+    #[cfg(feature = "reqwest")]
+    pub(crate) const fn both(input: u64, output: u64) -> Self {
+        Self { input: Some(input), output: Some(output) }
+    }
+}
+
 /// From this many tokens read, Anthropic's prices of long contexts apply.
 const ANTHROPIC_LARGE: u64 = 200_000;
 

@@ -106,18 +106,7 @@ impl<'a> Wire<'a> {
 
     /// The attribution that is one text per header.
     fn plain(&self) -> [(&'static str, Option<Cow<'_, str>>); 8] {
-        let use_case = self.who.use_case.as_ref();
-        let text = |value: Option<&'a str>| value.map(Cow::Borrowed);
-        [
-            ("xProxy-UseCase-Name", text(use_case.map(|u| &*u.name))),
-            ("xProxy-UseCase-ID", text(use_case.and_then(|u| u.id.as_deref()))),
-            ("xProxy-UseCase-Version", use_case.and_then(|u| u.version).map(|v| v.to_string().into())),
-            ("xProxy-UseCase-Step", text(use_case.and_then(|u| u.step.as_deref()))),
-            ("xProxy-User-ID", text(self.who.user_id.as_deref())),
-            ("xProxy-Account-Name", text(self.who.account_name.as_deref())),
-            ("xProxy-Resource-Scope", self.scope()),
-            ("xProxy-Instrumented-Module", text(self.exchange.instrumented_module.as_deref())),
-        ]
+        attribution(self.who, self.scope(), self.exchange.instrumented_module.as_deref())
     }
 
     /// The scope of the resource: as told, else as the answer says (Anthropic's `inference_geo`).
@@ -230,6 +219,26 @@ impl<'a> Wire<'a> {
     }
 }
 
+/// Who it is for, as headers that hold one text each.
+pub(crate) fn attribution<'a>(
+    who: &'a Resolved,
+    scope: Option<Cow<'a, str>>,
+    module: Option<&'a str>,
+) -> [(&'static str, Option<Cow<'a, str>>); 8] {
+    let use_case = who.use_case.as_ref();
+    let text = |value: Option<&'a str>| value.map(Cow::Borrowed);
+    [
+        ("xProxy-UseCase-Name", text(use_case.map(|u| &*u.name))),
+        ("xProxy-UseCase-ID", text(use_case.and_then(|u| u.id.as_deref()))),
+        ("xProxy-UseCase-Version", use_case.and_then(|u| u.version).map(|v| v.to_string().into())),
+        ("xProxy-UseCase-Step", text(use_case.and_then(|u| u.step.as_deref()))),
+        ("xProxy-User-ID", text(who.user_id.as_deref())),
+        ("xProxy-Account-Name", text(who.account_name.as_deref())),
+        ("xProxy-Resource-Scope", scope),
+        ("xProxy-Instrumented-Module", text(module)),
+    ]
+}
+
 /// The provider's id of the answer; of a refusal, its id of the request.
 fn provider_id<'a>(event: &'a Event, exchange: &'a Exchange) -> Option<&'a str> {
     let of_request = || match event.http_status {
@@ -245,7 +254,7 @@ fn header<'a>(exchange: &'a Exchange, name: &str) -> Option<&'a str> {
 }
 
 /// Whether a header carries `value` unchanged: visible ASCII, and spaces not at its ends.
-fn fits(value: &str) -> bool {
+pub(crate) fn fits(value: &str) -> bool {
     value.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) && value.trim() == value && !value.is_empty()
 }
 

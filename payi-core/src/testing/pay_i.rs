@@ -65,6 +65,8 @@ pub enum PayIAnswer {
     Close,
     /// Nothing for this long; then the connection is closed.
     Silence(Duration),
+    /// After this long, as Pay-i does when all is well.
+    Late(Duration),
 }
 
 impl PayIAnswer {
@@ -185,6 +187,10 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
         let answer = (shared.script.lock().unwrap_or_else(PoisonError::into_inner))(&request);
         let answered = match &answer {
             PayIAnswer::Ok => write_json(&mut writer, 200, &fine(&request)).map(|()| true),
+            PayIAnswer::Late(duration) => {
+                std::thread::sleep(*duration);
+                write_json(&mut writer, 200, &fine(&request)).map(|()| true)
+            }
             PayIAnswer::Json(status, body) => write_json(&mut writer, *status, body).map(|()| true),
             PayIAnswer::Raw(bytes) => writer.write_all(bytes).map(|()| false),
             PayIAnswer::Close => Ok(false),

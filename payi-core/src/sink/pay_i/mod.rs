@@ -5,6 +5,7 @@
 //! host only.
 
 mod answer;
+mod client;
 mod http;
 #[cfg(all(test, feature = "testing", feature = "ledger"))]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
@@ -25,6 +26,8 @@ use crate::{
         wire::{API_KEY, Item, Wire},
     },
 };
+
+pub use client::{Bulk as BulkAnswer, Client, Ingest};
 
 /// The name of the cursor.
 pub(crate) const NAME: &str = "pay-i";
