@@ -19,7 +19,8 @@ use crate::{
 };
 
 const CONNECT: Duration = Duration::from_secs(5);
-const TOTAL: Duration = Duration::from_secs(30);
+/// How long one request may take in all.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An answer longer than this is not read to its end.
 const LONGEST_ANSWER: usize = 4 << 20;
@@ -47,8 +48,9 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    /// `key` is sent in the header `key_header`, and marked as not to be printed.
-    pub(crate) fn new(base_url: &str, key_header: &str, key: &str) -> Result<Self> {
+    /// `key` is sent in the header `key_header`, and marked as not to be printed. A request may take
+    /// as long as `patience`.
+    pub(crate) fn new(base_url: &str, key_header: &str, key: &str, patience: Duration) -> Result<Self> {
         #[cfg(feature = "rustls")]
         crate::sink::tls::ensure_provider();
         let unusable = |e: Box<dyn std::error::Error + Send + Sync>| {
@@ -66,7 +68,7 @@ impl Http {
             .default_headers(headers)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT)
-            .timeout(TOTAL)
+            .timeout(patience)
             .build()
             .map_err(|e| unusable(e.into()))?;
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -21,7 +21,7 @@ use crate::{
         delivered::{Carrying, Delivered},
         pay_i::{
             answer::{Bulk, Refusal},
-            http::{Http, Reply},
+            http::{Http, PATIENCE, Reply},
         },
         wire::{API_KEY, Item, Wire},
     },
@@ -54,7 +54,11 @@ pub(crate) struct PayI {
 impl PayI {
     /// `key` goes into one header of requests to `base_url` and nowhere else.
     pub(crate) fn new(base_url: &str, key: &str, bulk: bool) -> Result<Self> {
-        let http = Http::new(base_url, API_KEY, key)?;
+        Self::patient(base_url, key, bulk, PATIENCE)
+    }
+
+    fn patient(base_url: &str, key: &str, bulk: bool, patience: Duration) -> Result<Self> {
+        let http = Http::new(base_url, API_KEY, key, patience)?;
         Ok(Self { http, bulk, block_limits: HashSet::new(), forbidden: 0, receipts: Carrying::new() })
     }
 

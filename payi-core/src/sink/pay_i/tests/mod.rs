@@ -1,4 +1,6 @@
-//! Delivery against a Pay-i that misbehaves in every way it can.
+//! Delivery against a Pay-i on loopback.
+
+mod faults;
 
 use std::time::{Duration, Instant};
 
@@ -33,9 +35,20 @@ impl Bench {
 
     fn with(bulk: bool, options: &WriterOptions) -> Self {
         let server = testing::PayI::start().unwrap();
+        let address = server.url().to_owned();
+        Self::between(server, &address, bulk, options)
+    }
+
+    /// Delivering to this address.
+    fn at(address: &str) -> Self {
+        Self::between(testing::PayI::start().unwrap(), address, true, &WriterOptions::default())
+    }
+
+    fn between(server: testing::PayI, address: &str, bulk: bool, options: &WriterOptions) -> Self {
         let writer = Writer::start(options).unwrap();
         let source = OfLedger::new(writer.ledger().another().unwrap(), NAME).unwrap();
-        let courier = Courier::start(source, PayI::new(server.url(), "k-secret", bulk).unwrap()).unwrap();
+        let pay_i = PayI::patient(address, "k-secret", bulk, Duration::from_secs(2)).unwrap();
+        let courier = Courier::start(source, pay_i).unwrap();
         Self { writer, courier, server }
     }
 
@@ -141,83 +154,6 @@ fn a_server_without_bulk_gets_single_events() {
 }
 
 #[test]
-fn only_the_bad_ones_of_a_bulk_are_set_aside() {
-    let bench = Bench::new();
-    bench.server.script(|request| {
-        let events = request.events();
-        let bad = events.iter().position(|e| e["user_id"] == "user-3");
-        let errors: Vec<Value> =
-            bad.map(|i| item_error(i, 400, "invalid_user_id", "no")).into_iter().collect();
-        match request.header("xproxy-user-id") {
-            Some("user-3") => PayIAnswer::Json(400, json!({"xproxy_error": {"code": "invalid_user_id"}})),
-            _ => PayIAnswer::Json(200, json!({"request_id": "r", "errors": errors})),
-        }
-    });
-    bench.record_many(8);
-    assert!(bench.flush());
-    assert_eq!(bench.quarantined(), ["invalid_user_id"]);
-    assert_eq!(bench.ledger().cursor(NAME).unwrap(), 8);
-}
-
-#[test]
-fn a_batch_that_is_too_large_is_halved() {
-    let bench = Bench::new();
-    bench.server.script(|request| {
-        if request.events().len() > 3 { PayIAnswer::status(413, "") } else { PayIAnswer::Ok }
-    });
-    bench.record_many(20);
-    assert!(bench.flush());
-    let taken: usize = bench.server.requests().iter().map(|r| r.events().len()).filter(|n| *n <= 3).sum();
-    assert_eq!(taken, 20);
-    assert!(bench.quarantined().is_empty());
-}
-
-#[test]
-fn a_bad_event_is_found_in_a_batch_that_is_refused_whole() {
-    let bench = Bench::new();
-    bench.server.script(|request| {
-        if users(request).iter().any(|u| u == "user-5") {
-            PayIAnswer::status(422, "")
-        } else {
-            PayIAnswer::Ok
-        }
-    });
-    bench.record_many(12);
-    assert!(bench.flush());
-    assert_eq!(bench.quarantined(), ["http_422"]);
-}
-
-#[test]
-fn a_wrong_key_pauses_and_loses_nothing() {
-    let bench = Bench::new();
-    bench.server.script(|_| PayIAnswer::status(401, ""));
-    bench.record_many(3);
-    assert!(!bench.flush());
-    let tries = bench.server.requests().len();
-    std::thread::sleep(Duration::from_millis(700));
-    assert_eq!(bench.server.requests().len(), tries, "it keeps knocking");
-    assert!(bench.quarantined().is_empty());
-    bench.server.script(|_| PayIAnswer::Ok);
-    assert!(bench.flush());
-    assert_eq!(bench.ledger().cursor(NAME).unwrap(), 3);
-}
-
-#[test]
-fn a_forbidden_event_is_set_aside_a_forbidden_key_is_not() {
-    let bench = Bench::with(false, &WriterOptions::default());
-    bench.server.script(|request| {
-        if users(request) == ["user-0"] { PayIAnswer::status(403, "") } else { PayIAnswer::Ok }
-    });
-    bench.record_many(4);
-    assert!(bench.flush());
-    assert_eq!(bench.quarantined(), ["http_403"]);
-    bench.server.script(|_| PayIAnswer::status(403, ""));
-    bench.record_many(9);
-    assert!(!bench.flush());
-    assert!(bench.quarantined().len() <= 3, "{:?}", bench.quarantined());
-}
-
-#[test]
 fn limits_that_block_are_left_out_once_named() {
     let bench = Bench::with(false, &WriterOptions::default());
     bench.server.script(|request| match request.header("xproxy-limit-ids") {
@@ -241,94 +177,6 @@ fn limits_that_block_are_left_out_once_named() {
         [Some("hard,soft"), Some("soft"), Some("soft"), Some("soft")].map(|id| id.map(str::to_owned))
     );
     assert!(bench.quarantined().is_empty());
-}
-
-#[test]
-fn answers_that_are_none_lose_nothing() {
-    let ok = |body: &str| {
-        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
-    };
-    let bad = [
-        ok("<html>Welcome to Hotel Wi-Fi</html>"),
-        ok("{\"request_id\": "),
-        "HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{\"request".into(),
-        "HTTP/1.1 2".into(),
-        "SSH-2.0-OpenSSH_9.2\r\n".into(),
-        ok(&"x".repeat(8 << 20)),
-        "HTTP/1.1 307 X\r\nlocation: http://127.0.0.1:9/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-            .into(),
-    ];
-    for answer in bad {
-        let bench = Bench::new();
-        let raw = answer.clone();
-        bench.server.script(move |_| PayIAnswer::Raw(raw.clone().into_bytes()));
-        bench.record(event("u", "r"));
-        assert!(!bench.flush(), "{}", &answer[..answer.len().min(60)]);
-        assert!(bench.quarantined().is_empty());
-        bench.server.script(|_| PayIAnswer::Ok);
-        assert!(bench.flush(), "{}", &answer[..answer.len().min(60)]);
-        let ids: Vec<_> = bench.server.requests().into_iter().map(|r| r.path).collect();
-        assert!(ids.iter().all(|id| *id == ids[0]), "the same event under two ids: {ids:?}");
-    }
-}
-
-#[test]
-fn a_redirect_does_not_take_the_key_along() {
-    let elsewhere = testing::PayI::start().unwrap();
-    let bench = Bench::new();
-    let location = format!("location: {}/api/v1/ingest", elsewhere.url());
-    bench.server.script(move |_| PayIAnswer::status(308, &location));
-    bench.record(event("u", "r"));
-    assert!(!bench.flush());
-    assert!(elsewhere.requests().is_empty());
-}
-
-#[test]
-fn a_server_that_is_busy_is_left_alone_for_as_long_as_it_asks() {
-    let bench = Bench::new();
-    bench.server.script(|_| PayIAnswer::status(429, "retry-after: 1"));
-    bench.record(event("u", "r"));
-    bench.writer.flush(SOON).unwrap();
-    let first = bench.server.wait_for(1, SOON)[0].at;
-    bench.server.script(|_| PayIAnswer::Ok);
-    let second = bench.server.wait_for(2, SOON)[1].at;
-    assert!(second - first >= Duration::from_secs(1), "{:?}", second - first);
-}
-
-#[test]
-fn a_server_that_fails_is_tried_less_and_less_often() {
-    let bench = Bench::new();
-    bench.server.script(|_| PayIAnswer::status(503, ""));
-    bench.record(event("u", "r"));
-    bench.writer.flush(SOON).unwrap();
-    std::thread::sleep(Duration::from_secs(3));
-    let tries = bench.server.requests().len();
-    assert!((2..=4).contains(&tries), "{tries} tries in 3 seconds");
-}
-
-#[test]
-fn an_event_the_server_fails_at_does_not_hold_up_the_others() {
-    let bench = Bench::new();
-    bench.server.script(|request| {
-        if users(request).iter().any(|u| u == "user-0") {
-            PayIAnswer::status(500, "")
-        } else {
-            PayIAnswer::Ok
-        }
-    });
-    bench.record_many(6);
-    bench.writer.flush(SOON).unwrap();
-    let until = Instant::now() + Duration::from_secs(60);
-    while bench.ledger().cursor(NAME).unwrap() < 6 && Instant::now() < until {
-        // A flush is a reason to try at once, so the test need not wait for the back-off.
-        bench.flush();
-    }
-    assert_eq!(bench.quarantined(), ["server_error"]);
-    let mut users = bench.users();
-    users.retain(|user| user != "user-0");
-    users.sort();
-    users.dedup();
-    assert_eq!(users.len(), 5);
 }
 
 #[test]
