@@ -10,6 +10,7 @@ mod required;
 mod tidy;
 
 mod conformance_delivery;
+mod faults;
 mod payi;
 mod quickstart;
 mod support;

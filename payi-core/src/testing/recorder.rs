@@ -155,6 +155,11 @@ impl TestClock {
         Self { now: Arc::new(Mutex::new(now)), last_id: Arc::default() }
     }
 
+    /// Sets it, forward or back.
+    pub fn set(&self, now: SystemTime) {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
     /// Moves it on.
     pub fn advance(&self, by: Duration) {
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) += by;
