@@ -21,3 +21,11 @@ pub mod pricing {}
 #[cfg(all(feature = "_calls", feature = "tokio"))]
 #[doc = include_str!("guides/concurrency.md")]
 pub mod concurrency {}
+
+#[cfg(all(feature = "ledger", feature = "reqwest", feature = "testing"))]
+#[doc = include_str!("guides/delivery.md")]
+pub mod delivery {}
+
+#[cfg(feature = "_calls")]
+#[doc = include_str!("guides/privacy.md")]
+pub mod privacy {}

@@ -1,6 +1,69 @@
 //! Know, and limit, what your GenAI calls cost: per user, per use case, to the last pico-dollar.
 //!
-//! An independent implementation, not affiliated with Pay-i.
+//! Start it once, make calls through a client it can see, and say who they are for:
+//!
+//! ```no_run
+//! # struct User { id: String, tenant: String, plan: String }
+//! # #[derive(Debug)] enum Error { Empty, Client }
+//! # impl From<payi::Error> for Error { fn from(_: payi::Error) -> Self { Self::Client } }
+//! # struct Answer { choices: Vec<String> }
+//! # struct Chat;
+//! # impl Chat { async fn create(&self, _: String) -> Result<Answer, Error> { Err(Error::Empty) } }
+//! # struct OpenAi;
+//! # impl OpenAi { fn chat(&self) -> Chat { Chat } }
+//! # #[allow(non_upper_case_globals)] static openai: OpenAi = OpenAi;
+//! # fn request(doc: &str) -> String { doc.into() }
+//! # fn text(answer: Answer) -> Result<String, Error> { answer.choices.into_iter().next().ok_or(Error::Empty) }
+//! # fn main() -> Result<(), Error> {
+//! let guard = payi::instrument().start()?;        // once. No argument needed; flushes when dropped
+//!
+//! let http = payi::reqwest::Client::new();        // or async_openai::Client::new().with_http_service(payi::async_openai::service())
+//!
+//! #[payi::track(use_case_name = "summarize", use_case_version = 2, limit_ids = ["premium"])]
+//! async fn summarize(user: &User, doc: &str) -> Result<String, Error> {
+//!     payi::track_context!(user_id = user.id, account_name = user.tenant, request_properties = [("plan", user.plan)], {
+//!         let answer = openai.chat().create(request(doc)).await?;   // `?`, `return`, `break`, `.await` mean what they mean outside
+//!         if answer.choices.is_empty() { return Err(Error::Empty); }
+//!         text(answer)
+//!     })
+//! }
+//! # drop((guard, http)); Ok(())
+//! # }
+//! ```
+//!
+//! Every attempt at a call becomes one event: what was used, what it cost and how that is known, how it
+//! ended, and for whom it was. Events are in a ledger of your own (`payi users` shows it) a moment after
+//! the call, and from there go to Pay-i, if there is a key for it.
+//!
+//! * [`instrument`] starts it; all settings are there.
+//! * [`track`] and [`track_context!`] say what a call is for, and for whom; [`context()`] without macros.
+//! * `payi::reqwest` and `payi::async_openai` are the clients; a client not built through payi is
+//!   invisible.
+//! * [`guides`] lead from the first line to knowing what every user costs, and say how it holds together.
+//!
+//! # What it does not do
+//!
+//! It does not patch clients at run time, does not change your requests (with the one exception of
+//! [`StreamUsage`](events::StreamUsage)), and never makes a call fail or wait. It is an independent
+//! implementation, not affiliated with Pay-i.
+//!
+//! # Features
+//!
+//! | feature | |
+//! |---|---|
+//! | `reqwest` (default) | `payi::reqwest`, and delivery to Pay-i |
+//! | `ledger` (default) | the embedded SQLite ledger; needs a C compiler |
+//! | `rustls` (default) | TLS by rustls with ring; `native-tls` is the other choice |
+//! | `async-openai` | `payi::async_openai::service()` |
+//! | `tokio` | `payi::spawn` and its like, which carry the context along |
+//! | `uuid` | `uuid::Uuid` as a value |
+//! | `testing` | a recorder bound to a scope, a provider and a Pay-i on loopback |
+//!
+//! Without default features macros and context are left: no C compiler, no HTTP, no tokio.
+//!
+//! With `rustls`, ring becomes rustls' process-wide provider at the start, unless the application has
+//! installed one: reqwest is built without its own, and cargo unites features, so that a plain
+//! `reqwest::Client::new()` would panic otherwise.
 
 pub mod guides;
 

@@ -1,6 +1,8 @@
 //! Everything about delivery that the official SDK was seen to do, done by us: the same requests, and
 //! where the SDK loses events or holds up its caller, what it should have done instead.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::time::{Duration, Instant};
 
 use payi::testing::{PayI, PayIAnswer, PayIRequest};

@@ -2,6 +2,8 @@
 //!
 //! Each runs in a process of its own; some kill it.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::{
     fmt::Write as _,
     path::{Path, PathBuf},

@@ -1,5 +1,7 @@
 //! What Pay-i is sent, against what the official SDK sends it, field by field.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::{collections::BTreeSet, time::Duration};
 
 use payi::testing::{Answer, PayI, PayIRequest, Provider};

@@ -1,5 +1,7 @@
 //! What several topics need.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::{
     path::{Path, PathBuf},
     process::Command,

@@ -134,12 +134,7 @@ fn use_case(outer: Option<UseCase>, headers: &HeaderMap) -> Option<UseCase> {
     let inherited = outer.as_ref().map(|outer| outer.properties.clone()).unwrap_or_default();
     let mut use_case = match text(headers, Key::UseCaseName) {
         Some(name) if name.is_empty() => return None,
-        Some(name) => {
-            let mut named = UseCase::default();
-            named.name = Text::new(&name);
-            (named.id, named.version, named.step, named.properties) = (id, version, step, inherited);
-            named
-        }
+        Some(name) => UseCase { name: Text::new(&name), id, version, step, properties: inherited },
         None => {
             // What the context says of its own execution wins.
             let mut outer = outer?;
@@ -164,13 +159,11 @@ fn map(text: &str) -> Option<Properties> {
     if text.is_empty() {
         return Some(Properties::new());
     }
-    match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text) {
-        Ok(map) => Some(map.into_iter().map(|(name, value)| (Text::new(&name), plain(value))).collect()),
-        Err(_) => {
-            tracing::warn!(target: "payi", "a properties header is not a JSON object; it is ignored");
-            None
-        }
-    }
+    let Ok(map) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text) else {
+        tracing::warn!(target: "payi", "a properties header is not a JSON object; it is ignored");
+        return None;
+    };
+    Some(map.into_iter().map(|(name, value)| (Text::new(&name), plain(value))).collect())
 }
 
 fn plain(value: serde_json::Value) -> Option<Text> {
@@ -188,7 +181,7 @@ fn write(headers: &mut HeaderMap, who: &Resolved, keep: bool) {
         let items: Vec<&str> = items.iter().map(|item| item.trim()).filter(|item| !item.is_empty()).collect();
         (!items.is_empty()).then(|| items.join(","))
     };
-    let own = |text: Option<&Text>| text.map(|text| text.to_string());
+    let own = |text: Option<&Text>| text.map(ToString::to_string);
     let values = [
         (Key::LimitIds, join(&who.limit_ids)),
         (Key::RequestTags, join(&who.request_tags)),

@@ -91,12 +91,20 @@ pub(crate) fn register(conn: &Connection, deliverer: &str, from_start: bool) -> 
     .map(drop)
 }
 
-/// Claims a provider's response id for one event; `false` if another event has it.
-pub(crate) fn claim_response_id(conn: &Connection, response_id: &str, seq: i64) -> rusqlite::Result<bool> {
-    let hash = ids::hash_text(response_id);
-    conn.execute("INSERT OR IGNORE INTO response_ids(hash, seq) VALUES(?1, ?2)", [hash, seq])?;
-    conn.query_row("SELECT seq FROM response_ids WHERE hash = ?1", [hash], |row| row.get::<_, i64>(0))
-        .map(|owner| owner == seq)
+/// Claims providers' response ids for events; for each, `false` if another event has it.
+pub(crate) fn claim_response_ids(conn: &Connection, claims: &[(&str, i64)]) -> rusqlite::Result<Vec<bool>> {
+    let transaction = conn.unchecked_transaction()?;
+    let mut claim = transaction.prepare("INSERT OR IGNORE INTO response_ids(hash, seq) VALUES(?1, ?2)")?;
+    let mut owner = transaction.prepare("SELECT seq FROM response_ids WHERE hash = ?1")?;
+    let mut own = Vec::with_capacity(claims.len());
+    for (response_id, seq) in claims {
+        let hash = ids::hash_text(response_id);
+        claim.execute([hash, *seq])?;
+        own.push(owner.query_row([hash], |row| row.get::<_, i64>(0))? == *seq);
+    }
+    drop((claim, owner));
+    transaction.commit()?;
+    Ok(own)
 }
 
 /// An event that a deliverer could not place.

@@ -202,10 +202,13 @@ impl Ledger {
         self.with(|conn| follow::release(conn, lease))
     }
 
-    /// Claims a provider's response id for the event `seq`; `false` if another event has it, because hosts
-    /// repeat them.
-    pub fn claim_response_id(&self, response_id: &str, seq: i64) -> Result<bool> {
-        self.with(|conn| follow::claim_response_id(conn, response_id, seq))
+    /// Claims providers' response ids for the events of these numbers, in one transaction; for each, `false`
+    /// if another event has it, because hosts repeat them.
+    pub fn claim_response_ids(&self, claims: &[(&str, i64)]) -> Result<Vec<bool>> {
+        if claims.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.with(|conn| follow::claim_response_ids(conn, claims))
     }
 
     /// Sets an event aside that `deliverer` cannot place; `reason` is a short code.

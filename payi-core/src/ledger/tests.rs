@@ -154,9 +154,8 @@ fn a_lease_changes_hands_only_when_it_is_over_and_its_fence_grows() {
 #[test]
 fn a_response_id_belongs_to_the_event_that_claimed_it_first() {
     let ledger = Ledger::in_memory().unwrap();
-    assert!(ledger.claim_response_id("chatcmpl-1", 1).unwrap());
-    assert!(ledger.claim_response_id("chatcmpl-1", 1).unwrap());
-    assert!(!ledger.claim_response_id("chatcmpl-1", 2).unwrap());
+    let claims = [("chatcmpl-1", 1), ("chatcmpl-1", 1), ("chatcmpl-1", 2)];
+    assert_eq!(ledger.claim_response_ids(&claims).unwrap(), [true, true, false]);
 }
 
 #[test]

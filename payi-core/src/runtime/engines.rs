@@ -151,10 +151,7 @@ fn writer_options(options: &Options) -> WriterOptions {
         Some(Place::File(path)) => Some(path.clone()),
         None => Some(LEDGER.into()),
     };
-    let mut writer = WriterOptions::default();
-    writer.path = path;
-    writer.keep_exchanges = options.delivers();
-    writer
+    WriterOptions { path, keep_exchanges: options.delivers(), ..WriterOptions::default() }
 }
 
 /// Pay-i as a place, if there is a key.

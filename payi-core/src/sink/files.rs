@@ -13,7 +13,8 @@ use serde::Serialize;
 
 use crate::sink::{
     deliver::{Fate, Next, Pending, Place, Report, Source},
-    wire::{Item, Wire},
+    fields::Item,
+    wire::Wire,
 };
 
 /// What a file holds.
@@ -147,7 +148,7 @@ impl<'a> Line<'a> {
 }
 
 fn item(pending: &Pending) -> serde_json::Value {
-    let wire = Wire::new(&pending.event, &pending.who, |_| false, |_| false);
+    let wire = Wire::new(&pending.event, &pending.who, false, |_| false);
     let item: Item<'_> = wire.item();
     serde_json::to_value(item).unwrap_or_default()
 }

@@ -10,6 +10,8 @@ mod drain;
 mod fan;
 #[cfg(all(test, feature = "ledger"))]
 mod faults;
+#[cfg(any(feature = "reqwest", feature = "ledger"))]
+mod fields;
 #[cfg(feature = "ledger")]
 pub(crate) mod files;
 #[cfg(feature = "ledger")]
@@ -34,8 +36,8 @@ mod writer;
 
 pub use delivered::{Delivered, LimitState};
 pub(crate) use fan::Fan;
-pub use losses::LossReason;
 #[cfg(feature = "reqwest")]
-pub(crate) use wire::percent_encoded;
+pub(crate) use fields::percent_encoded;
+pub use losses::LossReason;
 #[cfg(feature = "ledger")]
 pub use writer::{DEADLINE, Writer, WriterMetrics, WriterOptions};

@@ -11,18 +11,15 @@
 //! What is deliberately not as in the official SDK: no stack trace, no text of exceptions, request and
 //! answer only where they were asked for.
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
-
-use serde::Serialize;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use crate::{
-    context::{self, Resolved},
+    context::Resolved,
     events::{Event, Exchange, Outcome},
-    sink::units::{self, Units},
+    sink::{
+        fields::{Answer, Body, Call, Header, Item, fits, millis, pairs, percent_encoded, timestamp},
+        units,
+    },
 };
 
 /// The status of an attempt that had no HTTP answer.
@@ -44,18 +41,17 @@ pub(crate) struct Wire<'a> {
 }
 
 impl<'a> Wire<'a> {
-    /// `id_is_taken` says whether another event has already been sent under that id: some hosts repeat
-    /// their response ids, and Pay-i takes the second for a duplicate of the first. `blocked` are limits
-    /// that Pay-i has refused on ingest.
+    /// `id_is_taken` says whether another event has already been sent under its [`provider_id`]: some hosts
+    /// repeat their response ids, and Pay-i takes the second for a duplicate of the first. `blocked` are
+    /// limits that Pay-i has refused on ingest.
     pub(crate) fn new(
         event: &'a Event,
         who: &'a Resolved,
-        id_is_taken: impl Fn(&str) -> bool,
+        id_is_taken: bool,
         blocked: impl Fn(&str) -> bool,
     ) -> Self {
-        static NOTHING: std::sync::OnceLock<Exchange> = std::sync::OnceLock::new();
-        let exchange = event.exchange.as_deref().unwrap_or_else(|| NOTHING.get_or_init(Exchange::default));
-        let id = match provider_id(event, exchange).filter(|id| !id_is_taken(id)) {
+        let exchange = exchange(event);
+        let id = match provider_id(event).filter(|_| !id_is_taken) {
             Some(id) => Cow::Borrowed(id),
             None => Cow::Owned(format!("payi_{}", event.id)),
         };
@@ -240,7 +236,8 @@ pub(crate) fn attribution<'a>(
 }
 
 /// The provider's id of the answer; of a refusal, its id of the request.
-fn provider_id<'a>(event: &'a Event, exchange: &'a Exchange) -> Option<&'a str> {
+pub(crate) fn provider_id(event: &Event) -> Option<&str> {
+    let exchange = exchange(event);
     let of_request = || match event.http_status {
         Some(400..) => header(exchange, "x-request-id").or_else(|| header(exchange, "request-id")),
         _ => None,
@@ -248,118 +245,14 @@ fn provider_id<'a>(event: &'a Event, exchange: &'a Exchange) -> Option<&'a str> 
     event.response_id.as_deref().or_else(of_request).filter(|id| !id.is_empty())
 }
 
+fn exchange(event: &Event) -> &Exchange {
+    static NOTHING: std::sync::OnceLock<Exchange> = std::sync::OnceLock::new();
+    event.exchange.as_deref().unwrap_or_else(|| NOTHING.get_or_init(Exchange::default))
+}
+
 fn header<'a>(exchange: &'a Exchange, name: &str) -> Option<&'a str> {
     let mut headers = exchange.response_headers.iter();
     headers.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
-}
-
-/// Whether a header carries `value` unchanged: visible ASCII, and spaces not at its ends.
-pub(crate) fn fits(value: &str) -> bool {
-    value.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) && value.trim() == value && !value.is_empty()
-}
-
-/// Everything but RFC 3986's unreserved characters, as `%XX`.
-pub(crate) fn percent_encoded(text: &str) -> String {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(byte.into());
-        } else {
-            encoded.push('%');
-            encoded.push(HEX[usize::from(byte >> 4)].into());
-            encoded.push(HEX[usize::from(byte & 15)].into());
-        }
-    }
-    encoded
-}
-
-/// ISO 8601 in UTC with microseconds, as Python writes it.
-fn timestamp(at: SystemTime) -> String {
-    let at = jiff::Timestamp::try_from(at).unwrap_or_default();
-    at.strftime("%Y-%m-%dT%H:%M:%S.%6f+00:00").to_string()
-}
-
-/// Whole milliseconds; Pay-i's field has 32 bits.
-fn millis(duration: Duration) -> i32 {
-    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
-}
-
-fn pairs(properties: &context::Properties) -> BTreeMap<&str, Option<&str>> {
-    properties.iter().map(|(name, value)| (&**name, value.as_deref())).collect()
-}
-
-/// The body of one event; absent fields are left out.
-#[derive(Serialize)]
-pub(crate) struct Body<'a> {
-    category: &'a str,
-    resource: Cow<'a, str>,
-    units: Units,
-    event_timestamp: String,
-    end_to_end_latency_ms: i32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time_to_first_token_ms: Option<i32>,
-    http_status_code: u16,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    properties: BTreeMap<&'a str, Option<&'a str>>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    use_case_properties: BTreeMap<&'a str, Option<&'a str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    provider_uri: Option<&'a str>,
-    provider_response_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    provider_request_json: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    provider_response_json: Option<Answer<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    provider_response_headers: Option<Vec<Header<'a>>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    provider_response_function_calls: Vec<Call<'a>>,
-}
-
-/// One event of a bulk body.
-#[derive(Serialize)]
-pub(crate) struct Item<'a> {
-    #[serde(flatten)]
-    body: Body<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    account_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[&str]>::is_empty")]
-    limit_ids: &'a [&'a str],
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    request_tags: Vec<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    use_case_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    use_case_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    use_case_step: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    use_case_version: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_id: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Answer<'a> {
-    Whole(&'a str),
-    Parts(Vec<&'a str>),
-}
-
-#[derive(Serialize)]
-struct Header<'a> {
-    name: &'a str,
-    value: &'a str,
-}
-
-#[derive(Serialize)]
-struct Call<'a> {
-    name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    arguments: Option<&'a str>,
 }
 
 #[cfg(test)]
@@ -371,7 +264,7 @@ mod tests {
     use crate::{context::UseCase, sink::sample};
 
     fn wire<'a>(event: &'a Event, who: &'a Resolved) -> Wire<'a> {
-        Wire::new(event, who, |_| false, |_| false)
+        Wire::new(event, who, false, |_| false)
     }
 
     fn body(event: &Event, who: &Resolved) -> Value {
@@ -439,7 +332,7 @@ mod tests {
     #[test]
     fn a_repeated_response_id_gives_way_to_the_event_id() {
         let (event, who) = (sample::chat(), sample::who("u"));
-        let again = Wire::new(&event, &who, |id| id == "chatcmpl-1", |_| false);
+        let again = Wire::new(&event, &who, true, |_| false);
         assert_eq!(again.id, "payi_018bcfe5-6800-7000-8000-000000000001");
         let odd = Event { response_id: Some("resp/1 é".into()), ..sample::chat() };
         assert_eq!(wire(&odd, &who).path(), "/api/v1/ingest?id=resp%2F1%20%C3%A9");
@@ -461,7 +354,7 @@ mod tests {
     #[test]
     fn limits_that_pay_i_refuses_are_left_out() {
         let (event, who) = (sample::chat(), everything());
-        let wire = Wire::new(&event, &who, |_| false, |limit| limit == "l1");
+        let wire = Wire::new(&event, &who, false, |limit| limit == "l1");
         assert!(wire.headers().contains(&("xProxy-Limit-IDs", "l2".into())));
     }
 

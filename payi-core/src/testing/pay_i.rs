@@ -185,6 +185,8 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
             return Ok(());
         }
         let answer = (shared.script.lock().unwrap_or_else(PoisonError::into_inner))(&request);
+        // Before the answer: who has been answered is here.
+        shared.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
         let answered = match &answer {
             PayIAnswer::Ok => write_json(&mut writer, 200, &fine(&request)).map(|()| true),
             PayIAnswer::Late(duration) => {
@@ -199,8 +201,6 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
                 Ok(false)
             }
         };
-        // Remembered after the answer: who waits for a request may rely on its having been answered.
-        shared.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
         if !answered? {
             break;
         }

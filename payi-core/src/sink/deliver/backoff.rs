@@ -29,8 +29,8 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
         let wait = told.map_or(doubled, |told| told.min(LONGEST));
         // Told to wait, not to come early: jitter goes on top there.
-        let jitter = wait.mul_f64(0.25 * random());
-        if told.is_some() { wait + jitter } else { wait - jitter }
+        let jitter = 0.25 * random();
+        wait.mul_f64(if told.is_some() { 1.0 + jitter } else { 1.0 - jitter })
     }
 }
 

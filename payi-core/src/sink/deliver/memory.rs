@@ -107,12 +107,12 @@ impl Source for Memory {
         Ok(())
     }
 
-    fn id_is_taken(&self, id: &str, seq: i64) -> bool {
+    fn are_taken(&self, ids: &[(&str, i64)]) -> Vec<bool> {
         let mut queue = self.lock();
         if queue.ids.len() > IDS {
             queue.ids.clear();
         }
-        *queue.ids.entry(id.to_owned()).or_insert(seq) != seq
+        ids.iter().map(|(id, seq)| *queue.ids.entry((*id).to_owned()).or_insert(*seq) != *seq).collect()
     }
 }
 
@@ -138,8 +138,7 @@ mod tests {
     #[test]
     fn a_response_id_belongs_to_the_first_that_asks() {
         let memory = Memory::default();
-        assert!(!memory.id_is_taken("a", 1));
-        assert!(!memory.id_is_taken("a", 1));
-        assert!(memory.id_is_taken("a", 2));
+        assert_eq!(memory.are_taken(&[("a", 1), ("a", 2)]), [false, true]);
+        assert_eq!(memory.are_taken(&[("a", 1), ("b", 2)]), [false, false]);
     }
 }

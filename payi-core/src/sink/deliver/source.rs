@@ -25,8 +25,8 @@ pub(crate) trait Source: Send {
     /// Sets an event aside; `reason` is a short code.
     fn quarantine(&mut self, seq: i64, reason: &str) -> Result<()>;
 
-    /// Whether `id` belongs to another event than `seq`; else it is its own from now on.
-    fn id_is_taken(&self, id: &str, seq: i64) -> bool;
+    /// Claims ids for the events of these numbers; for each, whether another event has it.
+    fn are_taken(&self, ids: &[(&str, i64)]) -> Vec<bool>;
 }
 
 #[cfg(feature = "ledger")]
@@ -102,9 +102,10 @@ mod of_ledger {
             self.ledger.quarantine(self.deliverer, seq, reason)
         }
 
-        fn id_is_taken(&self, id: &str, seq: i64) -> bool {
+        fn are_taken(&self, ids: &[(&str, i64)]) -> Vec<bool> {
             // An id that cannot be looked up is not trusted to be fresh.
-            !self.ledger.claim_response_id(id, seq).unwrap_or(false)
+            let own = self.ledger.claim_response_ids(ids).unwrap_or_default();
+            (0..ids.len()).map(|i| own.get(i) != Some(&true)).collect()
         }
     }
 }

@@ -10,14 +10,15 @@ use serde::Serialize;
 
 use crate::{
     Error, Result,
-    context::{Context, Properties, Resolved},
+    context::{Context, Resolved},
     error::Kind,
     events::Secret,
     sink::{
         delivered::Delivered,
+        fields::{fits, pairs, percent_encoded},
         pay_i::answer::{self, Refusal},
         units::Unit,
-        wire::{API_KEY, attribution, fits, percent_encoded},
+        wire::{API_KEY, attribution},
     },
 };
 
@@ -289,10 +290,6 @@ impl Client {
 
 fn refused(code: &str) -> Error {
     Error::new(Kind::Delivery, format!("Pay-i refused the event: {code}"))
-}
-
-fn pairs(properties: &Properties) -> BTreeMap<&str, Option<&str>> {
-    properties.iter().map(|(name, value)| (&**name, value.as_deref())).collect()
 }
 
 #[derive(Serialize)]

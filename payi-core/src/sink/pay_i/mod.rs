@@ -19,11 +19,12 @@ use crate::{
     sink::{
         deliver::{Fate, Next, Pending, Place, Report, Source},
         delivered::{Carrying, Delivered},
+        fields::Item,
         pay_i::{
             answer::{Bulk, Refusal},
             http::{Http, PATIENCE, Reply},
         },
-        wire::{API_KEY, Item, Wire},
+        wire::{API_KEY, Wire, provider_id},
     },
 };
 
@@ -48,6 +49,8 @@ pub(crate) struct PayI {
     /// Limits that the server refuses on ingest, because they block.
     block_limits: HashSet<Box<str>>,
     forbidden: u32,
+    /// Of the batch at hand, the events whose provider's id belongs to another event.
+    taken: HashSet<i64>,
     receipts: Carrying,
 }
 
@@ -59,16 +62,23 @@ impl PayI {
 
     fn patient(base_url: &str, key: &str, bulk: bool, patience: Duration) -> Result<Self> {
         let http = Http::new(base_url, API_KEY, key, patience)?;
-        Ok(Self { http, bulk, block_limits: HashSet::new(), forbidden: 0, receipts: Carrying::new() })
+        Ok(Self {
+            http,
+            bulk,
+            block_limits: HashSet::new(),
+            forbidden: 0,
+            taken: HashSet::new(),
+            receipts: Carrying::new(),
+        })
     }
 
     /// Sends one event, at most twice: the second time without limits that the server has refused.
-    fn one(&mut self, pending: &Pending, source: &dyn Source) -> (Fate, Next) {
-        let (fate, next, refusal) = self.post(pending, source);
+    fn one(&mut self, pending: &Pending) -> (Fate, Next) {
+        let (fate, next, refusal) = self.post(pending);
         if let (Fate::Refused(_), Some(refusal)) = (&fate, refusal)
             && self.learn(pending, &refusal)
         {
-            let (fate, next, _) = self.post(pending, source);
+            let (fate, next, _) = self.post(pending);
             return (self.told(pending, fate), next);
         }
         (self.told(pending, fate), next)
@@ -82,25 +92,25 @@ impl PayI {
         fate
     }
 
-    fn post(&mut self, pending: &Pending, source: &dyn Source) -> (Fate, Next, Option<Refusal>) {
-        let mut reply = self.send(pending, source);
+    fn post(&mut self, pending: &Pending) -> (Fate, Next, Option<Refusal>) {
+        let mut reply = self.send(pending);
         if matches!(&reply, Reply::Refused(refusal) if self.bulk && takes_no_bulks(refusal)) {
             // It may have been the address: this event went to it only because no header can carry it.
-            let was_bulk = !self.wire(pending, source).fits_headers();
+            let was_bulk = !self.wire(pending).fits_headers();
             if was_bulk {
                 self.bulk = false;
-                reply = self.send(pending, source);
+                reply = self.send(pending);
             }
         }
         match reply {
-            Reply::Taken(body) => match answer::refused_item(&body) {
-                Some(refusal) => self.judge(refusal),
-                None => {
-                    self.forbidden = 0;
-                    self.receipts.tell(pending.event.id, Some(answer::delivered(&body)));
-                    (Fate::Placed, Next::Go, None)
+            Reply::Taken(body) => {
+                if let Some(refusal) = answer::refused_item(&body) {
+                    return self.judge(refusal);
                 }
-            },
+                self.forbidden = 0;
+                self.receipts.tell(pending.event.id, Some(answer::delivered(&body)));
+                (Fate::Placed, Next::Go, None)
+            }
             Reply::Refused(refusal) => self.judge(refusal),
             Reply::Failed => (Fate::Suspect, Next::Wait(None), None),
             Reply::Unavailable(told) => (Fate::Later, Next::Wait(told), None),
@@ -108,8 +118,8 @@ impl PayI {
         }
     }
 
-    fn send(&self, pending: &Pending, source: &dyn Source) -> Reply {
-        let wire = self.wire(pending, source);
+    fn send(&self, pending: &Pending) -> Reply {
+        let wire = self.wire(pending);
         if self.bulk && !wire.fits_headers() {
             return self.http.post(BULK, &[], &[wire.item()]);
         }
@@ -146,15 +156,15 @@ impl PayI {
         self.block_limits.len() > before
     }
 
-    fn wire<'a>(&self, pending: &'a Pending, source: &dyn Source) -> Wire<'a> {
-        let taken = |id: &str| source.id_is_taken(id, pending.seq);
+    fn wire<'a>(&self, pending: &'a Pending) -> Wire<'a> {
+        let taken = self.taken.contains(&pending.seq);
         Wire::new(&pending.event, &pending.who, taken, |limit| self.block_limits.contains(limit))
     }
 
     /// Sends several events at once.
-    fn many(&mut self, batch: &[&Pending], source: &dyn Source) -> Report {
+    fn many(&mut self, batch: &[&Pending]) -> Report {
         let (reply, sent) = {
-            let wires: Vec<Wire<'_>> = batch.iter().map(|pending| self.wire(pending, source)).collect();
+            let wires: Vec<Wire<'_>> = batch.iter().map(|pending| self.wire(pending)).collect();
             let items: Vec<Item<'_>> = wires.iter().map(Wire::item).collect();
             let mut body = Vec::with_capacity(batch.len() * 1024);
             body.push(b'[');
@@ -176,15 +186,15 @@ impl PayI {
             body.push(b']');
             (self.http.post_bytes(BULK, &[], body), sent)
         };
-        let mut report = self.read_bulk(reply, &batch[..sent], source);
+        let mut report = self.read_bulk(reply, &batch[..sent]);
         report.fates.resize(batch.len(), Fate::Later);
         report
     }
 
-    fn read_bulk(&mut self, reply: Reply, sent: &[&Pending], source: &dyn Source) -> Report {
+    fn read_bulk(&mut self, reply: Reply, sent: &[&Pending]) -> Report {
         let n = sent.len();
         match reply {
-            Reply::Taken(body) => self.read_items(answer::bulk(&body, n), sent, source),
+            Reply::Taken(body) => self.read_items(answer::bulk(&body, n), sent),
             Reply::Refused(refusal) => match refusal.status {
                 401 => Report::all(n, &Fate::Later, Next::Pause("invalid_api_key")),
                 _ if takes_no_bulks(&refusal) => {
@@ -201,7 +211,7 @@ impl PayI {
         }
     }
 
-    fn read_items(&mut self, bulk: Bulk, sent: &[&Pending], source: &dyn Source) -> Report {
+    fn read_items(&mut self, bulk: Bulk, sent: &[&Pending]) -> Report {
         let mut report = Report::all(sent.len(), &Fate::Placed, Next::Go);
         self.forbidden = 0;
         for (index, refusal) in bulk.refused {
@@ -212,7 +222,7 @@ impl PayI {
                 *fate = Fate::Later;
                 report.next = Next::Wait(None);
             } else if self.learn(pending, &refusal) {
-                (*fate, report.next) = self.one(pending, source);
+                (*fate, report.next) = self.one(pending);
             } else {
                 *fate = Fate::Refused(refusal.reason());
             }
@@ -237,26 +247,29 @@ impl Place for PayI {
         // What went through Pay-i's proxy it knows already; what never left it need not know.
         let is_for_it = |p: &Pending| p.who.proxy != Some(true) && p.event.outcome != Outcome::Blocked;
         let meant: Vec<&Pending> = batch.iter().copied().filter(|p| is_for_it(p)).collect();
+        let ids: Vec<_> = meant.iter().filter_map(|p| Some((provider_id(&p.event)?, p.seq))).collect();
+        let taken = ids.iter().zip(source.are_taken(&ids)).filter(|(_, taken)| *taken);
+        self.taken = taken.map(|((_, seq), _)| *seq).collect();
         let report = match &meant[..] {
             [] => Report::all(0, &Fate::Placed, Next::Go),
             [one] => {
-                let (fate, next) = self.one(one, source);
+                let (fate, next) = self.one(one);
                 Report { fates: vec![fate], next }
             }
             // Pay-i says what a call cost, and how its limits stand, only to an event that comes alone.
             [first, others @ ..] if self.receipts.is_awaited(first.event.id) => {
-                let (fate, next) = self.one(first, source);
+                let (fate, next) = self.one(first);
                 let later = vec![Fate::Later; others.len()];
                 Report { fates: std::iter::once(fate).chain(later).collect(), next }
             }
             several if self.bulk => {
                 let awaited = several.iter().position(|p| self.receipts.is_awaited(p.event.id));
                 let (now, later) = several.split_at(awaited.unwrap_or(several.len()));
-                let mut report = self.many(now, source);
+                let mut report = self.many(now);
                 report.fates.resize(now.len() + later.len(), Fate::Later);
                 report
             }
-            several => self.one_by_one(several, source),
+            several => self.one_by_one(several),
         };
         let mut fates = report.fates.into_iter();
         let fates = batch
@@ -268,10 +281,10 @@ impl Place for PayI {
 
 impl PayI {
     /// Sends single events in their order, until one cannot be placed now.
-    fn one_by_one(&mut self, batch: &[&Pending], source: &dyn Source) -> Report {
+    fn one_by_one(&mut self, batch: &[&Pending]) -> Report {
         let mut report = Report { fates: Vec::with_capacity(batch.len()), next: Next::Go };
         for pending in batch {
-            let (fate, next) = self.one(pending, source);
+            let (fate, next) = self.one(pending);
             let stop = matches!(fate, Fate::Later | Fate::Suspect);
             report.fates.push(fate);
             report.next = next;

@@ -1,6 +1,7 @@
 //! Delivery against a Pay-i on loopback.
 
 mod faults;
+mod hour;
 
 use std::time::{Duration, Instant};
 
