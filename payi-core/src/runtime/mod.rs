@@ -34,6 +34,7 @@ pub use metrics::{DeliveryMetrics, Metrics};
 /// | many events to a request | [`bulk`](Builder::bulk) | | yes, where Pay-i takes it |
 /// | the usage of streams | [`stream_usage`](Builder::stream_usage), [`stream_usage_host`](Builder::stream_usage_host) | | asked for, where a host is known to tell |
 /// | the global context | a method for each [`Key`](crate::context::Key), as `use_case_name` | | the executable's name as use case |
+/// | keys no call may lack | [`require`](Builder::require) | | none |
 /// | files of events | [`json_lines`](Builder::json_lines), [`offline`](Builder::offline) | | none |
 /// | more takers of events | [`sink`](Builder::sink) | | none |
 /// | times and ids | [`clock`](Builder::clock) | | the system's |
