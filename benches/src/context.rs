@@ -4,6 +4,8 @@
 //! Each case takes how often to do it. The user's id is behind a thin-pointer barrier: one on a `&str`
 //! spills two words and reloads them as one, a store-forwarding stall that is the harness's own.
 
+#![allow(clippy::ptr_arg, reason = "a thin pointer: see above")]
+
 use std::{
     cell::RefCell,
     hint::black_box,
@@ -277,6 +279,7 @@ fn poll_bare(n: u64, _user: &String) {
     poll(n, Never);
 }
 
+#[expect(clippy::redundant_async_block, reason = "the block is what is measured")]
 fn poll_bare_block(n: u64, _user: &String) {
     poll(n, async { Never.await });
 }

@@ -55,7 +55,9 @@ type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What was seen: snapshots by label, and the context of each call.
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<(Vec<(String, Value)>, Vec<Value>)>>);
+struct Seen(Arc<Mutex<(Labelled, Vec<Value>)>>);
+
+type Labelled = Vec<(String, Value)>;
 
 impl Seen {
     fn context(&self, step: &Value) {
@@ -305,7 +307,7 @@ fn normal(value: &Value) -> Value {
 }
 
 /// What the case says: snapshots by label, then events. Order among tasks means nothing.
-fn form(mut contexts: Vec<(String, Value)>, mut events: Vec<Value>) -> Value {
+fn form(mut contexts: Labelled, mut events: Vec<Value>) -> Value {
     contexts.sort_by(|a, b| a.0.cmp(&b.0));
     events.sort_by_key(ToString::to_string);
     let contexts: Vec<_> = contexts.into_iter().map(|(label, context)| json!([label, context])).collect();

@@ -26,7 +26,7 @@ struct Annotated {
 
 fn main() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
-    let payi = format!("payi = {{ path = {root:?}, default-features = false }}");
+    let payi = format!("payi = {{ path = '{}', default-features = false }}", root.display());
     let payi_track = "#[payi::track(use_case_name = \"summarize\", limit_ids = [plan])]";
     let tracing = "#[tracing::instrument(fields(use_case = \"summarize\"))]";
     let fastrace = "#[fastrace::trace(properties = { \"plan\": \"{plan}\", \"use_case\": \"summarize\" })]";

@@ -41,6 +41,7 @@ pub enum StreamUsage {
 /// What every call of one instrumentation shares.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Settings {
     /// Whether streams are made to carry their usage.
     pub stream_usage: StreamUsage,
