@@ -281,7 +281,7 @@ fn poll_bare(n: u64, _user: &String) {
 
 #[expect(clippy::redundant_async_block, reason = "the block is what is measured")]
 fn poll_bare_block(n: u64, _user: &String) {
-    poll(n, async { Never.await });
+    poll(n, Never);
 }
 
 fn poll_payi(n: u64, user: &String) {

@@ -1,5 +1,10 @@
 //! `payi delivery`.
 
+#![allow(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the method by itself is not general enough over its lifetime"
+)]
+
 use std::io::Write;
 
 use payi_core::ledger::Ledger;

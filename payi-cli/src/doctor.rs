@@ -1,5 +1,10 @@
 //! `payi doctor`: one line per thing looked at, and exit code 1 if one of them is wrong.
 
+#![allow(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the method by itself is not general enough over its lifetime"
+)]
+
 use std::{
     env,
     io::{self, Write},

@@ -103,16 +103,15 @@ fn list(
 /// The usual prices that hold now, as far as they do not change with the hour.
 fn today(prices: &[Listed]) -> String {
     let now = jiff::Timestamp::now().as_microsecond();
-    let usual = prices.iter().filter(|p| p.of.is_none() && p.hours.is_empty());
-    let held = usual.filter(|p| p.from_us.is_none_or(|from| from <= now)).next_back();
+    let mut usual = prices.iter().filter(|p| p.of.is_none() && p.hours.is_empty());
+    let held = usual.rfind(|p| p.from_us.is_none_or(|from| from <= now));
     held.map_or_else(String::new, rates)
 }
 
 fn rates(listed: &Listed) -> String {
     let each = listed.rates.iter().map(|ListedRate { item, price, steps, .. }| {
-        let steps: String =
-            steps.iter().map(|(over, price)| format!(" (above {over}: {})", price.usd)).collect();
-        format!("{item} {}{steps}", price.usd)
+        let steps = steps.iter().map(|(over, price)| format!(" (above {over}: {})", price.usd));
+        format!("{item} {}{}", price.usd, steps.collect::<Vec<_>>().concat())
     });
     each.collect::<Vec<_>>().join(", ")
 }
@@ -247,7 +246,7 @@ fn priced(book: &PriceBook, line: &str) -> Result<Value, String> {
     if inconsistent && parts[0].cost.source == CostSource::Computed {
         parts[0].cost.source = CostSource::Estimated;
     }
-    Ok(shown(&parts, reported_cost.map(|amount| amount.to_string())))
+    Ok(shown(&parts, reported_cost.map(|amount| amount.to_string()).as_deref()))
 }
 
 /// At the model that answered; at the one that was asked for where the book does not know the former.
@@ -269,7 +268,7 @@ fn explained(
     query.explain(book, usage)
 }
 
-fn shown(parts: &[Explanation], reported: Option<String>) -> Value {
+fn shown(parts: &[Explanation], reported: Option<&str>) -> Value {
     let known = |cost: &Cost| cost.known();
     let sum: Option<payi_core::money::Money> =
         parts.iter().filter_map(|p| known(&p.cost)).reduce(|a, b| a + b);
@@ -306,7 +305,7 @@ fn shown(parts: &[Explanation], reported: Option<String>) -> Value {
         })
     });
     json!({
-        "cost_usd": reported.as_ref().or(computed.as_ref()),
+        "cost_usd": reported.or(computed.as_deref()),
         "computed_usd": computed,
         "source": source.name(),
         "match": matched,

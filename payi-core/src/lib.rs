@@ -12,6 +12,10 @@
     not(all(feature = "reqwest", feature = "ledger")),
     allow(dead_code, reason = "what only clients, or only the ledger, use")
 )]
+#![cfg_attr(
+    feature = "reqwest-0_12",
+    allow(clippy::duplicate_mod, reason = "one wrapper, compiled once for each major version of reqwest")
+)]
 
 pub mod error;
 

@@ -125,7 +125,7 @@ mod tests {
             (1_234_567_000_000_000_089, "1234567.000000000089"),
         ] {
             assert_eq!(Money::from_pico(pico).to_string(), text);
-            assert_eq!(text.parse::<Money>().unwrap(), Money::from_pico(pico));
+            assert_eq!(text.parse::<Money>().ok(), Some(Money::from_pico(pico)), "{text}");
         }
     }
 

@@ -136,7 +136,7 @@ fn completed(entry: &Entry<'_>, model: &Map<String, Value>, provider: &str, now_
     let has = |item: &str| usual.rates.iter().any(|rate| rate.item == item);
     let agrees = |(item, theirs)| {
         let ours = usual.rates.iter().find(|rate| rate.item == item).map(|rate| rate.price.usd.to_string());
-        Some(ours) == number(model, theirs).map(|usd| usd.ok()).or(Some(None))
+        Some(ours) == number(model, theirs).map(Result::ok).or(Some(None))
     };
     if ![("input", "input_cost_per_token"), ("output", "output_cost_per_token")].into_iter().all(agrees) {
         return None;

@@ -23,6 +23,7 @@ struct Report<'a> {
 }
 
 #[derive(Serialize)]
+#[allow(clippy::struct_field_names, reason = "the name of the JSON field")]
 struct Site<'a> {
     call_site: Option<&'a str>,
     missing: &'a str,
