@@ -79,8 +79,10 @@ impl Answer {
                 } else {
                     self.usage = usage;
                 }
-                let costs = Picker::over(COSTS, raw);
-                if let Some(cost) = reported_cost(&costs) {
+                // Few hosts say what they charge: no second walk for the many that do not.
+                if memchr::memmem::find(raw, b"cost").is_some()
+                    && let Some(cost) = reported_cost(&Picker::over(COSTS, raw))
+                {
                     self.reading.reported_cost = Some(cost);
                 }
             }

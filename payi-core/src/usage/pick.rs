@@ -12,6 +12,8 @@ const KEEP_MAX: usize = 64 * 1024;
 const KEY_MAX: usize = 40;
 /// How many containers deep the rules can lead.
 const DEPTH_MAX: usize = 8;
+/// What is kept of most answers fits in this.
+const ARENA: usize = 768;
 /// How many values are kept; a list of more items is clipped.
 const KEPT_MAX: usize = 4096;
 
@@ -133,6 +135,11 @@ impl<K: Copy + PartialEq> Picker<K> {
         while !bytes.is_empty() {
             let used = self.step(bytes);
             if let Some((_, _, start)) = self.keeping {
+                if self.arena.capacity() == 0 {
+                    // Room for an id, a model and a usage: growing by halves costs more than all the rest.
+                    self.arena.reserve(ARENA);
+                    self.kept.reserve(8);
+                }
                 self.arena.extend_from_slice(&bytes[..used]);
                 if self.arena.len() - start > KEEP_MAX {
                     self.arena.truncate(start);
