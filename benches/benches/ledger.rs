@@ -74,8 +74,8 @@ fn insert(place: &PathBuf, events: u64, durability: Durability) {
     (load.events, load.users, load.durability) = (events, 100_000, durability);
     let mut loaded = load_ledger(&path, &load).unwrap();
     loaded.transactions.sort();
-    let nth = |share: f64| {
-        let at = (loaded.transactions.len() as f64 * share) as usize;
+    let nth = |percent: usize| {
+        let at = loaded.transactions.len() * percent / 100;
         loaded.transactions[at.min(loaded.transactions.len() - 1)].as_secs_f64() * 1e3
     };
     let bytes: u64 = fs::read_dir(place).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).sum();
@@ -83,9 +83,9 @@ fn insert(place: &PathBuf, events: u64, durability: Durability) {
         "evidence bench-ledger-8: {durability:?} {:.0} k events/s of {events} ({:.0} k per second of processor time), p50 {:.2} p99 {:.1} max {:.0} ms, {:.1} B/event",
         events as f64 / loaded.elapsed.as_secs_f64() / 1e3,
         events as f64 / loaded.writing.as_secs_f64() / 1e3,
-        nth(0.5),
-        nth(0.99),
-        nth(1.0),
+        nth(50),
+        nth(99),
+        nth(100),
         bytes as f64 / loaded.facts as f64,
     );
     let ledger = Ledger::open_read_only(&path).unwrap();

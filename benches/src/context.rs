@@ -279,7 +279,6 @@ fn poll_bare(n: u64, _user: &String) {
     poll(n, Never);
 }
 
-#[expect(clippy::redundant_async_block, reason = "the block is what is measured")]
 fn poll_bare_block(n: u64, _user: &String) {
     poll(n, Never);
 }

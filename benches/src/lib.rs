@@ -51,13 +51,13 @@ fn answer_all(mut connection: TcpStream, answer: &[u8]) -> io::Result<()> {
 
 /// The length of the request at the start of `held`, body included, once its head is complete.
 fn request_length(held: &[u8]) -> Option<usize> {
-    let head = held.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
-    let text = std::str::from_utf8(&held[..head]).ok()?;
+    let body_at = held.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
+    let text = std::str::from_utf8(&held[..body_at]).ok()?;
     let body = text.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
     });
-    Some(head + body.unwrap_or(0))
+    Some(body_at + body.unwrap_or(0))
 }
 
 /// Processes of the lowest priority that keep every core awake for as long as this lives.
