@@ -52,7 +52,7 @@ fn outside(name: &str, program: &str, dependency: &str) -> PathBuf {
     let patch = if dependency.is_empty() {
         String::new()
     } else {
-        format!("\n[patch.crates-io]\npayi = {{ path = {root:?} }}\n")
+        format!("\n[patch.crates-io]\npayi = {{ path = \"{}\" }}\n", root.display())
     };
     let manifest = format!(
         "[package]\nname = {name:?}\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n{dependency}\n\

@@ -1,5 +1,13 @@
 //! Everything that is tested from outside, in one binary: one link, one run.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::too_many_lines,
+    clippy::needless_pass_by_value,
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "a test says in one place, and in few words, what it does to files of our own"
+)]
+
 mod adopt;
 mod clients;
 mod conformance_context;

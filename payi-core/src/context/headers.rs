@@ -32,11 +32,11 @@ const MOST_READ: usize = 8192;
 /// use payi_core::context::{self, Context, Handover, Key};
 ///
 /// let handover = Handover::to_hosts(["internal.example", "*.svc.cluster.local"]);
-/// let context = context::builder().user_id("zoë").use_case_name("summarize").use_case_step("secret").build();
+/// let context = context::builder().user_id("zoë").use_case_name("summarize").use_case_id("run-7").use_case_step("secret").build();
 ///
 /// assert_eq!(
 ///     context.to_headers(&handover, "api.svc.cluster.local"),
-///     [("baggage", "payi.user_id=zo%C3%AB,payi.use_case_name=summarize".to_owned())],
+///     [("baggage", "payi.user_id=zo%C3%AB,payi.use_case_name=summarize,payi.use_case_id=run-7".to_owned())],
 /// );
 /// assert!(context.to_headers(&handover, "api.openai.com").is_empty(), "not on the list");
 ///

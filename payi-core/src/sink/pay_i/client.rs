@@ -222,6 +222,11 @@ impl Client {
         let http = reqwest::Client::builder()
             .user_agent(concat!("payi-rust/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
+            // Whatever features of reqwest others in the tree turn on: a small answer is to stay small.
+            .no_gzip()
+            .no_brotli()
+            .no_deflate()
+            .no_zstd()
             .connect_timeout(Duration::from_secs(5))
             .timeout(Duration::from_secs(60))
             .build()

@@ -67,6 +67,11 @@ impl Http {
             .user_agent(concat!("payi-rust/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)
             .redirect(reqwest::redirect::Policy::none())
+            // Whatever features of reqwest others in the tree turn on: a small answer is to stay small.
+            .no_gzip()
+            .no_brotli()
+            .no_deflate()
+            .no_zstd()
             .connect_timeout(CONNECT)
             .timeout(patience)
             .build()

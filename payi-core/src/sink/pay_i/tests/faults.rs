@@ -200,7 +200,10 @@ fn fault_25_a_redirect_does_not_take_the_key_along() {
 fn fault_26_an_answer_that_would_unpack_to_gigabytes_is_not_unpacked() {
     let bench = Bench::new();
     let body = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3].repeat(1000);
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     let answer = [head.into_bytes(), body].concat();
     bench.server.script(move |_| PayIAnswer::Raw(answer.clone()));
     bench.record(event("u", "r"));
