@@ -55,6 +55,7 @@
 //! | `ledger` (default) | the embedded SQLite ledger; needs a C compiler |
 //! | `rustls` (default) | TLS by rustls with ring; `native-tls` is the other choice |
 //! | `async-openai` | `payi::async_openai::service()` |
+//! | `otel` | spans and metrics to an OpenTelemetry collector |
 //! | `tokio` | `payi::spawn` and its like, which carry the context along |
 //! | `uuid` | `uuid::Uuid` as a value |
 //! | `testing` | a recorder bound to a scope, a provider and a Pay-i on loopback |
@@ -123,6 +124,10 @@ pub use payi_core::clients::reqwest012;
 #[cfg(feature = "tracing")]
 #[doc(inline)]
 pub use payi_core::clients::tracing;
+
+#[cfg(feature = "otel")]
+#[doc(inline)]
+pub use payi_core::Semconv;
 
 #[cfg(feature = "ledger")]
 #[doc(inline)]

@@ -58,3 +58,5 @@ pub mod private;
 pub mod testing;
 
 pub use error::{Error, Result};
+#[cfg(feature = "otel")]
+pub use sink::otel::Semconv;

@@ -80,6 +80,7 @@ pub(crate) fn book(
         let regional = *provider == "aws" && (name.starts_with("anthropic.") || name.contains('@'));
         if odd
             || regional
+            || SLIPS.contains(&name)
             || !["chat", "completion", "responses", "embedding", "audio_transcription"].contains(&mode)
         {
             continue;

@@ -95,7 +95,20 @@ fn scripted(answer: &Value) -> PayIAnswer {
 
 fn run(case: &Value) -> (Went, Vec<String>) {
     let mut bench = Bench::new(case);
-    let went = match case["name"].as_str().unwrap() {
+    let name = case["name"].as_str().unwrap();
+    let went = what_is_sent(name, case, &mut bench)
+        .or_else(|| what_is_answered(name, case, &mut bench))
+        .or_else(|| what_is_done_by_hand(name, case, &mut bench));
+    let went = went.unwrap_or_else(|| {
+        bench.plain(case);
+        Went::Same
+    });
+    (went, bench.found)
+}
+
+/// Cases about what Pay-i, or the provider, is sent.
+fn what_is_sent(name: &str, case: &Value, bench: &mut Bench) -> Option<Went> {
+    Some(match name {
         "hdr_bad_properties_json" => {
             // The call is made, and the header is ignored.
             let replay = bench.replay(case, 1, |guard| assert!(flush(guard)));
@@ -148,6 +161,13 @@ fn run(case: &Value) -> (Went, Vec<String>) {
             compare("headers", of(theirs), of(ours), &mut bench.found);
             Went::Same
         }
+        _ => return None,
+    })
+}
+
+/// Cases about what Pay-i answers.
+fn what_is_answered(name: &str, case: &Value, bench: &mut Bench) -> Option<Went> {
+    Some(match name {
         "payi_400" => {
             let replay = bench.replay(case, 1, |guard| {
                 flush(guard);
@@ -201,7 +221,7 @@ fn run(case: &Value) -> (Went, Vec<String>) {
             sent.iter().enumerate().for_each(|(n, sent)| bench.same(&replay, n, sent));
             Went::Same
         }
-        "payi_504_shutdown" => shutdown(case, &mut bench),
+        "payi_504_shutdown" => shutdown(case, bench),
         "payi_slow" => {
             let started = Instant::now();
             let replay = bench.replay(case, 1, |guard| {
@@ -220,15 +240,17 @@ fn run(case: &Value) -> (Went, Vec<String>) {
             compare("unknown units", json!(["zz"]), json!(said.unknown_units), &mut bench.found);
             Went::Better("warnings are told to the receipt, and not logged: they may name a user")
         }
-        "offline" => offline(case, &mut bench),
-        "client_ingest_units" => by_hand(case, &mut bench),
-        "client_ingest_bulk" => bulk_by_hand(case, &mut bench),
-        _ => {
-            bench.plain(case);
-            Went::Same
-        }
-    };
-    (went, bench.found)
+        _ => return None,
+    })
+}
+
+fn what_is_done_by_hand(name: &str, case: &Value, bench: &mut Bench) -> Option<Went> {
+    Some(match name {
+        "offline" => offline(case, bench),
+        "client_ingest_units" => by_hand(case, bench),
+        "client_ingest_bulk" => bulk_by_hand(case, bench),
+        _ => return None,
+    })
 }
 
 /// The same case, captured without a field of the body.

@@ -6,7 +6,7 @@
 
 use std::{
     fmt::Write as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant, UNIX_EPOCH},
@@ -80,7 +80,7 @@ const ENDINGS: &[&str] =
 fn fault_15_however_it_ends_events_are_durable_and_nothing_hangs() {
     let name = "faults::fault_15_however_it_ends_events_are_durable_and_nothing_hangs";
     if let (Ok(ending), Ok(path)) = (std::env::var(MODE), std::env::var(LEDGER)) {
-        return end(&ending, path.into());
+        return end(&ending, Path::new(&path));
     }
     for ending in ENDINGS {
         let dir = TempDir::new(ending);
@@ -93,9 +93,9 @@ fn fault_15_however_it_ends_events_are_durable_and_nothing_hangs() {
     }
 }
 
-fn end(ending: &str, path: PathBuf) {
+fn end(ending: &str, path: &Path) {
     let provider = Arc::new(Provider::start().unwrap());
-    let start = || payi::instrument().ledger(&path).api_key("k").base_url(nobody()).start().unwrap();
+    let start = || payi::instrument().ledger(path).api_key("k").base_url(nobody()).start().unwrap();
     let calls = {
         let provider = Arc::clone(&provider);
         async move {

@@ -143,6 +143,7 @@ pub(crate) async fn scoped<T>(args: &Value, call: impl Future<Output = T>) -> T 
     )
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "most are made where they are compared")]
 pub(crate) fn compare(what: &str, theirs: Value, ours: Value, found: &mut Vec<String>) {
     if theirs != ours {
         found.push(format!("{what}: {theirs} there, {ours} here"));

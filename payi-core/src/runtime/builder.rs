@@ -18,7 +18,7 @@ use crate::{
         name,
         options::{self, Options},
     },
-    sink::Fan,
+    sink::{Fan, OnSpans},
 };
 
 /// The settings of [`instrument`](crate::runtime::instrument); ends with [`start`](Self::start).
@@ -124,6 +124,31 @@ impl Builder {
     /// ```
     pub fn require(mut self, keys: impl IntoIterator<Item = Key>) -> Self {
         self.settings.require = keys.into_iter().collect();
+        self
+    }
+
+    /// Also sends a `gen_ai` span per attempt, and metrics, to an OpenTelemetry collector by OTLP over
+    /// HTTP: `http://localhost:4318`. `OTEL_SERVICE_NAME` and the like are heeded.
+    #[cfg(feature = "otel")]
+    pub fn otlp(mut self, base_url: impl AsRef<str>) -> Self {
+        match options::base_url(base_url.as_ref(), "otlp") {
+            Ok(url) => self.options.otlp = Some(url),
+            Err(error) => self.refuse(error),
+        }
+        self
+    }
+
+    /// Which version of OpenTelemetry's semantic conventions for GenAI is spoken.
+    #[cfg(feature = "otel")]
+    pub fn semconv(mut self, semconv: crate::sink::otel::Semconv) -> Self {
+        self.options.semconv = semconv;
+        self
+    }
+
+    /// Also records `user.id`, `payi.account.name` and `payi.use_case.name` on the application's own
+    /// `tracing` span around each call, where that span has declared them (as `tracing::field::Empty`).
+    pub fn record_on_spans(mut self) -> Self {
+        self.sinks.push(Arc::new(OnSpans));
         self
     }
 

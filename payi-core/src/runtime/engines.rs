@@ -28,6 +28,8 @@ use crate::{
     runtime::metrics::DeliveryMetrics,
     sink::deliver::{Courier, Stats},
 };
+#[cfg(feature = "otel")]
+use crate::{runtime::name, sink::otel};
 
 /// What is running behind the callers' backs.
 #[derive(Default)]
@@ -43,7 +45,8 @@ impl Engines {
     #[cfg(feature = "ledger")]
     pub(super) fn start(options: &Options) -> Result<Self> {
         let writer = Writer::start(&writer_options(options))?;
-        let sinks = vec![writer.sink()];
+        #[cfg_attr(not(feature = "otel"), allow(unused_mut, reason = "only OpenTelemetry adds to them"))]
+        let mut sinks = vec![writer.sink()];
         let source = |name| OfLedger::new(writer.ledger().another()?, name);
         let mut couriers = Vec::new();
         #[cfg(feature = "reqwest")]
@@ -55,6 +58,17 @@ impl Engines {
                 let file = Files::new(form, path.clone());
                 couriers.push(Courier::start(source(Files::cursor(form))?, file)?);
             }
+        }
+        #[cfg(feature = "otel")]
+        if let Some(base_url) = &options.otlp {
+            let parents = otel::Parents::default();
+            let otlp = otel::Otlp::new(base_url, name::of_executable(), options.semconv, parents.clone())?;
+            couriers.push(Courier::start(source(otel::NAME)?, otlp)?);
+            sinks.push(Arc::new(parents));
+        }
+        #[cfg(not(feature = "otel"))]
+        if options.otlp.is_some() {
+            tracing::warn!(target: "payi", "PAYI_OTLP is set, but payi was built without the feature `otel`");
         }
         Ok(Self { writer: Mutex::new(Some(writer)), couriers, sinks })
     }

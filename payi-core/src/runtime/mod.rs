@@ -29,13 +29,15 @@ pub use metrics::{DeliveryMetrics, Metrics};
 /// | the ledger's file | [`ledger`](Builder::ledger), [`in_memory`](Builder::in_memory) | `PAYI_LEDGER` (`:memory:`) | `payi.db` |
 /// | Pay-i's key | [`api_key`](Builder::api_key) | `PAYI_API_KEY` | none: nothing is sent |
 /// | Pay-i's address | [`base_url`](Builder::base_url) | `PAYI_BASE_URL` | `https://api.pay-i.com` |
+/// | an OpenTelemetry collector (feature `otel`) | [`otlp`](Builder::otlp), [`semconv`](Builder::semconv) | `PAYI_OTLP` | none |
+/// | users on the application's own spans | [`record_on_spans`](Builder::record_on_spans) | | no |
+/// | files of events | [`json_lines`](Builder::json_lines), [`offline`](Builder::offline) | | none |
 /// | prompts and answers | [`log_prompt_and_response`](Builder::log_prompt_and_response) | | not kept |
 /// | many events to a request | [`bulk`](Builder::bulk) | | yes, where Pay-i takes it |
+/// | prices | [`prices`](Builder::prices) | `PAYI_PRICES` (a file) | the book of this version |
+/// | keys that every call must have | [`require`](Builder::require) | | none |
 /// | the usage of streams | [`stream_usage`](Builder::stream_usage), [`stream_usage_host`](Builder::stream_usage_host) | | asked for, where a host is known to tell |
-/// | prices of your own | [`prices`](Builder::prices) | `PAYI_PRICES` (a file) | the book of this version |
 /// | the global context | a method for each [`Key`](crate::context::Key), as `use_case_name` | | the executable's name as use case |
-/// | keys no call may lack | [`require`](Builder::require) | | none |
-/// | files of events | [`json_lines`](Builder::json_lines), [`offline`](Builder::offline) | | none |
 /// | more takers of events | [`sink`](Builder::sink) | | none |
 /// | times and ids | [`clock`](Builder::clock) | | the system's |
 ///

@@ -15,7 +15,7 @@ pub(super) const PAY_I: &str = "https://api.pay-i.com";
 pub(super) const LEDGER: &str = "payi.db";
 
 /// Environment variables that are settings.
-const VARIABLES: &[&str] = &["PAYI_API_KEY", "PAYI_BASE_URL", "PAYI_LEDGER", "PAYI_PRICES"];
+const VARIABLES: &[&str] = &["PAYI_API_KEY", "PAYI_BASE_URL", "PAYI_LEDGER", "PAYI_PRICES", "PAYI_OTLP"];
 
 /// Variables of the official Python SDK and of our command line, which mean nothing here and may well be set.
 const FOREIGN: &[&str] = &["PAYI_CUSTOM_HEADERS", "PAYI_LOG", "PAYI_LEDGER_KEY", "PAYI_CONFIG"];
@@ -36,6 +36,9 @@ pub(super) struct Options {
     pub(super) bulk: Option<bool>,
     pub(super) json_lines: Option<PathBuf>,
     pub(super) offline: Option<PathBuf>,
+    pub(super) otlp: Option<String>,
+    #[cfg(feature = "otel")]
+    pub(super) semconv: crate::sink::otel::Semconv,
     /// A file with a price book.
     pub(super) prices: Option<PathBuf>,
 }
@@ -49,6 +52,7 @@ impl Options {
             match name.as_str() {
                 "PAYI_API_KEY" => options.api_key = Some(api_key(&value, &name)?),
                 "PAYI_BASE_URL" => options.base_url = Some(base_url(&value, &name)?),
+                "PAYI_OTLP" => options.otlp = Some(base_url(&value, &name)?),
                 "PAYI_LEDGER" => options.ledger = Some(place(value.into())),
                 "PAYI_PRICES" => options.prices = Some(value.into()),
                 foreign if FOREIGN.contains(&foreign) => {}
@@ -85,6 +89,9 @@ impl Options {
             bulk: self.bulk.or(lower.bulk),
             json_lines: self.json_lines.or(lower.json_lines),
             offline: self.offline.or(lower.offline),
+            otlp: self.otlp.or(lower.otlp),
+            #[cfg(feature = "otel")]
+            semconv: self.semconv,
             prices: self.prices.or(lower.prices),
         }
     }

@@ -17,6 +17,9 @@ pub(crate) mod files;
 #[cfg(feature = "ledger")]
 mod keeper;
 mod losses;
+mod on_spans;
+#[cfg(feature = "otel")]
+pub(crate) mod otel;
 #[cfg(feature = "reqwest")]
 pub(crate) mod pay_i;
 #[cfg(feature = "ledger")]
@@ -39,5 +42,6 @@ pub(crate) use fan::Fan;
 #[cfg(feature = "reqwest")]
 pub(crate) use fields::percent_encoded;
 pub use losses::LossReason;
+pub(crate) use on_spans::OnSpans;
 #[cfg(feature = "ledger")]
 pub use writer::{DEADLINE, Writer, WriterMetrics, WriterOptions};

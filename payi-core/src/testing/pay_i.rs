@@ -30,6 +30,8 @@ pub struct PayIRequest {
     pub headers: Vec<(String, String)>,
     /// The body; null if it is not JSON.
     pub body: Value,
+    /// The body as it came.
+    pub bytes: Vec<u8>,
     /// When it had arrived.
     pub at: Instant,
 }
@@ -229,8 +231,8 @@ fn read(reader: &mut BufReader<TcpStream>) -> io::Result<Option<PayIRequest>> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    let body = serde_json::from_slice(&body).unwrap_or_default();
-    Ok(Some(PayIRequest { method, path, headers, body, at: Instant::now() }))
+    let json = serde_json::from_slice(&body).unwrap_or_default();
+    Ok(Some(PayIRequest { method, path, headers, body: json, bytes: body, at: Instant::now() }))
 }
 
 fn write_json(writer: &mut TcpStream, status: u16, body: &Value) -> io::Result<()> {

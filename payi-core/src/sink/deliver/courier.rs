@@ -190,8 +190,6 @@ impl Round {
                 self.shared.changed.notify_all();
             }
             if orders.stop {
-                orders.ended = true;
-                self.shared.changed.notify_all();
                 break;
             }
             if went != Went::On && orders.asked == orders.served {
@@ -203,6 +201,11 @@ impl Round {
             flushing = if orders.asked > orders.served { orders.asked } else { 0 };
         }
         self.source.release();
+        let shared = Arc::clone(&self.shared);
+        // The place may have a last word to say.
+        drop(self);
+        shared.lock().ended = true;
+        shared.changed.notify_all();
     }
 
     /// One round; a panic in it is a failure like another.
