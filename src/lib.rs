@@ -1,4 +1,4 @@
-//! Know, and limit, what your GenAI calls cost: per user, per use case, to the last pico-dollar.
+//! Know what your GenAI calls cost: per user, per use case, to the last pico-dollar.
 //!
 //! Start it once, make calls through a client it can see, and say who they are for:
 //!

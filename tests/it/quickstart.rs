@@ -87,7 +87,7 @@ fn the_quickstart_shows_who_spent_what() {
     assert!(shown.contains(&report.total.cost.to_string()), "the total shown is not the ledger's:\n{shown}");
     for row in &report.rows {
         let line =
-            shown.lines().find(|line| line.starts_with(row.user_id.as_deref().unwrap_or("(unattributed)")));
+            shown.lines().find(|line| line.starts_with(row.user_id.as_deref().unwrap_or("(Unattributed)")));
         assert!(line.is_some_and(|line| line.contains(&row.totals.cost.to_string())), "{row:?}\n{shown}");
     }
 

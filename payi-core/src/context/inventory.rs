@@ -101,7 +101,7 @@ impl fmt::Display for Conflict {
     }
 }
 
-/// The use cases of [`inventory`] that have literally different versions in different places.
+/// The use cases of [`inventory`](inventory()) that have literally different versions in different places.
 ///
 /// For a test of your own: `assert!(payi::conflicting_versions().is_empty())`. At start-up each is logged.
 pub fn conflicting_versions() -> Vec<Conflict> {

@@ -30,7 +30,7 @@ pub fn users_table(report: &UsersReport, width: Option<usize>) -> String {
     let amounts = Amounts::of(report);
     let mut rows: Vec<[String; 10]> = vec![HEADINGS.map(Into::into)];
     for row in attributed.chain(unattributed) {
-        let user = row.user_id.as_deref().map_or_else(|| "(unattributed)".into(), inert);
+        let user = row.user_id.as_deref().map_or_else(|| "(Unattributed)".into(), inert);
         rows.push(cells(
             user,
             row.account_name.as_deref().map_or_else(|| "-".into(), inert),
