@@ -275,9 +275,9 @@ impl Inner {
         let model = if by_path { asked.or(answered) } else { answered.or(asked) };
         // Of the models that took part, only the one asked for can be priced as another.
         let model = self.request.price_as.resource.as_deref().or(model);
-        let mut cost = self.price(model, reading, usage);
+        let mut cost = self.price_answer(model, reading, usage);
         for (model, usage) in &reading.elsewhere {
-            cost = sum(cost, self.price(Some(model), reading, usage));
+            cost = sum(cost, self.price(model, reading, usage));
         }
         if cost.source == CostSource::Computed && (reading.inconsistent || reading.malformed) {
             cost.source = CostSource::Estimated;
@@ -285,28 +285,32 @@ impl Inner {
         cost
     }
 
-    fn price(&self, model: Option<&str>, reading: &Reading, usage: &Usage) -> Cost {
-        let price_as = &self.request.price_as;
+    /// What the model that answered costs, by any name it goes by.
+    fn price_answer(&self, model: Option<&str>, reading: &Reading, usage: &Usage) -> Cost {
         let Some(model) = model else { return Cost::UNPRICED };
-        let since_1970 = self.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let priced = |model| {
-            self.pipeline.book.price(&Priced {
-                provider: price_as.provider().unwrap_or(&self.request.endpoint.provider),
-                model,
-                at_us: i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX),
-                service_tier: reading.service_tier.as_deref(),
-                geo: reading.geo.as_deref(),
-                usage,
-            })
-        };
-        let cost = priced(model);
-        if cost.source != CostSource::Unpriced || price_as.resource.is_some() {
+        let cost = self.price(model, reading, usage);
+        if cost.source != CostSource::Unpriced || self.request.price_as.resource.is_some() {
             return cost;
         }
         // Some hosts answer with a name of their own for the model they were asked for.
         let others = [self.request.model.as_deref(), reading.model.as_deref()];
-        let others = others.into_iter().flatten().filter(|other| *other != model).map(priced);
-        others.into_iter().find(|cost| cost.source != CostSource::Unpriced).unwrap_or(cost)
+        let others = others.into_iter().flatten().filter(|other| *other != model);
+        others
+            .map(|other| self.price(other, reading, usage))
+            .find(|cost| cost.source != CostSource::Unpriced)
+            .unwrap_or(cost)
+    }
+
+    fn price(&self, model: &str, reading: &Reading, usage: &Usage) -> Cost {
+        let since_1970 = self.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.pipeline.book.price(&Priced {
+            provider: self.request.price_as.provider().unwrap_or(&self.request.endpoint.provider),
+            model,
+            at_us: i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX),
+            service_tier: reading.service_tier.as_deref(),
+            geo: reading.geo.as_deref(),
+            usage,
+        })
     }
 }
 

@@ -7,8 +7,9 @@ use crate::{
     usage::{Api, FunctionCall, sse::data_lines},
 };
 
-/// The longest answer that is kept; of a longer one nothing is, because half an answer is not JSON.
-const KEPT_MAX: usize = 4 * 1024 * 1024;
+/// The longest request, and the longest answer, that is kept, in bytes; of a longer one nothing is, because
+/// half of it is not JSON.
+pub(crate) const KEPT_MAX: usize = 4 * 1024 * 1024;
 
 /// A copy of an answer's bytes.
 #[derive(Debug)]

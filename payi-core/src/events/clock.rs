@@ -1,6 +1,6 @@
 //! Where an attempt's id and its time come from, so that tests can fix both.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use uuid::Uuid;
 
@@ -22,3 +22,20 @@ pub trait Clock: Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {}
+
+/// When a wait of `within` ends. A wait longer than the clock can say ends in a year.
+pub(crate) fn deadline(within: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+    let now = Instant::now();
+    now.checked_add(within).unwrap_or_else(|| now + YEAR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_without_end_is_no_reason_to_panic() {
+        assert!(deadline(Duration::MAX) > Instant::now() + Duration::from_secs(86_400));
+    }
+}

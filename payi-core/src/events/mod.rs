@@ -5,6 +5,7 @@ mod event;
 mod pipeline;
 mod secret;
 
+pub(crate) use clock::deadline;
 pub use clock::{Clock, SystemClock};
 pub use event::{CallId, Event, Exchange, Opening, Outcome};
 pub use pipeline::{Pipeline, Settings, Sink, StreamUsage};

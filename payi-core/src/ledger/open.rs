@@ -139,15 +139,28 @@ fn refuse_foreign_bytes(path: &Path, place: &str) -> Result<()> {
     if head.is_empty() || head == MAGIC { Ok(()) } else { Err(schema::foreign(place)) }
 }
 
+/// Sets the connection up. Of several that turn a new file to WAL at once SQLite sends some away without
+/// asking the busy handler, because it cannot tell waiting from a deadlock: those come again.
 fn tune(conn: &Connection, durability: Durability) -> rusqlite::Result<()> {
-    conn.execute_batch(&format!(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = {}; PRAGMA temp_store = MEMORY;
-         PRAGMA cache_size = -1024; PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 16777216",
-        match durability {
-            Durability::Buffered => "NORMAL",
-            Durability::Synced => "FULL",
+    const AGAIN: Duration = Duration::from_millis(2);
+    const TIMES: u32 = 2_500; // about 5 s
+    let synchronous = match durability {
+        Durability::Buffered => "NORMAL",
+        Durability::Synced => "FULL",
+    };
+    let pragmas = format!(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA temp_store = MEMORY;
+         PRAGMA cache_size = -1024; PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 16777216"
+    );
+    for _ in 0..TIMES {
+        match conn.execute_batch(&pragmas) {
+            Err(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {
+                thread::sleep(AGAIN)
+            }
+            done => return done,
         }
-    ))
+    }
+    conn.execute_batch(&pragmas)
 }
 
 /// Waits for other writers in short naps: SQLite's own back-off was seen to starve one side for 1.5 s.

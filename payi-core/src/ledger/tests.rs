@@ -201,3 +201,20 @@ fn the_first_rows_are_those_of_the_whole_and_the_total_covers_all() {
         }
     }
 }
+
+#[test]
+fn work_that_panicked_in_a_transaction_does_not_stop_the_next() {
+    let ledger = Ledger::in_memory().unwrap();
+    let broken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        ledger.with(|conn| -> rusqlite::Result<()> {
+            conn.execute_batch("BEGIN IMMEDIATE; INSERT INTO losses VALUES('test', 1, 1)")?;
+            panic!("in the middle")
+        })
+    }));
+    assert!(broken.is_err());
+    append(&ledger, &[(event(1), who("u1"))]);
+    assert_eq!(ledger.users(&Filter::new()).unwrap().total.calls.ok, 1);
+    let left: i64 =
+        ledger.with(|conn| conn.query_row("SELECT count(*) FROM losses", [], |row| row.get(0))).unwrap();
+    assert_eq!(left, 0, "half a transaction was kept");
+}

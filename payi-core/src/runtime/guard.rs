@@ -17,7 +17,7 @@ use crate::{
     Result,
     context::{self, Frame},
     error::{Error, Kind},
-    events::Pipeline,
+    events::{Pipeline, deadline},
     runtime::{engines::Engines, metrics::Metrics},
 };
 
@@ -105,8 +105,8 @@ impl Guard {
     /// [`Error::is_timeout`] if `within` was not enough. Nothing is lost by that: what is in the
     /// ledger is sent later, by this process or the next.
     pub async fn flush(&self, within: Duration) -> Result<()> {
-        let (running, deadline) = (Arc::clone(&self.running), Instant::now() + within);
-        let done = aside(move || running.flush(deadline)).await;
+        let (running, until) = (Arc::clone(&self.running), deadline(within));
+        let done = aside(move || running.flush(until)).await;
         finished(done, within)
     }
 

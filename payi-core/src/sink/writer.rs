@@ -199,7 +199,7 @@ impl Writer {
 
     fn stop(&mut self, deadline: Duration) -> Result<()> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
-        let until = Instant::now() + deadline;
+        let until = crate::events::deadline(deadline);
         let (done, wait) = mpsc::channel();
         self.flush_with(move |written| {
             let _ = done.send(written);

@@ -10,6 +10,7 @@ use crate::{
     clients::{
         body::{Head, Tee, Watch},
         call::{self, Attempt, Repeat},
+        capture::KEPT_MAX,
         detect::detect,
         headers::{self, Effective},
         request::Body,
@@ -72,7 +73,7 @@ pub(crate) fn attempt(
             provider_uri: Some(base(request, endpoint.base)),
             instrumented_module: Some(module.into()),
             request_json: bytes
-                .filter(|_| keep)
+                .filter(|bytes| keep && bytes.len() <= KEPT_MAX)
                 .map(|bytes| String::from_utf8_lossy(asked.as_deref().unwrap_or(bytes)).into()),
             ..Exchange::default()
         })
