@@ -164,6 +164,7 @@ fn several_writers_share_one_file() {
         for _ in 0..3 {
             scope.spawn(|| {
                 let writer = Writer::start(&place.options()).unwrap();
+                assert!(writer.ledger().path().is_some(), "it fell back to memory");
                 let sink = writer.sink();
                 for n in 0..2000 {
                     sink.record(sample::event(1));

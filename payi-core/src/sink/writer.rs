@@ -262,13 +262,30 @@ impl Shared {
 }
 
 /// Opens the place, or memory with one warning.
+///
+/// A file that others are setting up at this moment is no reason to give up: it is asked for again.
 fn open(options: &WriterOptions) -> Result<Ledger> {
+    const AGAIN: Duration = Duration::from_millis(10);
     let Some(path) = &options.path else { return Ledger::in_memory() };
-    Ledger::open_with(path, options.durability).or_else(|e| {
-        if e.is_foreign_ledger() {
-            return Err(e);
+    let until = Instant::now() + Duration::from_secs(5);
+    loop {
+        match Ledger::open_with(path, options.durability) {
+            Err(e) if e.is_foreign_ledger() => return Err(e),
+            Err(e) if is_busy(&e) && Instant::now() < until => thread::sleep(AGAIN),
+            Err(e) => {
+                tracing::warn!(error = %e, "the ledger cannot be written; events are kept in memory and are gone with this process");
+                return Ledger::in_memory();
+            }
+            ledger => return ledger,
         }
-        tracing::warn!(error = %e, "the ledger cannot be written; events are kept in memory and are gone with this process");
-        Ledger::in_memory()
-    })
+    }
+}
+
+/// Whether somebody else's lock is all that was in the way.
+fn is_busy(error: &Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+    let source = std::error::Error::source(error).and_then(|e| e.downcast_ref::<rusqlite::Error>());
+    source
+        .and_then(rusqlite::Error::sqlite_error_code)
+        .is_some_and(|code| matches!(code, DatabaseBusy | DatabaseLocked))
 }
