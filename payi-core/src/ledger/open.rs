@@ -155,7 +155,7 @@ fn tune(conn: &Connection, durability: Durability) -> rusqlite::Result<()> {
     for _ in 0..TIMES {
         match conn.execute_batch(&pragmas) {
             Err(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {
-                thread::sleep(AGAIN)
+                thread::sleep(AGAIN);
             }
             done => return done,
         }
