@@ -41,6 +41,14 @@ pub(super) struct Engines {
     sinks: Vec<Arc<dyn Sink>>,
 }
 
+#[cfg_attr(
+    not(any(feature = "reqwest", feature = "ledger")),
+    allow(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "a build without ledger and reqwest runs no threads"
+    )
+)]
 impl Engines {
     #[cfg(feature = "ledger")]
     pub(super) fn start(options: &Options) -> Result<Self> {
