@@ -135,6 +135,9 @@ fn show(book: &PriceBook, model: &str, out: &mut dyn Write) -> Result<(), Failur
         writeln!(out, "also: {}", ids.join(", "))?;
     }
     writeln!(out, "from: {}", entry.source())?;
+    if let Some(most) = entry.max_output_tokens() {
+        writeln!(out, "writes at most {most} tokens in one answer")?;
+    }
     writeln!(out, "USD per million tokens (per thousand searches, pages, requests; per hour of audio):")?;
     for listed in entry.prices() {
         writeln!(out, "  {}{}", heading(&listed), rates(&listed))?;
@@ -199,6 +202,7 @@ fn described(entry: &Entry<'_>, prices: &[Listed]) -> Value {
         "model": entry.model(),
         "ids": entry.ids().collect::<Vec<_>>(),
         "source": entry.source(),
+        "max_output_tokens": entry.max_output_tokens(),
         "prices": prices.iter().map(price).collect::<Vec<_>>(),
     })
 }

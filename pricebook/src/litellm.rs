@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use payi_core::{
     money::Money,
-    pricing::{Entry, Listed, PriceBook, Priced, Selector},
+    pricing::{Entry, Listed, Matched, PriceBook, Priced, Selector},
     usage::{Bucket, Usage},
 };
 use serde_json::{Map, Value};
@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::decimal;
 
 /// LiteLLM's providers, the prefix of their models' names, and ours.
-const PROVIDERS: [(&str, &str, &str); 19] = [
+pub(crate) const PROVIDERS: [(&str, &str, &str); 19] = [
     ("openai", "", "openai"),
     ("anthropic", "", "anthropic"),
     ("gemini", "gemini/", "google"),
@@ -123,10 +123,15 @@ fn resold(known: &PriceBook, provider: &str, name: &str) -> bool {
 }
 
 fn matched(known: &PriceBook, provider: &str, name: &str) -> Option<(Box<str>, Box<str>)> {
+    entry_of(known, provider, name).map(|m| (m.provider, m.model))
+}
+
+/// How the book finds that name.
+pub(crate) fn entry_of(known: &PriceBook, provider: &str, name: &str) -> Option<Matched> {
     let usage = Usage::new().with(Bucket::Input, 1);
     let what =
         Priced { provider, model: name, at_us: i64::MAX, service_tier: None, geo: None, usage: &usage };
-    known.explain(&what).matched.map(|m| (m.provider, m.model))
+    known.explain(&what).matched
 }
 
 /// What LiteLLM knows of a model that the book has.

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run -p payi-pricebook -- genai-prices <dump.json> <version> <date> > payi-core/src/pricing/book/genai-prices.txt
 //! cargo run -p payi-pricebook -- litellm <model_prices.json> <genai-prices.txt> <version> <date> > payi-core/src/pricing/book/litellm.txt
+//! cargo run -p payi-pricebook -- limits <model_prices.json> <version> <date> > payi-core/src/pricing/book/limits.txt
 //! ```
 //!
 //! The book is reviewed as the diff of its text. What the data says wrongly is put right by hand in
@@ -11,6 +12,7 @@
 mod clause;
 mod decimal;
 mod genai;
+mod limits;
 mod litellm;
 
 use std::{error::Error, fs, io::Write as _, process::ExitCode};
@@ -41,6 +43,11 @@ fn run(args: &[&str]) -> Result<String, Box<dyn Error>> {
             let source = format!("LiteLLM {version} {day} MIT https://github.com/BerriAI/litellm");
             Ok(litellm::book(&models, &known, &source, date.as_microsecond())?)
         }
-        _ => Err("usage: payi-pricebook genai-prices|litellm …: see the head of src/main.rs".into()),
+        ["limits", path, version, day] => {
+            let models = serde_json::from_str(&fs::read_to_string(path)?)?;
+            let source = format!("LiteLLM {version} {day} MIT https://github.com/BerriAI/litellm");
+            Ok(limits::book(&models, &source))
+        }
+        _ => Err("usage: payi-pricebook genai-prices|litellm|limits …: see the head of src/main.rs".into()),
     }
 }

@@ -43,10 +43,11 @@ pub struct PriceBook {
 }
 
 /// The embedded book, from the lowest layer to the highest.
-pub(super) const EMBEDDED: [&str; 3] = [
+pub(super) const EMBEDDED: [&str; 4] = [
     include_str!("book/genai-prices.txt"),
     include_str!("book/litellm.txt"),
     include_str!("book/corrections.txt"),
+    include_str!("book/limits.txt"),
 ];
 
 /// A book while it is being read.

@@ -14,6 +14,7 @@
 //! price from=2026-08-21 input=4       the last line in force applies
 //! extra audio_input=40                what the price lines do not say
 //! least audio_ms 10000                what is billed at least of something
+//! most output 128000                  how many tokens it writes at most in one answer, reasoning included
 //! tier batch from=2026-10-14 input=2  prices of a service tier, over the above
 //! geo us x1.1                         a region's prices, or its factor
 //! ```
@@ -110,6 +111,10 @@ impl Reader<'_> {
                 let (name, count) = rest.split_once(' ').ok_or("no number")?;
                 let key = key_of(name).and_then(|key| u8::try_from(key).ok()).ok_or("an unknown bucket")?;
                 self.open()?.0.least = Some((key, count.parse().map_err(|_| "no number")?));
+            }
+            "most" => {
+                let count = rest.strip_prefix("output ").ok_or("not \"output\" and a number")?;
+                self.open()?.0.most_output = Some(count.parse().map_err(|_| "no number")?);
             }
             "price" => self.price(rest)?,
             "tier" | "geo" => self.selected(word == "tier", rest)?,

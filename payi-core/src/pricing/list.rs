@@ -1,7 +1,7 @@
 //! What is in the book, to look at.
 
 use super::{
-    PriceBook, UnitPrice,
+    MatchKind, PriceBook, UnitPrice,
     book::Provider,
     model::{Model, RateSet, When},
     rate::{Factor, Price, Sum, key_name, quoted},
@@ -74,6 +74,23 @@ impl PriceBook {
         })
     }
 
+    /// How many tokens a model writes at most in one answer, reasoning included; `None` if the book does not
+    /// say, or knows only a similar model.
+    ///
+    /// From LiteLLM's data, where hosts and makers publish it; what a vendor changed since is not in it.
+    ///
+    /// ```
+    /// use payi_core::pricing::PriceBook;
+    ///
+    /// let book = PriceBook::embedded();
+    /// assert_eq!(book.max_output_tokens("openai", "gpt-4o-2024-08-06"), Some(16_384));
+    /// assert_eq!(book.max_output_tokens("openai", "gpt-4o-of-the-future"), None);
+    /// ```
+    pub fn max_output_tokens(&self, provider: &str, model: &str) -> Option<u64> {
+        let found = self.find(provider, model).filter(|found| found.kind < MatchKind::Similar)?;
+        self.draft().models[found.model].most_output
+    }
+
     /// Where the book's prices come from: name, version, date, licence and address of each source.
     pub fn sources(&self) -> impl Iterator<Item = &str> {
         self.draft().sources.iter().map(|source| &**source)
@@ -100,6 +117,11 @@ impl<'b> Entry<'b> {
     pub fn source(&self) -> &'b str {
         let sources = &self.book.draft().sources;
         sources.get(usize::from(self.model.source)).map_or("", |source| source)
+    }
+
+    /// How many tokens it writes at most in one answer, reasoning included, if the book says so.
+    pub fn max_output_tokens(&self) -> Option<u64> {
+        self.model.most_output
     }
 
     /// Its prices, older ones first; for a call, the last that holds applies. Then those of tiers and regions.

@@ -26,6 +26,8 @@ pub(super) struct Model {
     pub(super) regions: Vec<Selected>,
     /// What is billed at least, by key: a very short recording as one of ten seconds.
     pub(super) least: Option<(u8, u64)>,
+    /// How many tokens it writes at most in one answer, reasoning included.
+    pub(super) most_output: Option<u64>,
     /// The line of the book's sources that the prices come from.
     pub(super) source: u16,
 }

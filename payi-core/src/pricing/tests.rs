@@ -66,6 +66,29 @@ fn matches_names_best_first() {
 }
 
 #[test]
+fn limits_are_known_for_models_of_the_book_and_guessed_for_none() {
+    let book = PriceBook::embedded();
+    for (provider, model, most) in [
+        ("openai", "gpt-4o", Some(16_384)),
+        ("openai", "gpt-4o-2024-05-13", Some(4_096)),
+        ("openai", "gpt-5-2025-08-07", Some(128_000)),
+        ("anthropic", "claude-sonnet-4-5-20250929", Some(64_000)),
+        ("google", "models/gemini-2.5-pro", Some(65_536)),
+        ("aws", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", Some(64_000)),
+        ("openai", "gpt-4o-2099-01-01", None),
+        ("openai", "nobody-knows-it", None),
+    ] {
+        assert_eq!(book.max_output_tokens(provider, model), most, "{provider} {model}");
+    }
+    let known = book.models().filter(|entry| entry.max_output_tokens().is_some()).count();
+    assert!(known > 700, "{known}");
+    // Whoever knows better says so.
+    let own = small("model m\nprice input=1\nmost output 77\n");
+    assert_eq!(own.max_output_tokens("p", "m"), Some(77));
+    assert!(PriceBook::default().with_book("payi prices 1\nprovider p\nmodel m\nmost 7\n").is_err());
+}
+
+#[test]
 fn the_call_pays_the_price_of_its_day() {
     let usage = million_in();
     let at = |at_us| usd(PriceBook::embedded().price(&Priced { at_us, ..of("openai", "gpt-5.4", &usage) }));

@@ -14,7 +14,8 @@ impl PriceBook {
     /// (`like`) of the model; the model whose prices it has (`same_as = "openai/gpt-4o"`); prices by bucket, in
     /// US dollars for a million tokens (a thousand searches, pages or `requests`, an hour for
     /// `audio_ms`); the date they hold `from`; the service `tier` or region (`geo`) they are for; a
-    /// `factor` on all of them, for a region. A price may be a string with steps:
+    /// `factor` on all of them, for a region; how many tokens the model writes at most
+    /// (`max_output_tokens`). A price may be a string with steps:
     /// `"2.5>272000:5"` above, `"2>=200000:4"` from that many input tokens on. A model's
     /// usual prices are replaced together; those of a tier or region stay, unless an entry names it.
     /// Everything else in the text is left alone.
@@ -110,6 +111,9 @@ fn entry(name: &str, table: &DeTable<'_>) -> Result<Entry, Error> {
             "tier" | "geo" => kind = format!("{key} {}", word(name, key, value)?),
             "factor" => {
                 let _ = write!(rates, " x{}", word(name, key, value)?);
+            }
+            "max_output_tokens" => {
+                let _ = writeln!(lines, "most output {}", word(name, key, value)?);
             }
             _ => {
                 let _ = write!(rates, " {key}={}", word(name, key, value)?);
@@ -208,6 +212,13 @@ mod tests {
                 "{provider} {model}"
             );
         }
+    }
+
+    #[test]
+    fn sets_how_much_a_model_writes() {
+        let text = "[[price]]\nprovider = 'p'\nmodel = 'm'\ninput = 1\nmax_output_tokens = 2_000";
+        let book = PriceBook::embedded().with_toml(text).unwrap();
+        assert_eq!(book.max_output_tokens("p", "m"), Some(2_000));
     }
 
     #[test]
