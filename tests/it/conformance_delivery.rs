@@ -145,8 +145,14 @@ fn what_is_sent(name: &str, case: &Value, bench: &mut Bench) -> Option<Went> {
             Went::Better("one event per attempt, not one per call: a refused attempt is seen too")
         }
         "proxy_headers" | "proxy_per_context" => {
-            let replay = bench.replay(case, 1, |guard| assert!(flush(guard)));
-            compare("requests to Pay-i", json!(0), json!(bench.pay_i.requests().len()), &mut bench.found);
+            // The provider stands at Pay-i's address: anybody else is told nothing.
+            let mut replay = Replay::new(case);
+            let proxy = case["instrument"]["config"]["proxy"].as_bool();
+            let builder = payi::instrument().in_memory().use_case_name("").log_prompt_and_response(true);
+            let guard = builder.proxy(proxy).base_url(replay.provider.url()).start().unwrap();
+            runtime().block_on(replay.run(1));
+            assert!(flush(&guard));
+            drop(guard);
             let of = |headers: Vec<(String, Value)>| -> Value {
                 headers
                     .into_iter()
@@ -159,6 +165,11 @@ fn what_is_sent(name: &str, case: &Value, bench: &mut Bench) -> Option<Went> {
             let asked = replay.provider.requests().remove(0);
             let ours = asked.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
             compare("headers", of(theirs), of(ours), &mut bench.found);
+            // The same call, made to somebody who is not Pay-i, is an event like any other.
+            let astray = bench.replay(case, 1, |guard| assert!(flush(guard)));
+            compare("events of a call astray", json!(1), json!(bench.pay_i.events().len()), &mut bench.found);
+            let told = astray.provider.requests().remove(0).headers;
+            assert!(told.iter().all(|(name, _)| !name.starts_with("xproxy-")), "{told:?}");
             Went::Same
         }
         _ => return None,

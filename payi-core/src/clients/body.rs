@@ -149,11 +149,13 @@ impl Open {
 
 pin_project_lite::pin_project! {
     /// A body that is watched.
-    pub(crate) struct Tee<B> {
+    pub(crate) struct Tee<B: Body> {
         #[pin]
         inner: B,
         watch: Watch,
         code: fn(&dyn std::any::Any) -> &'static str,
+        // What comes after the bytes that were held back.
+        next: Option<Result<Frame<Bytes>, B::Error>>,
     }
 }
 
@@ -163,7 +165,7 @@ impl<B: Body<Data = Bytes>> Tee<B> {
         if inner.is_end_stream() {
             watch.close(&End::Complete);
         }
-        Self { inner, watch, code }
+        Self { inner, watch, code, next: None }
     }
 }
 
@@ -179,21 +181,31 @@ where
         task: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let mut this = self.project();
+        if let Some(next) = this.next.take() {
+            return Poll::Ready(Some(next));
+        }
         loop {
-            let frame = match ready!(this.inner.as_mut().poll_frame(task)) {
-                Some(Ok(frame)) => frame,
+            let last = match ready!(this.inner.as_mut().poll_frame(task)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => Ok(this.watch.data(data)),
+                    Err(trailers) => Err(Some(Ok(trailers))),
+                },
                 Some(Err(error)) => {
                     this.watch.close(&End::Broken((this.code)(&error)));
-                    return Poll::Ready(Some(Err(error)));
+                    Err(Some(Err(error)))
                 }
                 None => {
                     this.watch.close(&End::Complete);
-                    return Poll::Ready(this.watch.rest().map(|rest| Ok(Frame::data(rest))));
+                    Err(None)
                 }
             };
-            let data = match frame.into_data() {
-                Ok(data) => this.watch.data(data),
-                Err(other) => return Poll::Ready(Some(Ok(other))),
+            let data = match last {
+                Ok(data) => data,
+                Err(last) => {
+                    let Some(rest) = this.watch.rest() else { return Poll::Ready(last) };
+                    *this.next = last;
+                    return Poll::Ready(Some(Ok(Frame::data(rest))));
+                }
             };
             if this.inner.is_end_stream() {
                 // Who knows the length does not ask again.
@@ -211,5 +223,57 @@ where
 
     fn is_end_stream(&self) -> bool {
         !self.watch.is_hiding() && self.inner.is_end_stream()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::{collections::VecDeque, task::Waker};
+
+    use super::*;
+
+    /// A body that is played: pieces, trailers, an error.
+    struct Played(VecDeque<Result<Frame<Bytes>, &'static str>>);
+
+    impl Body for Played {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _task: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            Poll::Ready(self.0.pop_front())
+        }
+    }
+
+    fn through(frames: impl IntoIterator<Item = Result<Frame<Bytes>, &'static str>>) -> Vec<String> {
+        let watch = Watch { open: None, hide: Some(Hide::default()) };
+        let mut tee = std::pin::pin!(Tee::new(Played(frames.into_iter().collect()), watch, |_| "body"));
+        let mut got = Vec::new();
+        while let Poll::Ready(Some(frame)) = tee.as_mut().poll_frame(&mut Context::from_waker(Waker::noop()))
+        {
+            got.push(match frame.map(Frame::into_data) {
+                Ok(Ok(data)) => String::from_utf8_lossy(&data).into_owned(),
+                Ok(Err(_)) => "(trailers)".into(),
+                Err(error) => format!("({error})"),
+            });
+        }
+        got
+    }
+
+    #[test]
+    fn what_was_held_back_comes_before_the_break_and_before_trailers() {
+        let piece = |text: &'static str| Ok(Frame::data(Bytes::from_static(text.as_bytes())));
+        let whole = "data: {\"choices\":[1]}\n\n";
+        assert_eq!(
+            through([piece(whole), piece("data: {\"choi"), Err("reset")]),
+            [whole, "data: {\"choi", "(reset)"]
+        );
+        let trailers = Ok(Frame::trailers(http::HeaderMap::new()));
+        assert_eq!(through([piece("data: {"), trailers]), ["data: {", "(trailers)"]);
+        assert_eq!(through([piece(whole), Err("reset")]), [whole, "(reset)"]);
+        assert_eq!(through([piece("data: x")]), ["data: x"]);
     }
 }

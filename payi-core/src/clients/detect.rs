@@ -118,8 +118,33 @@ const METHODS: &[(&str, &str, Api)] = &[
     ("streamRawPredict", "messages", Api::Messages),
 ];
 
+/// Where Pay-i's proxy passes a call on, by the part of its path that says so, and a host of that provider.
+const PROXIED: &[(&str, &str)] = &[
+    ("openai", "api.openai.com"),
+    ("azure.openai", "openai.azure.com"),
+    ("anthropic", "api.anthropic.com"),
+    ("azure.anthropic", "services.ai.azure.com"),
+    ("aws.bedrock", "bedrock-runtime.amazonaws.com"),
+];
+
+/// A call to Pay-i's proxy: the host that it stands for, and where its path begins to be the provider's.
+fn proxied(path: &str) -> Option<(&'static str, usize)> {
+    const PROXY: &str = "/api/v1/proxy/";
+    let begin = path.find(PROXY)? + PROXY.len();
+    let name = path[begin..].split('/').next()?;
+    let (_, host) = PROXIED.iter().find(|(known, _)| *known == name)?;
+    Some((host, begin + name.len()))
+}
+
 /// Tells what a request for `path` at `host` is for.
 pub(crate) fn detect(get: bool, host: &str, path: &str) -> Endpoint {
+    let Some((host, begin)) = proxied(path) else { return at_provider(get, host, path) };
+    let endpoint = at_provider(get, host, &path[begin..]);
+    // Pay-i adds its own word to the last chunk of a stream: that one is not to be hidden.
+    Endpoint { accepts_stream_usage: false, base: endpoint.base + begin, ..endpoint }
+}
+
+fn at_provider(get: bool, host: &str, path: &str) -> Endpoint {
     let path = path.strip_suffix('/').unwrap_or(path);
     let known = HOSTS.iter().find(|(name, ..)| is_or_under(host, name));
     let aws = host.ends_with(".amazonaws.com") || host.ends_with(".api.aws");
@@ -352,5 +377,47 @@ mod tests {
         assert!(detect(true, "api.openai.com", "/v1/models").free);
         assert!(detect(true, "api.openai.com", "/v1/responses/resp_1").free);
         assert!(detect(false, "api.anthropic.com", "/v1/messages/count_tokens").free);
+    }
+
+    #[test]
+    fn what_goes_through_pay_is_proxy_is_known_as_what_it_is() {
+        for (path, provider, category, model, base) in [
+            ("openai/v1/chat/completions", "openai", "system.openai", None, "openai/v1"),
+            (
+                "azure.openai/openai/deployments/eu/chat/completions",
+                "azure",
+                "system.azureopenai",
+                Some("eu"),
+                "azure.openai/openai/deployments/eu",
+            ),
+            ("anthropic/v1/messages", "anthropic", "system.anthropic", None, "anthropic/v1"),
+            (
+                "azure.anthropic/anthropic/v1/messages",
+                "anthropic",
+                "system.azure",
+                None,
+                "azure.anthropic/anthropic/v1",
+            ),
+            (
+                "aws.bedrock/model/us.amazon.nova-pro-v1%3A0/converse",
+                "aws",
+                "system.aws.bedrock",
+                Some("us.amazon.nova-pro-v1:0"),
+                "aws.bedrock",
+            ),
+        ] {
+            for start in ["/api/v1/proxy/", "/eu/api/v1/proxy/"] {
+                let whole = format!("{start}{path}");
+                let found = detect(false, "127.0.0.1", &whole);
+                assert_eq!(
+                    (&*found.provider, found.category, found.model.as_deref()),
+                    (provider, category, model),
+                    "{whole}"
+                );
+                assert_eq!(&whole[..found.base], format!("{start}{base}"));
+                assert!(!found.accepts_stream_usage);
+            }
+        }
+        assert_eq!(&*detect(false, "h", "/api/v1/proxy/other/chat/completions").provider, "openai");
     }
 }

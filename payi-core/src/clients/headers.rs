@@ -3,13 +3,19 @@
 //!
 //! | mode | what the provider sees |
 //! |---|---|
-//! | direct | none of them: what they said is in the event |
-//! | proxy (`proxy = true`) | all of them: Pay-i stands in between, and takes them off |
+//! | direct, and whatever does not go to Pay-i | none of them: what they said is in the event |
+//! | proxy (`proxy = true`), to Pay-i's address | all of them: Pay-i stands in between, and takes them off |
 //!
 //! A header replaces what the context says of its key; it adds to no list and lays itself over no map.
 //! An empty one clears the key.
 
-use std::{any::Any, sync::Arc};
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use ::reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -17,7 +23,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crate::{
     clients::call::PriceAs,
     context::{Context, Frame, Key, Properties, Resolved, Text, UseCase},
-    events::Pipeline,
+    events::{PayIAccess, Pipeline},
 };
 
 const PREFIX: &str = "xproxy-";
@@ -37,21 +43,27 @@ pub(crate) struct Effective {
 
 /// Lays the request's own headers over the context, and leaves those that its host is meant to see.
 ///
-/// `at_pay_i` says whether the request goes to Pay-i's own host: no other is given its key.
+/// `at_pay_i` says whether the request goes to Pay-i: nobody else is told who a call is for, or given Pay-i's key. It
+/// is asked only in proxy mode.
 pub(crate) fn apply(
     pipeline: &Arc<Pipeline>,
     context: Context,
-    at_pay_i: bool,
+    at_pay_i: impl FnOnce(&PayIAccess) -> bool,
     headers: &mut HeaderMap,
 ) -> Effective {
     let mut who = context.resolve();
     let settings = &pipeline.settings;
     let by_hand = headers.keys().any(|name| name.as_str().starts_with(PREFIX));
-    let context = if by_hand {
-        let silent = read(headers, &mut who);
-        if silent {
-            who.log_prompt_and_response = Some(false);
-        }
+    if by_hand && read(headers, &mut who) {
+        who.log_prompt_and_response = Some(false);
+    }
+    let astray = who.proxy == Some(true) && !at_pay_i(&settings.pay_i);
+    if astray {
+        goes_astray();
+        // Pay-i will not see it, so it has to be told.
+        who.proxy = Some(false);
+    }
+    let context = if by_hand || astray {
         let root: Arc<dyn Any + Send + Sync> = Arc::<Pipeline>::clone(pipeline);
         Context::of(Frame::root(Some(root), who.clone().into_entries()))
     } else {
@@ -61,10 +73,9 @@ pub(crate) fn apply(
     let keep = wanted && !settings.never_log;
     if who.proxy == Some(true) {
         write(headers, &who, keep);
-        if let Some(pay_i) = &settings.pay_i
+        if let Some(key) = &settings.pay_i.key
             && !headers.contains_key(API_KEY)
-            && at_pay_i
-            && let Ok(mut key) = HeaderValue::from_str(pay_i.key.expose())
+            && let Ok(mut key) = HeaderValue::from_str(key.expose())
         {
             key.set_sensitive(true);
             headers.insert(API_KEY, key);
@@ -78,6 +89,18 @@ pub(crate) fn apply(
     }
     let price_as = PriceAs { category: who.price_as_category, resource: who.price_as_resource };
     Effective { context, keep, price_as }
+}
+
+/// Says, once, that a call in proxy mode does not go through the proxy.
+fn goes_astray() {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !SAID.swap(true, Relaxed) {
+        tracing::warn!(
+            target: "payi",
+            "a call with `proxy = true` does not go to Pay-i's address: it is reported like any other, and its host is \
+             not told who it is for; give the client an address of `payi::proxy`, or leave `proxy` out"
+        );
+    }
 }
 
 /// The text of the key's header: `None` if there is none, or if it is no text.
@@ -244,9 +267,13 @@ mod tests {
     }
 
     fn effective(context: Context, headers: &mut HeaderMap) -> Effective {
+        sent_to(true, context, headers)
+    }
+
+    fn sent_to(pay_i: bool, context: Context, headers: &mut HeaderMap) -> Effective {
         let mut pipeline = Pipeline::new(Arc::new(Nowhere));
         pipeline.settings.log_prompt_and_response = true;
-        apply(&Arc::new(pipeline), context, false, headers)
+        apply(&Arc::new(pipeline), context, |_| pay_i, headers)
     }
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -342,5 +369,15 @@ mod tests {
         assert_eq!(value("xproxy-provider-baseuri"), Some("https://x"));
         assert_eq!(value(LOGGING), None);
         assert_eq!(value(API_KEY), None);
+    }
+
+    #[test]
+    fn a_call_in_proxy_mode_that_does_not_go_to_pay_i_is_a_call_like_any_other() {
+        let proxied = everything().run(|| context::builder().proxy(true).build());
+        let mut sent = headers(&[("xproxy-user-id", "u9"), ("x-mine", "stays")]);
+        let found = sent_to(false, proxied, &mut sent);
+        assert_eq!(sent.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-mine"]);
+        let who = found.context.resolve();
+        assert_eq!((who.proxy, who.user_id.as_deref()), (Some(false), Some("u9")), "Pay-i is sent its event");
     }
 }

@@ -9,4 +9,4 @@ pub(crate) use clock::deadline;
 pub use clock::{Clock, SystemClock};
 pub use event::{CallId, Event, Exchange, Opening, Outcome};
 pub use pipeline::{Pipeline, Settings, Sink, StreamUsage};
-pub(crate) use secret::{PayIAccess, Secret};
+pub(crate) use secret::{PAY_I, PayIAccess, Secret};

@@ -23,11 +23,20 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Pay-i's host, and the key for it.
+/// Where Pay-i is, unless told otherwise.
+pub(crate) const PAY_I: &str = "https://api.pay-i.com";
+
+/// Where Pay-i is, and the key for it.
 #[derive(Clone, Debug)]
 pub(crate) struct PayIAccess {
     pub(crate) base_url: String,
-    pub(crate) key: Secret,
+    pub(crate) key: Option<Secret>,
+}
+
+impl Default for PayIAccess {
+    fn default() -> Self {
+        Self { base_url: PAY_I.into(), key: None }
+    }
 }
 
 impl PayIAccess {

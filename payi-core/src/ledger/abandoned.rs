@@ -30,12 +30,7 @@ pub(crate) fn recover(conn: &Connection, appender: &mut Appender, process: &str)
     if !conn.query_row(&format!("SELECT EXISTS(SELECT 1 {ORPHANS})"), me, |row| row.get(0))? {
         return Ok(0);
     }
-    conn.execute_batch("BEGIN IMMEDIATE")?;
-    let done = settle(conn, appender, process).and_then(|n| conn.execute_batch("COMMIT").map(|()| n));
-    if done.is_err() {
-        let _ = conn.execute_batch("ROLLBACK");
-    }
-    done
+    appender.transaction(conn, |appender| settle(conn, appender, process))
 }
 
 fn settle(conn: &Connection, appender: &mut Appender, process: &str) -> rusqlite::Result<u64> {

@@ -15,7 +15,7 @@ use crate::{
         dict::{self, Dictionary},
         ids,
         rows::{self, Who, flags, labels, micros},
-        schema::TextKind,
+        schema::{TextKind, writing},
         unattributed,
     },
     usage::Bucket,
@@ -57,6 +57,11 @@ pub(crate) struct Appender {
     retried: HashSet<Uuid>,
     /// Rows of `open_calls` that this appender wrote.
     opened: HashSet<Uuid>,
+    /// What becomes of those once the transaction at hand is committed.
+    opening: Vec<Uuid>,
+    closing: Vec<Uuid>,
+    /// A transaction was begun, and has not come to its end.
+    unfinished: bool,
 }
 
 /// The statements of one batch.
@@ -103,9 +108,28 @@ pub(crate) enum Claim {
 }
 
 impl Appender {
-    /// To be called after a rollback: what was interned in that transaction is gone again.
-    pub(crate) fn forget_ids(&mut self) {
-        self.dictionary.clear();
+    /// Runs `work` in one transaction. If it fails, or panics, nothing of it is in the file, and what this appender
+    /// learned in it is forgotten.
+    pub(crate) fn transaction<T>(
+        &mut self,
+        conn: &Connection,
+        work: impl FnOnce(&mut Self) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let transaction = writing(conn)?;
+        if std::mem::replace(&mut self.unfinished, true) {
+            // What was interned in the last one is gone again.
+            self.dictionary.clear();
+            self.opening.clear();
+            self.closing.clear();
+        }
+        let done = work(self)?;
+        transaction.commit()?;
+        self.unfinished = false;
+        self.opened.extend(self.opening.drain(..));
+        for id in self.closing.drain(..) {
+            self.opened.remove(&id);
+        }
+        Ok(done)
     }
 
     /// Writes a batch in one transaction. On an error nothing of it is written.
@@ -117,17 +141,10 @@ impl Appender {
         process: &str,
         keep: Keep,
     ) -> rusqlite::Result<Appended> {
-        conn.execute_batch("BEGIN IMMEDIATE")?;
-        let done = self.append_within(conn, events, openings, process, keep);
-        let end = done.and_then(|appended| conn.execute_batch("COMMIT").map(|()| appended));
-        if end.is_err() {
-            // What was interned in this transaction is gone again.
-            self.dictionary.clear();
-            let _ = conn.execute_batch("ROLLBACK");
-        }
-        end
+        self.transaction(conn, |appender| appender.append_within(conn, events, openings, process, keep))
     }
 
+    /// The same inside a transaction that was begun with [`Self::transaction`].
     pub(crate) fn append_within<'e>(
         &mut self,
         conn: &Connection,
@@ -159,8 +176,9 @@ impl Appender {
                     (last, done.facts) = (new, done.facts + 1);
                 }
             }
-            if self.opened.remove(&event.id) {
+            if self.opened.contains(&event.id) {
                 statements.close.execute(ids::halves(event.id))?;
+                self.closing.push(event.id);
             }
         }
         for (opening, who) in openings {
@@ -285,7 +303,7 @@ impl Appender {
                 route
             ],
         )?;
-        self.opened.insert(opening.id);
+        self.opening.push(opening.id);
         Ok(())
     }
 

@@ -109,19 +109,7 @@ impl Collector {
     pub fn place(&mut self, events: &[(Event, Resolved)]) -> Result<Vec<Placed>> {
         let keep = Keep { exchanges: false, prompts: self.keep_prompts };
         let appender = &mut self.appender;
-        let done = self.ledger.with(|conn| {
-            conn.execute_batch("BEGIN IMMEDIATE")?;
-            let done = place(conn, appender, events, keep);
-            let end = done.and_then(|placed| conn.execute_batch("COMMIT").map(|()| placed));
-            if end.is_err() {
-                let _ = conn.execute_batch("ROLLBACK");
-            }
-            end
-        });
-        if done.is_err() {
-            self.appender.forget_ids();
-        }
-        done
+        self.ledger.with(|conn| appender.transaction(conn, |appender| place(conn, appender, events, keep)))
     }
 
     /// Lays `properties` over those of the event `seq`; whether there is such an event.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::ledger::{ids, rows::micros};
+use crate::ledger::{ids, rows::micros, schema::writing};
 
 /// The right to do, for a while, what only one process may do at a time.
 ///
@@ -93,7 +93,7 @@ pub(crate) fn register(conn: &Connection, deliverer: &str, from_start: bool) -> 
 
 /// Claims providers' response ids for events; for each, `false` if another event has it.
 pub(crate) fn claim_response_ids(conn: &Connection, claims: &[(&str, i64)]) -> rusqlite::Result<Vec<bool>> {
-    let transaction = conn.unchecked_transaction()?;
+    let transaction = writing(conn)?;
     let mut claim = transaction.prepare("INSERT OR IGNORE INTO response_ids(hash, seq) VALUES(?1, ?2)")?;
     let mut owner = transaction.prepare("SELECT seq FROM response_ids WHERE hash = ?1")?;
     let mut own = Vec::with_capacity(claims.len());

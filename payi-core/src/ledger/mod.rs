@@ -145,10 +145,6 @@ impl Ledger {
             let Open { conn, at_rest } = &mut *open;
             open::awake(path, conn, at_rest)?;
         }
-        // What panicked in the middle of a transaction has left it open: nothing would ever begin again.
-        if !open.conn.is_autocommit() {
-            open.conn.execute_batch("ROLLBACK").map_err(|e| self.broken(e))?;
-        }
         work(&open.conn).map_err(|e| self.broken(e))
     }
 

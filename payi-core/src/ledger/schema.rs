@@ -3,7 +3,7 @@
 //! `facts` hold integers only and never change. Text lives in `dict` (and, where it is not worth a
 //! dictionary entry, in `details`), so that a person can be erased without touching a fact.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::error::{Error, Kind, Result};
 
@@ -170,18 +170,23 @@ pub(crate) fn recognise(conn: &Connection) -> rusqlite::Result<Found> {
 /// Brings an open database to [`VERSION`], in one transaction: it has the old schema or the new one.
 pub(crate) fn migrate(conn: &Connection, place: &str) -> Result<()> {
     let failed = |e| Error::with_source(Kind::Ledger, format!("the ledger {place} could not be set up"), e);
-    conn.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
-    let done = match recognise(conn) {
-        Ok(Found::Empty) => create(conn).map_err(failed),
-        Ok(Found::Ledger(VERSION)) => Ok(()),
-        Ok(Found::Ledger(version)) if version > VERSION => Err(newer(place, version)),
+    let transaction = writing(conn).map_err(failed)?;
+    match recognise(conn).map_err(failed)? {
+        Found::Empty => create(conn).map_err(failed)?,
+        Found::Ledger(VERSION) => {}
+        Found::Ledger(version) if version > VERSION => return Err(newer(place, version)),
         // The first schema has nothing before it; later ones add their steps here.
-        Ok(Found::Ledger(_) | Found::Foreign) => Err(foreign(place)),
-        Err(e) => Err(failed(e)),
-    };
-    let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
-    conn.execute_batch(end).map_err(failed)?;
-    done
+        Found::Ledger(_) | Found::Foreign => return Err(foreign(place)),
+    }
+    transaction.commit().map_err(failed)
+}
+
+/// Begins to write: from here on other writers wait. Rolled back when dropped, unless it is committed; so an error,
+/// or a panic, in the middle leaves nothing behind.
+///
+/// SQLite refuses to begin a second one inside.
+pub(crate) fn writing(conn: &Connection) -> rusqlite::Result<Transaction<'_>> {
+    Transaction::new_unchecked(conn, TransactionBehavior::Immediate)
 }
 
 fn create(conn: &Connection) -> rusqlite::Result<()> {

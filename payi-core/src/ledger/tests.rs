@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::{
     Appender, Filter, Keep, Ledger, Sort,
     sample::{append, event, opening, who},
+    schema::writing,
 };
 use crate::{
     context::{Resolved, Text},
@@ -207,7 +208,8 @@ fn work_that_panicked_in_a_transaction_does_not_stop_the_next() {
     let ledger = Ledger::in_memory().unwrap();
     let broken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         ledger.with(|conn| -> rusqlite::Result<()> {
-            conn.execute_batch("BEGIN IMMEDIATE; INSERT INTO losses VALUES('test', 1, 1)")?;
+            let _transaction = writing(conn)?;
+            conn.execute("INSERT INTO losses VALUES('test', 1, 1)", [])?;
             panic!("in the middle")
         })
     }));
@@ -217,4 +219,33 @@ fn work_that_panicked_in_a_transaction_does_not_stop_the_next() {
     let left: i64 =
         ledger.with(|conn| conn.query_row("SELECT count(*) FROM losses", [], |row| row.get(0))).unwrap();
     assert_eq!(left, 0, "half a transaction was kept");
+}
+
+#[test]
+fn calls_stay_open_until_their_end_is_committed() {
+    let ledger = Ledger::in_memory().unwrap();
+    let (mut appender, keep) = (Appender::default(), Keep::default());
+    let call = event(1);
+    let openings = [(opening(&call), who("u1"))];
+    ledger.with(|conn| appender.append(conn, [], &openings, "process:test", keep)).unwrap();
+    assert_eq!(ledger.open_calls().unwrap(), 1);
+    // The disk is full for a moment: what is undone is undone in memory too.
+    ledger.with(|conn| conn.execute_batch("PRAGMA query_only = 1")).unwrap();
+    let ended = who("u1");
+    let end = |appender: &mut Appender| {
+        ledger.with(|conn| appender.append(conn, [(&call, &ended)], &[], "process:test", keep))
+    };
+    assert!(end(&mut appender).is_err());
+    let fails_late = ledger.with(|conn| {
+        conn.execute_batch("PRAGMA query_only = 0")?;
+        appender.transaction(conn, |appender| {
+            appender.append_within(conn, [(&call, &ended)], &[], "process:test", keep)?;
+            Err::<(), _>(rusqlite::Error::InvalidQuery)
+        })
+    });
+    assert!(fails_late.is_err());
+    assert_eq!(ledger.open_calls().unwrap(), 1);
+    assert_eq!(end(&mut appender).unwrap().facts, 1);
+    assert_eq!(ledger.open_calls().unwrap(), 0, "its row went with its end");
+    assert_eq!(ledger.check().unwrap().problems, Vec::<String>::new());
 }

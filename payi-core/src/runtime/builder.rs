@@ -236,7 +236,7 @@ impl Builder {
             settings.never_log = !keep;
         }
         settings.exchange |= options.delivers();
-        settings.pay_i = options.pay_i().map(Arc::new);
+        settings.pay_i = Arc::new(options.pay_i());
         let book = match (self.book, &options.prices) {
             (Some(book), _) => book,
             (None, Some(path)) => Box::leak(Box::new(PriceBook::load(path)?)),

@@ -18,7 +18,7 @@ use crate::{
     ledger::Ledger,
     runtime::options::{LEDGER, Place},
     sink::{
-        Writer, WriterOptions,
+        Shared, Writer, WriterOptions,
         deliver::OfLedger,
         files::{Files, Form},
     },
@@ -32,10 +32,13 @@ use crate::{
 use crate::{runtime::name, sink::otel};
 
 /// What is running behind the callers' backs.
-#[derive(Default)]
+#[cfg_attr(not(feature = "ledger"), derive(Default))]
 pub(super) struct Engines {
     #[cfg(feature = "ledger")]
     writer: Mutex<Option<Writer>>,
+    /// What the writer counts, also after its end.
+    #[cfg(feature = "ledger")]
+    counts: Arc<Shared>,
     #[cfg(any(feature = "reqwest", feature = "ledger"))]
     couriers: Vec<Courier>,
     sinks: Vec<Arc<dyn Sink>>,
@@ -78,7 +81,8 @@ impl Engines {
         if options.otlp.is_some() {
             tracing::warn!(target: "payi", "PAYI_OTLP is set, but payi was built without the feature `otel`");
         }
-        Ok(Self { writer: Mutex::new(Some(writer)), couriers, sinks })
+        let counts = writer.counts();
+        Ok(Self { writer: Mutex::new(Some(writer)), counts, couriers, sinks })
     }
 
     #[cfg(all(feature = "reqwest", not(feature = "ledger")))]
@@ -126,8 +130,8 @@ impl Engines {
         #[allow(unused_mut, reason = "a build without ledger and reqwest has nothing to tell")]
         let mut metrics = Metrics::default();
         #[cfg(feature = "ledger")]
-        if let Some(writer) = self.writer().as_ref() {
-            let written = writer.metrics();
+        {
+            let written = self.counts.metrics();
             metrics.recorded = written.recorded;
             metrics.written = written.written;
             metrics.duplicates = written.duplicates;
@@ -179,8 +183,9 @@ fn writer_options(options: &Options) -> WriterOptions {
 /// Pay-i as a place, if there is a key.
 #[cfg(feature = "reqwest")]
 fn pay_i(options: &Options) -> Result<Option<PayI>> {
-    let Some(access) = options.pay_i() else { return Ok(None) };
-    PayI::new(&access.base_url, access.key.expose(), options.bulk.unwrap_or(true)).map(Some)
+    let access = options.pay_i();
+    let Some(key) = &access.key else { return Ok(None) };
+    PayI::new(&access.base_url, key.expose(), options.bulk.unwrap_or(true)).map(Some)
 }
 
 #[cfg(any(feature = "reqwest", feature = "ledger"))]

@@ -27,17 +27,20 @@ pub(crate) const GRACE: Duration = Duration::from_secs(5);
 /// What is running in this process, if anything.
 static RUNNING: Mutex<Weak<Running>> = Mutex::new(Weak::new());
 
+/// The engines of what was started last: their counts are there also after the end.
+static LATEST: Mutex<Option<Arc<Engines>>> = Mutex::new(None);
+
 /// Everything that [`instrument`](crate::runtime::instrument) has started.
 pub(super) struct Running {
     pipeline: Arc<Pipeline>,
     root: Arc<Frame>,
-    engines: Engines,
+    engines: Arc<Engines>,
     stopped: AtomicBool,
 }
 
 impl Running {
     pub(super) fn new(pipeline: Arc<Pipeline>, root: Arc<Frame>, engines: Engines) -> Self {
-        Self { pipeline, root, engines, stopped: AtomicBool::new(false) }
+        Self { pipeline, root, engines: Arc::new(engines), stopped: AtomicBool::new(false) }
     }
 
     fn flush(&self, deadline: Instant) -> bool {
@@ -76,13 +79,15 @@ pub(super) fn start_once(build: impl FnOnce() -> Result<Running>) -> Result<Guar
     let started = Arc::new(build()?);
     context::set_global(Some(Arc::clone(&started.root)));
     *running = Arc::downgrade(&started);
+    *LATEST.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&started.engines));
     Ok(Guard { running: started })
 }
 
-/// What has become of events since the start; `None` if payi is not running.
+/// What has become of events since the start, also after the end: what came too late to be recorded is among the
+/// losses. `None` if payi was never started.
 pub fn metrics() -> Option<Metrics> {
-    let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-    Some(running?.engines.metrics())
+    let latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    latest.map(|engines| engines.metrics())
 }
 
 /// Keeps payi running; when the last one is dropped, what is recorded is written and sent, which

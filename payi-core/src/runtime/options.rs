@@ -5,11 +5,8 @@ use std::path::PathBuf;
 use crate::{
     Result,
     error::{Error, Kind},
-    events::{PayIAccess, Secret},
+    events::{PAY_I, PayIAccess, Secret},
 };
-
-/// Where Pay-i is, unless told otherwise.
-pub(super) const PAY_I: &str = "https://api.pay-i.com";
 
 /// The ledger's file, unless told otherwise.
 pub(super) const LEDGER: &str = "payi.db";
@@ -74,10 +71,10 @@ impl Options {
         self.api_key.is_some() || self.json_lines.is_some() || self.offline.is_some()
     }
 
-    /// Pay-i's host and the key for it, if there is one.
-    pub(super) fn pay_i(&self) -> Option<PayIAccess> {
+    /// Where Pay-i is, and the key for it, if there is one.
+    pub(super) fn pay_i(&self) -> PayIAccess {
         let base_url = self.base_url.clone().unwrap_or_else(|| PAY_I.to_owned());
-        self.api_key.clone().map(|key| PayIAccess { base_url, key })
+        PayIAccess { base_url, key: self.api_key.clone() }
     }
 
     /// These, and `lower` where these say nothing.

@@ -11,11 +11,32 @@
 //! assert_eq!(base, "https://api.pay-i.com/api/v1/proxy/openai/v1");
 //! ```
 //!
-//! `None` stands for `PAYI_BASE_URL`, or else for Pay-i's own address. Pay-i's key is added to requests
-//! to the address given to `payi::instrument()`, and to no other. Azure, and Bedrock, need
-//! `xProxy-Provider-BaseUri` besides: the provider's own `scheme://host`.
+//! `None` stands for `PAYI_BASE_URL`, or else for Pay-i's own address. The context, and Pay-i's key, are added to
+//! requests to the address given to `payi::instrument()` and to no other: a call in proxy mode that goes elsewhere is
+//! treated like any other call, with a warning.
+//!
+//! Azure and Bedrock need the provider's own `scheme://host` besides, in a header of the client's:
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[cfg(feature = "reqwest")] {
+//! use payi_core::runtime::proxy;
+//!
+//! let mut headers = reqwest::header::HeaderMap::new();
+//! headers.insert(proxy::PROVIDER_BASE_URI, "https://acme.openai.azure.com".parse()?);
+//! let client = reqwest::Client::builder().default_headers(headers).build()?;
+//! let tracked = payi_core::clients::reqwest::Client::from(client);
+//! let base = proxy::azure_openai(None); // the client's base address
+//! # drop((tracked, base)); }
+//! # Ok(())
+//! # }
+//! ```
 
-use crate::runtime::options::PAY_I;
+use crate::events::PAY_I;
+
+/// The header that tells Pay-i's proxy the provider's own `scheme://host`, where that is not the same for everybody:
+/// on Azure and Bedrock.
+pub const PROVIDER_BASE_URI: &str = "xproxy-provider-baseuri";
 
 fn at(base: Option<&str>, path: &str) -> String {
     let variable = || std::env::var("PAYI_BASE_URL").ok().filter(|url| !url.is_empty());

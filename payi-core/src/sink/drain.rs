@@ -3,11 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::Ordering::Relaxed,
-        mpsc::{Receiver, TryRecvError},
-    },
+    sync::{Arc, PoisonError, atomic::Ordering::Relaxed, mpsc::Receiver},
     thread,
     time::{Duration, Instant},
 };
@@ -28,6 +24,8 @@ use crate::{
 
 /// A commit takes at most this many events.
 const BATCH: usize = 512;
+/// A batch is full with this many messages: events, and the beginnings of calls.
+const MESSAGES: usize = 2 * BATCH;
 /// A commit waits at most this long for more.
 const GATHER: Duration = Duration::from_millis(10);
 /// A writer without work looks up this often, in case it missed being woken.
@@ -65,13 +63,6 @@ pub(crate) struct Drain {
 struct Failing {
     wait: Duration,
     next: Instant,
-}
-
-enum Gathered {
-    /// Nothing came, and nothing is left.
-    Nothing,
-    /// There is something to commit.
-    Some,
 }
 
 impl Drain {
@@ -114,6 +105,7 @@ impl Drain {
             }
         }
         self.shared.queue.close();
+        *self.shared.leftover.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.receiver);
     }
 
     fn work(&mut self) {
@@ -121,46 +113,67 @@ impl Drain {
             self.tidy();
             let errands = self.shared.take_errands();
             let stopping = self.shared.stopping();
-            let gathered = self.gather(errands.is_empty() && stopping.is_none());
-            let written = self.commit(!errands.is_empty() || stopping.is_some());
+            if errands.is_empty() && stopping.is_none() {
+                self.gather();
+                let idle = self.done();
+                self.commit(false);
+                if idle {
+                    self.rest();
+                }
+                continue;
+            }
+            let written = self.catch_up();
             answer(errands, written);
-            if stopping.is_some_and(|until| self.done() || Instant::now() >= until) {
+            if stopping.is_some_and(|until| written || Instant::now() >= until) {
                 return self.finish();
             }
-            if matches!(gathered, Gathered::Nothing) && self.done() {
-                self.rest();
+        }
+    }
+
+    /// Writes everything that was handed over before, and as much of what comes meanwhile as there is room for in
+    /// the queue; whether it could be written.
+    fn catch_up(&mut self) -> bool {
+        let mut ahead = self.shared.queue.capacity();
+        loop {
+            let room = PENDING.saturating_sub(self.held()).min(ahead);
+            let taken =
+                (0..room).map_while(|_| self.receiver.try_recv().ok().map(|it| self.take(it))).count();
+            if !self.commit(true) {
+                return false;
+            }
+            ahead -= taken;
+            if ahead == 0 || (taken == 0 && room > 0) {
+                return true;
             }
         }
+    }
+
+    fn held(&self) -> usize {
+        self.events.len() + self.openings.len()
     }
 
     fn done(&self) -> bool {
         self.events.is_empty() && self.openings.is_empty()
     }
 
-    /// Takes what is there, until a batch is full; with `patient`, waits a little for more.
-    fn gather(&mut self, patient: bool) -> Gathered {
+    /// Takes what is there, until a batch is full, and waits a little for more.
+    fn gather(&mut self) {
         let mut until = None;
-        loop {
-            if self.events.len() >= BATCH && (patient || self.events.len() >= PENDING) {
+        while self.events.len() < BATCH && self.held() < MESSAGES {
+            if let Ok(message) = self.receiver.try_recv() {
+                self.take(message);
+                until.get_or_insert_with(|| Instant::now() + GATHER);
+                continue;
+            }
+            let Some(left) = until.and_then(|until: Instant| until.checked_duration_since(Instant::now()))
+            else {
+                break;
+            };
+            thread::park_timeout(left);
+            if self.shared.stopping().is_some() || self.has_errands() {
                 break;
             }
-            match self.receiver.try_recv() {
-                Ok(message) => {
-                    self.take(message);
-                    until.get_or_insert_with(|| Instant::now() + GATHER);
-                }
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => match until {
-                    Some(until) if patient && Instant::now() < until => {
-                        thread::park_timeout(until.saturating_duration_since(Instant::now()));
-                        if self.shared.stopping().is_some() || self.has_errands() {
-                            break;
-                        }
-                    }
-                    _ => break,
-                },
-            }
         }
-        if self.done() { Gathered::Nothing } else { Gathered::Some }
     }
 
     fn has_errands(&self) -> bool {
@@ -197,9 +210,14 @@ impl Drain {
         let ended: HashSet<Uuid> = self.events.iter().map(|(event, _)| event.id).collect();
         self.openings.retain(|(opening, _)| !ended.contains(&opening.id));
         match self.write(&losses) {
-            Ok(done) => {
+            Ok(()) => {
                 self.told = counted;
-                self.committed(done);
+                if self.failing.take().is_some() {
+                    tracing::info!("the ledger can be written again");
+                }
+                if let Some(tell) = &self.after_commit {
+                    tell();
+                }
                 true
             }
             Err(error) => {
@@ -209,46 +227,35 @@ impl Drain {
         }
     }
 
-    fn write(&mut self, losses: &HashMap<&str, u64>) -> Result<Appended> {
-        let Self { ledger, appender, events, openings, process, keep, .. } = self;
-        let alive = !openings.is_empty() && self.renewed.is_none_or(|at| at.elapsed() > RENEW);
+    /// One transaction per batch keeps each of them short, also when much has piled up; what has been written is
+    /// let go of at once.
+    fn write(&mut self, losses: &HashMap<&str, u64>) -> Result<()> {
+        let alive = !self.openings.is_empty() && self.renewed.is_none_or(|at| at.elapsed() > RENEW);
         if alive {
-            ledger.lease(process, process, LIFE)?;
+            self.ledger.lease(&self.process, &self.process, LIFE)?;
             self.renewed = Some(Instant::now());
         }
-        let mut total = Appended::default();
-        // One transaction per batch keeps each of them short, also when much has piled up.
-        let mut first = true;
-        for batch in events.chunks(BATCH.max(1)) {
-            let openings: &[_] = if first { openings } else { &[] };
-            total += ledger.with(|conn| {
-                appender.append(conn, batch.iter().map(|(e, who)| (&**e, who)), openings, process, *keep)
-            })?;
-            first = false;
+        while !self.done() {
+            let size = self.events.len().min(BATCH);
+            let Self { ledger, appender, events, openings, process, keep, .. } = self;
+            let batch = events[..size].iter().map(|(event, who)| (&**event, who));
+            let done = ledger.with(|conn| appender.append(conn, batch, openings, process, *keep))?;
+            self.events.drain(..size);
+            self.openings.clear();
+            self.count(done);
         }
-        if first && !openings.is_empty() {
-            total += ledger.with(|conn| appender.append(conn, [], openings, process, *keep))?;
+        if losses.is_empty() {
+            return Ok(());
         }
-        if !losses.is_empty() {
-            ledger.with(|conn| count_losses(conn, losses))?;
-        }
-        Ok(total)
+        self.ledger.with(|conn| count_losses(conn, losses))
     }
 
-    fn committed(&mut self, done: Appended) {
-        self.events.clear();
-        self.openings.clear();
+    fn count(&self, done: Appended) {
         if done.too_late > 0 {
             self.shared.queue.losses.add(LossReason::TooLate, done.too_late);
         }
         self.shared.written.fetch_add(done.facts, Relaxed);
         self.shared.duplicates.fetch_add(done.duplicates, Relaxed);
-        if self.failing.take().is_some() {
-            tracing::info!("the ledger can be written again");
-        }
-        if let Some(tell) = &self.after_commit {
-            tell();
-        }
     }
 
     fn failed(&mut self, error: &crate::Error, urgent: bool) {
@@ -298,15 +305,20 @@ impl Drain {
         }
     }
 
-    /// The end: what could not be written is counted.
+    /// The end: what could not be written is counted, in the file too if that can be written after all.
     fn finish(&mut self) {
-        let left = self.events.len() as u64;
+        let waiting = self.receiver.try_iter().filter(|message| matches!(message, Message::Event(_))).count();
+        let left = (self.events.len() + waiting) as u64;
         if left > 0 {
             self.shared.queue.losses.add(LossReason::Unwritten, left);
             tracing::warn!(
                 events = left,
                 "the ledger could not be written before the deadline of the shutdown"
             );
+        }
+        let losses = self.new_losses(self.shared.queue.losses.all());
+        if !losses.is_empty() {
+            let _ = self.ledger.with(|conn| count_losses(conn, &losses));
         }
         if self.renewed.is_some() {
             // What is open now is abandoned: nobody will write its end.

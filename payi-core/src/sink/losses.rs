@@ -10,7 +10,7 @@ pub enum LossReason {
     QueueFull,
     /// It came after the writer had been shut down.
     AfterShutdown,
-    /// The ledger could not be written before the deadline of the shutdown.
+    /// It was taken, but the ledger could not be written before the deadline of the shutdown.
     Unwritten,
     /// It is older than what has been pruned; it could not be told from a duplicate.
     TooLate,

@@ -44,4 +44,6 @@ pub(crate) use fields::percent_encoded;
 pub use losses::LossReason;
 pub(crate) use on_spans::OnSpans;
 #[cfg(feature = "ledger")]
+pub(crate) use writer::Shared;
+#[cfg(feature = "ledger")]
 pub use writer::{DEADLINE, Writer, WriterMetrics, WriterOptions};

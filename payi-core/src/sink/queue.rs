@@ -32,6 +32,9 @@ pub(crate) struct Queue {
     writer: OnceLock<Thread>,
     asleep: AtomicBool,
     closed: AtomicBool,
+    /// What comes after the end has been complained about.
+    complained: AtomicBool,
+    capacity: usize,
     recorded: AtomicU64,
     pub(crate) losses: Losses,
 }
@@ -45,6 +48,8 @@ impl Queue {
             writer: OnceLock::new(),
             asleep: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            complained: AtomicBool::new(false),
+            capacity,
             recorded: AtomicU64::new(0),
             losses: Losses::default(),
         };
@@ -71,6 +76,11 @@ impl Queue {
     /// From now on everything is refused.
     pub(crate) fn close(&self) {
         self.closed.store(true, Relaxed);
+    }
+
+    /// How many messages it holds at most: who has received as many has seen all that were in it before.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// How many events were taken.
@@ -104,7 +114,15 @@ impl Sink for Queue {
             Ok(()) => {
                 self.recorded.fetch_add(1, Relaxed);
             }
-            Err(reason) => self.losses.add(reason, 1),
+            Err(reason) => {
+                self.losses.add(reason, 1);
+                if reason == LossReason::AfterShutdown && !self.complained.swap(true, Relaxed) {
+                    tracing::warn!(
+                        target: "payi",
+                        "payi was shut down: calls that end now are not recorded; keep the guard until the end of `main`"
+                    );
+                }
+            }
         }
     }
 }

@@ -96,9 +96,46 @@ fn what_comes_after_the_end_is_counted() {
     let writer = Writer::start(&place.options()).unwrap();
     let sink = writer.sink();
     sink.record(sample::event(1));
+    let counts = writer.counts();
     writer.shutdown(Duration::from_secs(5)).unwrap();
     sink.record(sample::event(1));
     assert_eq!(calls(&place), 1);
+    let metrics = counts.metrics();
+    assert_eq!((metrics.recorded, metrics.written), (1, 1));
+    assert_eq!(metrics.losses, [("after_shutdown", 1)]);
+}
+
+#[test]
+fn a_shutdown_writes_more_than_one_gathers_worth_and_counts_what_slips_in() {
+    let place = Place::new("rush");
+    let options = WriterOptions { capacity: 60_000, ..place.options() };
+    let writer = Writer::start(&options).unwrap();
+    let (counts, sink) = (writer.counts(), writer.sink());
+    let handed_over: u64 = thread::scope(|scope| {
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    let before = Instant::now();
+                    let mut n = 0;
+                    // Until after the end.
+                    while before.elapsed() < Duration::from_millis(600) {
+                        sink.record(sample::event(1));
+                        n += 1;
+                    }
+                    n
+                })
+            })
+            .collect();
+        thread::sleep(Duration::from_millis(300));
+        writer.shutdown(Duration::from_secs(60)).unwrap();
+        threads.into_iter().map(|t| t.join().unwrap()).sum()
+    });
+    let metrics = counts.metrics();
+    let lost = |reason| metrics.losses.iter().find(|loss| loss.0 == reason).map_or(0, |loss| loss.1);
+    assert_eq!(metrics.written, calls(&place));
+    assert_eq!(metrics.recorded, metrics.written + lost("unwritten"), "{metrics:?}");
+    assert_eq!(metrics.recorded + lost("queue_full") + lost("after_shutdown"), handed_over, "{metrics:?}");
+    assert!(lost("after_shutdown") > 0, "{metrics:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc,
+        mpsc::{self, Receiver},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -19,7 +19,12 @@ use crate::{
     error::{Error, Kind, Result},
     events::Sink,
     ledger::{Durability, Keep, Ledger},
-    sink::{drain::Drain, keeper::Keeper, losses::LossReason, queue::Queue},
+    sink::{
+        drain::Drain,
+        keeper::Keeper,
+        losses::LossReason,
+        queue::{Message, Queue},
+    },
 };
 
 /// How long a flush or a shutdown may take, unless said otherwise.
@@ -70,7 +75,7 @@ impl WriterOptions {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WriterMetrics {
-    /// Events taken from callers.
+    /// Events taken from callers: each is written, a duplicate, or among the losses.
     pub recorded: u64,
     /// Events committed.
     pub written: u64,
@@ -87,6 +92,8 @@ pub(crate) struct Shared {
     pub(crate) stop_by: Mutex<Option<Instant>>,
     pub(crate) written: AtomicU64,
     pub(crate) duplicates: AtomicU64,
+    /// The writer's end of the queue, once its thread has ended: what slipped in behind it is counted from here.
+    pub(crate) leftover: Mutex<Option<Receiver<Message>>>,
 }
 
 /// Told, once everything handed over before it is committed, whether that worked.
@@ -117,6 +124,7 @@ impl Writer {
             stop_by: Mutex::default(),
             written: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
+            leftover: Mutex::default(),
         });
         let keep = Keep { exchanges: options.keep_exchanges, prompts: true };
         let drain =
@@ -184,17 +192,12 @@ impl Writer {
 
     /// What has become of the events so far.
     pub fn metrics(&self) -> WriterMetrics {
-        let losses = &self.shared.queue.losses;
-        WriterMetrics {
-            recorded: self.shared.queue.recorded(),
-            written: self.shared.written.load(Relaxed),
-            duplicates: self.shared.duplicates.load(Relaxed),
-            losses: LossReason::ALL
-                .into_iter()
-                .map(|reason| (reason.name(), losses.get(reason)))
-                .filter(|&(_, count)| count > 0)
-                .collect(),
-        }
+        self.shared.metrics()
+    }
+
+    /// Its counts, to be asked for also after its end.
+    pub(crate) fn counts(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     fn stop(&mut self, deadline: Duration) -> Result<()> {
@@ -252,6 +255,24 @@ impl Sink for Handle {
 }
 
 impl Shared {
+    /// What has become of the events so far.
+    pub(crate) fn metrics(&self) -> WriterMetrics {
+        if let Some(leftover) = &*self.leftover.lock().unwrap_or_else(PoisonError::into_inner) {
+            let events = leftover.try_iter().filter(|message| matches!(message, Message::Event(_))).count();
+            self.queue.losses.add(LossReason::Unwritten, events as u64);
+        }
+        WriterMetrics {
+            recorded: self.queue.recorded(),
+            written: self.written.load(Relaxed),
+            duplicates: self.duplicates.load(Relaxed),
+            losses: LossReason::ALL
+                .into_iter()
+                .map(|reason| (reason.name(), self.queue.losses.get(reason)))
+                .filter(|&(_, count)| count > 0)
+                .collect(),
+        }
+    }
+
     pub(crate) fn take_errands(&self) -> Vec<Errand> {
         mem::take(&mut *self.errands.lock().unwrap_or_else(PoisonError::into_inner))
     }

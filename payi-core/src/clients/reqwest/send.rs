@@ -53,11 +53,12 @@ pub(crate) fn attempt(
     module: &'static str,
 ) -> crate::Result<Option<Attempted>> {
     let Some(pipeline) = context.root::<Pipeline>() else { return Ok(None) };
-    let at_pay_i = pipeline.settings.pay_i.as_ref().is_some_and(|pay_i| pay_i.is_at(request.url()));
     let context = context.for_call();
     let call_site = context.call_site();
+    let mut sent = std::mem::take(request.headers_mut());
     let Effective { context, keep, price_as } =
-        headers::apply(&pipeline, context, at_pay_i, request.headers_mut());
+        headers::apply(&pipeline, context, |pay_i| pay_i.is_at(request.url()), &mut sent);
+    *request.headers_mut() = sent;
     let host = request.url().host_str().unwrap_or_default();
     let get = request.method() == backend::Method::GET;
     let context = call_site.map_or(context.clone(), |site| context.called_at(site));

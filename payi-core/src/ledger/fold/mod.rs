@@ -22,7 +22,7 @@ use cell::{Cells, Key, decode, encode};
 use chain::{Chain, ChainKey};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::ledger::{dict::meta, follow, read::scan::Fact};
+use crate::ledger::{dict::meta, follow, read::scan::Fact, schema::writing};
 
 /// Grains of `rollup`. A delta's slot is the number of its fold; a day's slot counts days since 1970.
 pub(crate) const DELTA: i64 = 0;
@@ -230,12 +230,10 @@ pub(crate) fn transaction<T>(
     conn: &Connection,
     work: impl FnOnce() -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
-    conn.execute_batch("BEGIN IMMEDIATE")?;
-    let done = work().and_then(|done| conn.execute_batch("COMMIT").map(|()| done));
-    if done.is_err() {
-        let _ = conn.execute_batch("ROLLBACK");
-    }
-    done
+    let transaction = writing(conn)?;
+    let done = work()?;
+    transaction.commit()?;
+    Ok(done)
 }
 
 /// Sets a number of `meta`.

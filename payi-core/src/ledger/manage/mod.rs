@@ -42,7 +42,7 @@ pub struct Imported {
 impl Ledger {
     /// Deletes facts that began before `before`, which is rounded down to a UTC day. Totals stay, in the rollups;
     /// what is gone is the detail: single calls, and reports on those days by use case or model.
-    /// What a deliverer has not seen yet is kept.
+    /// What a deliverer has not seen yet is kept; what one has set aside goes with the rest.
     pub fn prune(&self, before: SystemTime) -> Result<Pruned> {
         self.with(|conn| prune::prune(conn, before))
     }

@@ -85,7 +85,8 @@ fn piece(conn: &Connection, horizon: i64, from: i64, to: i64) -> rusqlite::Resul
             .collect::<Result<_, _>>()?;
         for &(seq, hi, lo) in &old {
             release_id(conn, seq, hi, lo)?;
-            for table in ["facts", "details", "exchanges", "prompts", "superseded", "attempts"] {
+            for table in ["facts", "details", "exchanges", "prompts", "superseded", "attempts", "quarantine"]
+            {
                 // The columns are all called `seq`; the table names are ours.
                 conn.execute(&format!("DELETE FROM {table} WHERE seq = ?1"), [seq])?;
             }

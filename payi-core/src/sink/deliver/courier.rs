@@ -12,7 +12,10 @@ use std::{
 use crate::{
     Error, Result,
     error::Kind,
-    sink::deliver::{Backoff, Next, Place, Report, Source, window::Window},
+    sink::deliver::{
+        Backoff, Fate, Next, Pending, Place, Report, Source,
+        window::{SERVER_ERROR, Window},
+    },
 };
 
 /// How often the source is looked at when nothing happens.
@@ -229,13 +232,17 @@ impl Round {
     fn round(&mut self) -> Result<Went> {
         let lag = self.source.newest()?.saturating_sub(self.source.cursor()?).max(0);
         self.shared.stats.lag.store(lag.unsigned_abs(), Relaxed);
-        if self.window.is_empty() && lag == 0 {
+        let again = self.source.again()?;
+        if self.window.is_empty() && lag == 0 && again.is_empty() {
             return Ok(Went::Idle);
         }
         if !self.source.claim()? {
             // What was read is the other courier's now.
             self.window.clear();
             return Ok(Went::Elsewhere);
+        }
+        if !again.is_empty() {
+            return self.try_again(&again);
         }
         self.fill()?;
         let picked = self.window.pick();
@@ -247,6 +254,27 @@ impl Round {
         self.window.settle(&picked, fates);
         self.pass()?;
         Ok(self.heed(next, picked.len()))
+    }
+
+    /// Sends what was set aside once more, one by one: each of them was refused before.
+    fn try_again(&mut self, again: &[Pending]) -> Result<Went> {
+        for pending in again {
+            let Report { fates, next } = self.place.deliver(&[pending], &*self.source);
+            match fates.into_iter().next().unwrap_or(Fate::Later) {
+                Fate::Placed => {
+                    self.source.placed_again(pending.seq)?;
+                    self.shared.stats.placed.fetch_add(1, Relaxed);
+                }
+                Fate::Refused(reason) => self.source.quarantine(pending.seq, &reason)?,
+                Fate::Suspect => self.source.quarantine(pending.seq, SERVER_ERROR)?,
+                Fate::Later => {}
+            }
+            let went = self.heed(next, 1);
+            if went != Went::On {
+                return Ok(went);
+            }
+        }
+        Ok(Went::On)
     }
 
     /// Reads what there is room for.

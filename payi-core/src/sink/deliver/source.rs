@@ -25,6 +25,17 @@ pub(crate) trait Source: Send {
     /// Sets an event aside; `reason` is a short code.
     fn quarantine(&mut self, seq: i64, reason: &str) -> Result<()>;
 
+    /// Some of the events that were set aside and that somebody has asked to try again, oldest first.
+    fn again(&self) -> Result<Vec<Pending>> {
+        Ok(Vec::new())
+    }
+
+    /// An event that was set aside has been placed after all.
+    fn placed_again(&mut self, seq: i64) -> Result<()> {
+        let _ = seq;
+        Ok(())
+    }
+
     /// Claims ids for the events of these numbers; for each, whether another event has it.
     fn are_taken(&self, ids: &[(&str, i64)]) -> Vec<bool>;
 }
@@ -39,10 +50,17 @@ mod of_ledger {
     use uuid::Uuid;
 
     use super::{Pending, Result, Source};
-    use crate::ledger::{Lease, Ledger};
+    use crate::ledger::{Lease, Ledger, StoredEvent};
 
     /// How long a process that died keeps others from delivering.
     const LEASE: Duration = Duration::from_secs(20);
+
+    /// How many events are taken out of quarantine at once.
+    const AGAIN: usize = 16;
+
+    fn pending(stored: StoredEvent, again: bool) -> Pending {
+        Pending { seq: stored.seq, who: stored.who, event: stored.event, again }
+    }
 
     /// The ledger as a source.
     #[derive(Debug)]
@@ -79,10 +97,7 @@ mod of_ledger {
 
         fn after(&self, after: i64, limit: usize) -> Result<Vec<Pending>> {
             let stored = self.ledger.follow(after, limit)?;
-            let pending = stored.into_iter();
-            Ok(pending
-                .map(|it| Pending { seq: it.seq, who: it.who, event: it.event, again: false })
-                .collect())
+            Ok(stored.into_iter().map(|it| pending(it, false)).collect())
         }
 
         fn cursor(&self) -> Result<i64> {
@@ -100,6 +115,15 @@ mod of_ledger {
 
         fn quarantine(&mut self, seq: i64, reason: &str) -> Result<()> {
             self.ledger.quarantine(self.deliverer, seq, reason)
+        }
+
+        fn again(&self) -> Result<Vec<Pending>> {
+            let stored = self.ledger.to_retry(self.deliverer, AGAIN)?;
+            Ok(stored.into_iter().map(|it| pending(it, true)).collect())
+        }
+
+        fn placed_again(&mut self, seq: i64) -> Result<()> {
+            self.ledger.release_quarantined(self.deliverer, seq).map(drop)
         }
 
         fn are_taken(&self, ids: &[(&str, i64)]) -> Vec<bool> {

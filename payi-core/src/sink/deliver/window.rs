@@ -16,6 +16,9 @@ const WEIGHT: usize = 8 << 20;
 /// How often an event may fail by itself, while others are taken, before it is set aside.
 const PATIENCE: u32 = 5;
 
+/// Why an event is set aside that the place fails at, while it takes others.
+pub(crate) const SERVER_ERROR: &str = "server_error";
+
 /// The events a courier holds.
 #[derive(Debug)]
 pub(crate) struct Window {
@@ -105,7 +108,7 @@ impl Window {
                     slot.pending.again = true;
                     slot.failures += u32::from(alone);
                     if slot.failures >= PATIENCE && slot.others_taken {
-                        slot.fate = Some(Fate::Refused("server_error".into()));
+                        slot.fate = Some(Fate::Refused(SERVER_ERROR.into()));
                     }
                 }
             }

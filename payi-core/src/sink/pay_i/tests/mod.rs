@@ -193,6 +193,33 @@ fn a_repeated_response_id_is_sent_under_the_event_id() {
 }
 
 #[test]
+fn what_was_set_aside_is_sent_again_when_somebody_asks_for_it() {
+    let bench = Bench::new();
+    bench.server.script(|_| PayIAnswer::status(422, ""));
+    bench.record_many(3);
+    assert!(bench.flush());
+    assert_eq!(bench.quarantined().len(), 3);
+    // One of them is still bad.
+    bench.server.script(|request| match users(request)[0].as_str() {
+        "user-1" => PayIAnswer::status(422, ""),
+        _ => PayIAnswer::Ok,
+    });
+    assert!(bench.flush());
+    assert_eq!(bench.quarantined().len(), 3, "not by itself");
+    assert_eq!(bench.ledger().retry_quarantined(NAME).unwrap(), 3);
+    assert!(bench.flush());
+    assert_eq!(bench.quarantined(), ["http_422"]);
+    assert_eq!(bench.ledger().quarantined(NAME, 9).unwrap()[0].attempts, 2);
+    // While nobody is there it stays as it is.
+    bench.server.script(|_| PayIAnswer::status(503, ""));
+    bench.ledger().retry_quarantined(NAME).unwrap();
+    assert!(!bench.flush());
+    bench.server.script(|_| PayIAnswer::Ok);
+    assert!(bench.flush());
+    assert!(bench.quarantined().is_empty());
+}
+
+#[test]
 fn what_went_through_the_proxy_is_not_sent_again() {
     let bench = Bench::new();
     let context = crate::context::builder().proxy(true).build();
