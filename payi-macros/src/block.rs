@@ -102,6 +102,8 @@ fn escapes(tail: &Expr) -> Option<Span> {
     match tail {
         Expr::Async(future) => Some(future.async_token.span),
         Expr::Call(call) if call.args.len() == 1 && is_box_pin(&call.func) => escapes(&call.args[0]),
+        // `async { }.boxed()` and its like; one that takes its scope along is well.
+        Expr::MethodCall(call) if !call.method.to_string().ends_with("_context") => escapes(&call.receiver),
         Expr::Paren(paren) => escapes(&paren.expr),
         Expr::Group(group) => escapes(&group.expr),
         _ => None,

@@ -182,43 +182,13 @@ fn sum(ty: &Type) -> Option<(Sum, &Type)> {
 
 /// Asks, where the type may hold something that runs later, in a place or under a name that says nothing.
 fn undecided(ty: &Type) -> Option<syn::Error> {
-    struct Find(Option<(proc_macro2::Span, String)>);
-    impl Find {
-        fn at(&mut self, span: proc_macro2::Span, what: String) {
-            self.0.get_or_insert((span, what));
-        }
-    }
-    impl<'ast> Visit<'ast> for Find {
-        fn visit_type_impl_trait(&mut self, it: &'ast syn::TypeImplTrait) {
-            let name = it.bounds.iter().find_map(|bound| match bound {
-                TypeParamBound::Trait(bound) => bound.path.segments.last(),
-                _ => None,
-            });
-            let name = name.map_or_else(String::new, |last| format!("impl {}", last.ident));
-            self.at(it.impl_token.span, name);
-        }
-
-        fn visit_type_path(&mut self, path: &'ast syn::TypePath) {
-            let Some(last) = path.path.segments.last() else { return };
-            let name = last.ident.to_string();
-            if SUSPECT.iter().any(|suspect| name.ends_with(suspect)) || name == "Pin" {
-                self.at(last.ident.span(), name);
-            }
-            // What stands in the arguments belongs to the type, which is done.
-        }
-
-        fn visit_type_bare_fn(&mut self, _: &'ast syn::TypeBareFn) {}
-        fn visit_type_reference(&mut self, _: &'ast syn::TypeReference) {}
-        fn visit_type_ptr(&mut self, _: &'ast syn::TypePtr) {}
-    }
-    let mut find = Find(None);
+    let mut find = Find::default();
     find.visit_type(ty);
-    let (span, what) = find.0?;
-    let is_part = !matches!(ty, Type::ImplTrait(_) | Type::Path(_));
-    let message = if is_part {
+    let Found { span, what, is_part } = find.0?;
+    let message = if is_part || !matches!(ty, Type::ImplTrait(_) | Type::Path(_)) {
         format!(
             "`{what}` is a part of what is returned, where no scope can be put around it; return it by itself, or \
-             say `returns = value` and let whoever runs it open the scope"
+             in a type called `Result` or `Option`, or say `returns = value` and let whoever runs it open the scope"
         )
     } else {
         format!(
@@ -227,6 +197,66 @@ fn undecided(ty: &Type) -> Option<syn::Error> {
         )
     };
     Some(syn::Error::new(if what.is_empty() { ty.span() } else { span }, message))
+}
+
+/// The first thing in a type that may run later.
+#[derive(Default)]
+struct Find(Option<Found>);
+
+struct Found {
+    span: proc_macro2::Span,
+    what: String,
+    /// It is among the arguments of another type.
+    is_part: bool,
+}
+
+impl Find {
+    fn at(&mut self, ty: &Type, is_part: bool) {
+        let (span, what) = match ty {
+            Type::ImplTrait(it) => {
+                let name = it.bounds.iter().find_map(|bound| match bound {
+                    TypeParamBound::Trait(bound) => bound.path.segments.last(),
+                    _ => None,
+                });
+                (it.impl_token.span, name.map_or_else(String::new, |last| format!("impl {}", last.ident)))
+            }
+            _ => last(ty).map_or_else(
+                || (ty.span(), String::new()),
+                |last| (last.ident.span(), last.ident.to_string()),
+            ),
+        };
+        self.0.get_or_insert(Found { span, what, is_part });
+    }
+
+    /// What stands in the arguments belongs to a type that is done, unless it surely runs later.
+    fn in_arguments(&mut self, ty: &Type) {
+        let Some(last) = last(ty) else { return };
+        let PathArguments::AngleBracketed(arguments) = &last.arguments else { return };
+        for argument in &arguments.args {
+            match argument {
+                GenericArgument::Type(ty) if known(ty).is_some() => self.at(ty, true),
+                GenericArgument::Type(ty) => self.in_arguments(ty),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Find {
+    fn visit_type(&mut self, ty: &'ast Type) {
+        match ty {
+            Type::ImplTrait(_) => self.at(ty, false),
+            Type::Path(_) => {
+                let name = last(ty).map(|last| last.ident.to_string()).unwrap_or_default();
+                if SUSPECT.iter().any(|suspect| name.ends_with(suspect)) || name == "Pin" {
+                    self.at(ty, false);
+                }
+                self.in_arguments(ty);
+            }
+            Type::BareFn(_) | Type::Reference(_) | Type::Ptr(_) => {}
+            other => syn::visit::visit_type(self, other),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -245,6 +275,8 @@ mod tests {
         let later = |wrap| Some(Returns::Later(wrap));
         assert_eq!(returns(parse_quote!()), Some(Returns::Value));
         assert_eq!(returns(parse_quote!(-> Result<String, Error>)), Some(Returns::Value));
+        assert_eq!(returns(parse_quote!(-> Box<dyn Fn(u8) -> BoxFuture<'static, u8>>)), Some(Returns::Value));
+        assert_eq!(returns(parse_quote!(-> Option<HashMap<String, Vec<u8>>>)), Some(Returns::Value));
         assert_eq!(returns(parse_quote!(-> impl Future<Output = u8> + Send)), later(Wrap::Bare));
         assert_eq!(returns(parse_quote!(-> impl Send + futures::Stream<Item = u8>)), later(Wrap::Bare));
         assert_eq!(returns(parse_quote!(-> Box<dyn Iterator<Item = u8> + '_>)), later(Wrap::Boxed));
@@ -273,6 +305,9 @@ mod tests {
             parse_quote!(-> Result<CompletionStream, Error>),
             parse_quote!(-> (u8, impl Stream<Item = u8>)),
             parse_quote!(-> Pin<Box<Odd>>),
+            parse_quote!(-> MyResult<impl Stream<Item = u8>>),
+            parse_quote!(-> Result<Option<BoxStream<'static, u8>>, Error>),
+            parse_quote!(-> Arc<Mutex<Vec<BoxFuture<'static, u8>>>>),
         ] {
             assert_eq!(returns(output), None);
         }

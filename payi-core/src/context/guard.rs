@@ -176,21 +176,19 @@ pin_project! {
     #[derive(Debug)]
     pub struct Run<'g, F, G: Hold> {
         guard: &'g mut G,
-        // `None` only while it is being dropped.
         #[pin]
-        future: Option<F>,
+        future: F,
     }
 
     impl<F, G: Hold> PinnedDrop for Run<'_, F, G> {
         fn drop(this: Pin<&mut Self>) {
-            let mut this = this.project();
-            // If it is parked, the whole block is being cancelled, and what waits for it is dropped first. What
-            // it does as it goes belongs to the block, and so do the block's variables, which go next: the
-            // guard, which goes last, leaves the scope.
+            let this = this.project();
+            // If it is parked, the whole block is being cancelled, and what waits for it, the future, is dropped
+            // first: right after this. What it does as it goes belongs to the block, and so do the block's
+            // variables, which go next: the guard, which goes last, leaves the scope.
             if this.guard.is_parked() {
                 this.guard.unpark();
             }
-            this.future.set(None);
         }
     }
 }
@@ -202,7 +200,7 @@ pin_project! {
 #[inline]
 pub fn run<F, G: Hold>(future: F, guard: &mut G) -> Run<'_, F, G> {
     guard.park();
-    Run { guard, future: Some(future) }
+    Run { guard, future }
 }
 
 impl<F: Future, G: Hold> Future for Run<'_, F, G> {
@@ -211,10 +209,9 @@ impl<F: Future, G: Hold> Future for Run<'_, F, G> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let Some(future) = this.future.as_pin_mut() else { return Poll::Pending };
         this.guard.unpark();
         // A panic from here unwinds through the guard, which leaves the scope.
-        let polled = future.poll(cx);
+        let polled = this.future.poll(cx);
         if polled.is_pending() {
             this.guard.park();
         }

@@ -32,7 +32,7 @@ const MOST_READ: usize = 8192;
 /// use payi_core::context::{self, Context, Handover, Key};
 ///
 /// let handover = Handover::to_hosts(["internal.example", "*.svc.cluster.local"]);
-/// let context = context::builder().user_id("zoë").use_case_name("summarize").use_case_id("run-7").use_case_step("secret").build();
+/// let context = context::builder().user_id("zoë").use_case_name("summarize").use_case_id("run-7").request_tags(["secret"]).build();
 ///
 /// assert_eq!(
 ///     context.to_headers(&handover, "api.svc.cluster.local"),
@@ -53,7 +53,14 @@ pub struct Handover {
 
 impl Handover {
     /// The keys that are handed over unless others are named, most important first.
-    pub const KEYS: &'static [Key] = &[Key::UserId, Key::AccountName, Key::UseCaseName, Key::UseCaseId];
+    pub const KEYS: &'static [Key] = &[
+        Key::UserId,
+        Key::AccountName,
+        Key::UseCaseName,
+        Key::UseCaseId,
+        Key::UseCaseVersion,
+        Key::UseCaseStep,
+    ];
 
     /// To these hosts, without port; `*.` in front stands for every host below. To no other.
     pub fn to_hosts<H: AsRef<str>>(hosts: impl IntoIterator<Item = H>) -> Self {
@@ -127,18 +134,20 @@ impl Context {
         let (mut baggage, mut own) = (Vec::new(), Vec::new());
         let mut room = MOST_READ;
         for (name, value) in headers {
-            let Some(rest) = room.checked_sub(value.len()) else {
-                loss::count(Loss::BadHeader);
-                break;
-            };
             let ours = Key::ALL.iter().copied().find(|key| own_header(*key, name));
             if !name.eq_ignore_ascii_case(BAGGAGE) && ours.is_none() {
                 continue;
             }
+            let Some(rest) = room.checked_sub(value.len()) else {
+                loss::count(Loss::BadHeader);
+                continue;
+            };
             room = rest;
             match (ours, std::str::from_utf8(value)) {
                 (_, Err(_)) => loss::count(Loss::BadHeader),
-                (Some(key), Ok(value)) => own.extend(read_if_allowed(handover, key, value.trim())),
+                (Some(key), Ok(value)) => {
+                    own.extend(if_allowed(handover, key, || read_own(key, value.trim())))
+                }
                 (None, Ok(value)) => baggage.extend(members(value, handover)),
             }
         }
@@ -164,15 +173,16 @@ fn members<'h>(header: &'h str, handover: &'h Handover) -> impl Iterator<Item = 
         // A member may have properties behind a semicolon; none of ours has.
         let member = member.split(';').next().unwrap_or_default();
         let (name, value) = member.trim().strip_prefix(PREFIX)?.split_once('=')?;
-        read_if_allowed(handover, name.trim().parse().ok()?, value.trim())
+        let key = name.trim().parse().ok()?;
+        if_allowed(handover, key, || read(key, value.trim()))
     })
 }
 
-fn read_if_allowed(handover: &Handover, key: Key, value: &str) -> Option<Entry> {
+fn if_allowed(handover: &Handover, key: Key, read: impl FnOnce() -> Option<Entry>) -> Option<Entry> {
     if !handover.keys.contains(&key) {
         return None;
     }
-    let entry = read(key, value);
+    let entry = read();
     if entry.is_none() {
         loss::count(Loss::BadHeader);
     }
@@ -234,6 +244,19 @@ fn read(key: Key, value: &str) -> Option<Entry> {
             Entry::of_map(key, value.split(',').map(pair).collect::<Option<_>>()?)
         }
     })
+}
+
+/// The entry that the value of Pay-i's own header gives for `key`.
+///
+/// Its SDKs write values as they are, per cent signs included. Only what no header can carry is encoded, by
+/// ours: so it is decoded only if that brings such a thing to light.
+fn read_own(key: Key, value: &str) -> Option<Entry> {
+    if key.kind() == Kind::Version {
+        return read(key, value);
+    }
+    let strange = |text: &String| text.bytes().any(|byte| byte != b' ' && !byte.is_ascii_graphic());
+    let text = decoded(value).filter(strange);
+    Some(Entry::of_text(key, text.as_deref().unwrap_or(value)))
 }
 
 /// `text` with everything percent-encoded that is not plain in a URL, a header and a cookie.
@@ -370,6 +393,39 @@ mod tests {
         );
         assert_eq!(use_case.step.as_deref(), Some("draft"));
         assert_eq!(it.limit_ids, ["a", "b"]);
+    }
+
+    #[test]
+    fn own_headers_are_plain_unless_no_header_could_carry_what_they_say() {
+        let handover = Handover::to_nobody();
+        for (header, user) in [
+            ("u-1", "u-1"),
+            ("100%", "100%"),
+            ("50%25", "50%25"),
+            ("a, b;c=d", "a, b;c=d"),
+            ("zo%C3%AB", "zoë"),
+            ("zoë", "zoë"),
+            ("100%25%20%C3%AB", "100% ë"),
+        ] {
+            let it = received(&[("xProxy-User-ID", header), ("xProxy-UseCase-Name", "c")], &handover);
+            assert_eq!(it.user_id.as_deref(), Some(user), "{header}");
+        }
+        let all_of_it = [
+            ("xProxy-UseCase-Name", "chat"),
+            ("xProxy-UseCase-Version", "4"),
+            ("xProxy-UseCase-Step", "draft"),
+        ];
+        let use_case = received(&all_of_it, &handover).use_case.unwrap();
+        assert_eq!((use_case.version, use_case.step.as_deref()), (Some(4), Some("draft")));
+    }
+
+    #[test]
+    fn long_headers_of_others_hide_none_of_ours() {
+        let cookie = "c".repeat(2 * MOST_READ);
+        let too_long = format!("payi.account_name={}", "a".repeat(MOST_READ));
+        let headers = [("cookie", &*cookie), ("baggage", &*too_long), ("baggage", "payi.user_id=u")];
+        let it = received(&headers, &everywhere());
+        assert_eq!((it.user_id.as_deref(), it.account_name), (Some("u"), None));
     }
 
     #[test]

@@ -9,14 +9,16 @@ use crate::usage::{
     Api, Bucket, Reading, anthropic, gemini,
     keys::{COSTS, Key},
     openai, others,
-    pick::{Picker, text},
+    pick::Picker,
+    tree::{Object, Tree, Value as Node},
 };
 
 /// What has been read so far.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) reading: Reading,
-    usage: Map<String, Value>,
+    /// One JSON object, as it was written; nothing until there was one.
+    usage: Vec<u8>,
     web_searches: u64,
     file_searches: u64,
     /// The document, or the event that ends a stream, has been seen.
@@ -71,22 +73,40 @@ impl Answer {
     }
 
     fn absorb_usage(&mut self, api: Api, raw: &[u8]) {
-        match serde_json::from_slice::<Value>(raw) {
-            Ok(Value::Object(usage)) => {
-                if api == Api::Messages {
-                    // Field by field, because the last event of a stream leaves out what has not changed.
-                    self.usage.extend(usage.into_iter().filter(|(_, value)| !value.is_null()));
-                } else {
-                    self.usage = usage;
-                }
-                // Few hosts say what they charge: no second walk for the many that do not.
-                if memchr::memmem::find(raw, b"cost").is_some()
-                    && let Some(cost) = reported_cost(&Picker::over(COSTS, raw))
-                {
-                    self.reading.reported_cost = Some(cost);
-                }
+        if raw == b"null" {
+            return;
+        }
+        if !raw.starts_with(b"{") {
+            self.reading.malformed = true;
+            return;
+        }
+        if api == Api::Messages {
+            // Field by field, because the last event of a stream leaves out what has not changed.
+            self.lay_over(raw);
+        } else {
+            self.usage.clear();
+            self.usage.extend_from_slice(raw);
+        }
+        // Few hosts say what they charge: no second walk for the many that do not.
+        if memchr::memmem::find(raw, b"cost").is_some()
+            && let Some(cost) = reported_cost(&Picker::over(COSTS, raw))
+        {
+            self.reading.reported_cost = Some(cost);
+        }
+    }
+
+    /// Lays the members of an object, but for those that are null, over those of the usage so far.
+    fn lay_over(&mut self, raw: &[u8]) {
+        if self.usage.is_empty() {
+            self.usage = raw.to_vec();
+            return;
+        }
+        let object = |raw| serde_json::from_slice::<Map<String, Value>>(raw);
+        match (object(&self.usage), object(raw)) {
+            (Ok(mut usage), Ok(later)) => {
+                usage.extend(later.into_iter().filter(|(_, value)| !value.is_null()));
+                self.usage = Value::Object(usage).to_string().into_bytes();
             }
-            Ok(Value::Null) => {}
             _ => self.reading.malformed = true,
         }
     }
@@ -94,23 +114,22 @@ impl Answer {
     /// Counts that stand outside a usage.
     fn absorb_counts(&mut self, api: Api, picked: &Picker<Key>) {
         if let Some(raw) = picked.last(Key::Billed).or_else(|| picked.last(Key::Metrics)) {
-            if let (true, Ok(Value::Object(usage))) = (self.usage.is_empty(), serde_json::from_slice(raw)) {
-                self.usage = usage;
+            if self.usage.is_empty() && raw.starts_with(b"{") {
+                self.usage = raw.to_vec();
             }
             return;
         }
         if let (Api::Audio, Some(raw)) = (api, picked.last(Key::Duration)) {
-            let seconds = serde_json::from_slice(raw).unwrap_or(Value::Null);
-            self.usage.insert("seconds".to_owned(), seconds);
+            self.lay_over(&member("seconds", raw));
         }
         let flat = |name| {
             let counts = picked.all().filter(|(key, _)| *key == name);
-            let counts = counts.filter_map(|(_, raw)| serde_json::from_slice::<Value>(raw).ok());
-            counts.map(|value| number(&value)).reduce(u64::saturating_add)
+            let counts = counts.filter_map(|(_, raw)| Tree::read(raw)?.value().map(number));
+            counts.reduce(u64::saturating_add)
         };
         for (key, n) in [("input_tokens", flat(Key::FlatInput)), ("output_tokens", flat(Key::FlatOutput))] {
             if let Some(n) = n {
-                self.usage.insert(key.to_owned(), n.into());
+                self.lay_over(&member(key, n.to_string().as_bytes()));
             }
         }
     }
@@ -146,14 +165,22 @@ impl Answer {
         if self.usage.is_empty() {
             return self.reading;
         }
-        let usage = std::mem::take(&mut self.usage);
-        match shape(api, &usage) {
-            Shape::Anthropic => anthropic::read(&usage, &mut self.reading),
-            Shape::Gemini => gemini::read(&usage, &mut self.reading),
-            Shape::OpenAi => openai::read(api, &usage, &mut self.reading),
-            Shape::Converse => others::converse(&usage, &mut self.reading),
-            Shape::Interactions => others::interactions(&usage, &mut self.reading),
-            Shape::Cohere => others::cohere(&usage, &mut self.reading),
+        let raw = std::mem::take(&mut self.usage);
+        let tree = Tree::read(&raw);
+        let Some(usage) = tree.as_ref().and_then(Tree::object) else {
+            self.reading.malformed = true;
+            return self.reading;
+        };
+        if usage.is_empty() {
+            return self.reading;
+        }
+        match shape(api, usage) {
+            Shape::Anthropic => anthropic::read(usage, &mut self.reading),
+            Shape::Gemini => gemini::read(usage, &mut self.reading),
+            Shape::OpenAi => openai::read(api, usage, &mut self.reading),
+            Shape::Converse => others::converse(usage, &mut self.reading),
+            Shape::Interactions => others::interactions(usage, &mut self.reading),
+            Shape::Cohere => others::cohere(usage, &mut self.reading),
             Shape::Unknown => {
                 self.reading.malformed |= api != Api::Unknown && self.reading.reported_cost.is_none();
             }
@@ -182,7 +209,7 @@ enum Shape {
 }
 
 /// Hosts put one provider's usage into another's envelope, so the keys decide.
-fn shape(api: Api, usage: &Map<String, Value>) -> Shape {
+fn shape(api: Api, usage: Object<'_>) -> Shape {
     let has = |key: &str| usage.contains_key(key);
     if has("promptTokenCount") || has("totalTokenCount") || has("candidatesTokenCount") {
         Shape::Gemini
@@ -217,46 +244,38 @@ fn shape(api: Api, usage: &Map<String, Value>) -> Shape {
 }
 
 /// A count, however it is written: null and nonsense are 0, a negative one too.
-pub(crate) fn count(usage: &Map<String, Value>, key: &str) -> u64 {
+pub(crate) fn count(usage: Object<'_>, key: &str) -> u64 {
     usage.get(key).map_or(0, number)
 }
 
 /// A count inside a nested object.
-pub(crate) fn inner(usage: &Map<String, Value>, object: &str, key: &str) -> u64 {
-    usage.get(object).and_then(|o| o.get(key)).map_or(0, number)
+pub(crate) fn inner(usage: Object<'_>, object: &str, key: &str) -> u64 {
+    usage.get(object).and_then(Node::as_object).map_or(0, |object| count(object, key))
 }
 
 /// Larger counts are nonsense, and would overflow somebody's sum.
 const COUNT_MAX: u64 = 1 << 40;
 
-pub(crate) fn number(value: &Value) -> u64 {
-    let n = match value {
-        Value::Number(n) => n.as_u64().or_else(|| {
-            // Some hosts write 12.0.
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "saturates, which is meant"
-            )]
-            n.as_f64().map(|f| f as u64)
-        }),
-        Value::String(s) => s.parse().ok(),
-        _ => None,
-    };
-    n.unwrap_or(0).min(COUNT_MAX)
+fn number(value: Node<'_>) -> u64 {
+    // Some hosts write 12.0.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, which is meant")]
+    let float = |f| f as u64;
+    let n = value.as_u64().or_else(|| value.as_f64().map(float));
+    n.or_else(|| value.as_str()?.parse().ok()).unwrap_or(0).min(COUNT_MAX)
+}
+
+/// An object with one member.
+fn member(name: &str, value: &[u8]) -> Vec<u8> {
+    [b"{\"", name.as_bytes(), b"\":", value, b"}"].concat()
 }
 
 /// Whether a value that should be a count is something else, or absurd.
-pub(crate) fn is_odd(usage: &Map<String, Value>, keys: &[&str]) -> bool {
-    keys.iter().filter_map(|key| usage.get(*key)).any(|value| match value {
-        Value::Null => false,
-        Value::Number(n) => match (n.as_u64(), n.as_f64()) {
-            (Some(n), _) => n > COUNT_MAX,
-            #[expect(clippy::cast_precision_loss, reason = "the limit is a power of two")]
-            (None, Some(f)) => !(0.0..=COUNT_MAX as f64).contains(&f) || f.fract() != 0.0,
-            (None, None) => true,
-        },
-        _ => true,
+pub(crate) fn is_odd(usage: Object<'_>, keys: &[&str]) -> bool {
+    keys.iter().filter_map(|key| usage.get(key)).any(|value| match (value.as_u64(), value.as_f64()) {
+        (Some(n), _) => n > COUNT_MAX,
+        #[expect(clippy::cast_precision_loss, reason = "the limit is a power of two")]
+        (None, Some(f)) => !(0.0..=COUNT_MAX as f64).contains(&f) || f.fract() != 0.0,
+        (None, None) => true,
     })
 }
 
@@ -309,9 +328,9 @@ fn decimal(text: &str) -> Option<crate::money::Money> {
     Some(crate::money::Money::from_pico(pico))
 }
 
-/// The text of a raw JSON string, shortened to what fits a label.
-pub(crate) fn label(value: Option<&Value>) -> Option<Box<str>> {
-    value.and_then(|value| text(value.to_string().as_bytes())).filter(|text| text.len() <= 128)
+/// The text, if it is short enough for a label.
+pub(crate) fn label(value: Option<Node<'_>>) -> Option<Box<str>> {
+    value.and_then(Node::as_str).filter(|text| (1..=128).contains(&text.len())).map(Into::into)
 }
 
 #[cfg(test)]

@@ -3,22 +3,21 @@
 //! With `iterations`, the totals leave out what compaction and advisors used; each iteration is
 //! billed at its own model, so they are counted instead of the totals.
 
-use serde_json::{Map, Value};
-
 use crate::usage::{
     Bucket, Reading, Usage,
     answer::{count, inner, is_odd, label},
+    tree::{Object, Value},
 };
 
 /// Reads the `usage` of messages.
-pub(crate) fn read(usage: &Map<String, Value>, reading: &mut Reading) {
+pub(crate) fn read(usage: Object<'_>, reading: &mut Reading) {
     let thinking = inner(usage, "output_tokens_details", "thinking_tokens");
     let mut counted = Usage::new();
-    let iterations = usage.get("iterations").and_then(Value::as_array).filter(|list| !list.is_empty());
+    let iterations = usage.get("iterations").filter(|list| list.elements().next().is_some());
     match iterations {
         None => counted += entry(usage),
         Some(list) => {
-            for iteration in list.iter().filter_map(Value::as_object) {
+            for iteration in list.elements().filter_map(Value::as_object) {
                 let model = label(iteration.get("model"));
                 let elsewhere = model.filter(|model| reading.model.as_deref() != Some(&**model));
                 let declined = iteration.get("type").and_then(Value::as_str) == Some("fallback_message");
@@ -54,7 +53,7 @@ pub(crate) fn read(usage: &Map<String, Value>, reading: &mut Reading) {
 }
 
 /// The counts of one iteration, or of the whole.
-fn entry(usage: &Map<String, Value>) -> Usage {
+fn entry(usage: Object<'_>) -> Usage {
     let written = count(usage, "cache_creation_input_tokens");
     let split = |key| inner(usage, "cache_creation", key);
     let (hour, minutes) = (split("ephemeral_1h_input_tokens"), split("ephemeral_5m_input_tokens"));
@@ -76,7 +75,13 @@ mod tests {
     use serde_json::json;
 
     use super::read;
-    use crate::usage::{Bucket, Reading};
+    use crate::usage::{Bucket, Reading, tree::Tree};
+
+    fn read_json(usage: &serde_json::Value, reading: &mut Reading) {
+        let json = usage.to_string();
+        let tree = Tree::read(json.as_bytes()).expect("JSON");
+        read(tree.object().expect("an object"), reading);
+    }
 
     #[test]
     fn cached_tokens_are_beside_the_input_and_each_lifetime_has_its_bucket() {
@@ -87,7 +92,7 @@ mod tests {
             "server_tool_use": {"web_search_requests": 2}, "inference_geo": "us", "service_tier": "priority",
         });
         let mut reading = Reading::default();
-        read(usage.as_object().expect("an object"), &mut reading);
+        read_json(&usage, &mut reading);
         assert_eq!(
             reading.usage.expect("counted").iter().collect::<Vec<_>>(),
             [
@@ -116,7 +121,7 @@ mod tests {
             ],
         });
         let mut reading = Reading { model: Some("claude-main".into()), ..Reading::default() };
-        read(usage.as_object().expect("an object"), &mut reading);
+        read_json(&usage, &mut reading);
         let counted = reading.usage.expect("counted");
         assert_eq!((counted.input_tokens(), counted.output_tokens()), (60, 6));
         let [(model, advisor)] = &reading.elsewhere[..] else { panic!("one other model") };

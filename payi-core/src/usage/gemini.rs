@@ -1,14 +1,13 @@
 //! Usage in Gemini's form: thoughts and tool use lie outside the counts of prompt and answer.
 
-use serde_json::{Map, Value};
-
 use crate::usage::{
     Bucket, Reading, Usage,
     answer::{count, is_odd, label},
+    tree::{Object, Value},
 };
 
 /// Reads the `usageMetadata` of generated content.
-pub(crate) fn read(usage: &Map<String, Value>, reading: &mut Reading) {
+pub(crate) fn read(usage: Object<'_>, reading: &mut Reading) {
     let (prompt, tools) = (count(usage, "promptTokenCount"), count(usage, "toolUsePromptTokenCount"));
     let (answer, thoughts) = (count(usage, "candidatesTokenCount"), count(usage, "thoughtsTokenCount"));
     let total = count(usage, "totalTokenCount");
@@ -52,15 +51,14 @@ pub(crate) fn read(usage: &Map<String, Value>, reading: &mut Reading) {
     reading.usage = Some(counted);
 }
 
-fn modal(usage: &Map<String, Value>, list: &str, modality: &str) -> u64 {
-    let entries = usage.get(list).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let is = |entry: &Map<String, Value>| {
+fn modal(usage: Object<'_>, list: &str, modality: &str) -> u64 {
+    let is = |entry: &Object<'_>| {
         let said = entry.get("modality").and_then(Value::as_str).unwrap_or_default();
         // The pages of a document are read as pictures.
         said == modality || (said == "DOCUMENT" && modality == "IMAGE")
     };
+    let entries = usage.get(list).into_iter().flat_map(Value::elements);
     entries
-        .iter()
         .filter_map(Value::as_object)
         .filter(|entry| is(entry))
         .fold(0, |sum: u64, entry| sum.saturating_add(count(entry, "tokenCount")))
@@ -73,7 +71,7 @@ mod tests {
     use serde_json::json;
 
     use super::read;
-    use crate::usage::{Bucket, Reading};
+    use crate::usage::{Bucket, Reading, tree::Tree};
 
     #[test]
     fn thoughts_and_tool_use_are_added_and_modalities_taken_out() {
@@ -85,7 +83,9 @@ mod tests {
             "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 8}],
         });
         let mut reading = Reading::default();
-        read(usage.as_object().expect("an object"), &mut reading);
+        let json = usage.to_string();
+        let tree = Tree::read(json.as_bytes()).expect("JSON");
+        read(tree.object().expect("an object"), &mut reading);
         let counted = reading.usage.expect("counted");
         assert_eq!(
             counted.iter().collect::<Vec<_>>(),

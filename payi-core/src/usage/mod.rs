@@ -14,6 +14,7 @@ mod openai;
 mod others;
 pub(crate) mod pick;
 pub(crate) mod sse;
+mod tree;
 
 use std::ops::AddAssign;
 

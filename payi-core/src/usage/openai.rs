@@ -3,15 +3,14 @@
 //! Where a host's parts lie outside its totals (reasoning at xAI's chat, audio at Mistral), the sum of
 //! all decides: `total_tokens` is the one number that everybody computes for the bill.
 
-use serde_json::{Map, Value};
-
 use crate::usage::{
     Api, Bucket, Reading, Usage,
     answer::{count, inner, is_odd},
+    tree::{Object, Value},
 };
 
 /// Reads the `usage` of chat completions, responses, embeddings, images and transcriptions.
-pub(crate) fn read(api: Api, usage: &Map<String, Value>, reading: &mut Reading) {
+pub(crate) fn read(api: Api, usage: Object<'_>, reading: &mut Reading) {
     let either = |a: &str, b: &str| if usage.contains_key(a) { count(usage, a) } else { count(usage, b) };
     let (prompt, completion) =
         (either("prompt_tokens", "input_tokens"), either("completion_tokens", "output_tokens"));
@@ -79,7 +78,7 @@ pub(crate) fn read(api: Api, usage: &Map<String, Value>, reading: &mut Reading) 
     inconsistent |= split_output(&mut counted, output, reasoning, wrote("audio_tokens"), images);
 
     // Mistral bills sound by its length; its tokens are then no tokens of anybody's bill.
-    let heard = usage.get("prompt_audio_seconds").filter(|seconds| seconds.is_number());
+    let heard = usage.get("prompt_audio_seconds").filter(|seconds| seconds.as_f64().is_some());
     if heard.is_some() {
         counted.set(Bucket::AudioInput, 0);
     }
@@ -96,7 +95,7 @@ pub(crate) fn read(api: Api, usage: &Map<String, Value>, reading: &mut Reading) 
 }
 
 /// Realtime sessions split what was cached by its kind.
-fn nested_cached(usage: &Map<String, Value>, key: &str) -> u64 {
+fn nested_cached(usage: Object<'_>, key: &str) -> u64 {
     usage
         .get("input_token_details")
         .and_then(Value::as_object)
@@ -176,11 +175,13 @@ mod tests {
     use serde_json::json;
 
     use super::read;
-    use crate::usage::{Api, Bucket, Reading};
+    use crate::usage::{Api, Bucket, Reading, tree::Tree};
 
     fn buckets(usage: &serde_json::Value) -> (Vec<(Bucket, u64)>, bool) {
         let mut reading = Reading::default();
-        read(Api::Chat, usage.as_object().expect("an object"), &mut reading);
+        let json = usage.to_string();
+        let tree = Tree::read(json.as_bytes()).expect("JSON");
+        read(Api::Chat, tree.object().expect("an object"), &mut reading);
         (reading.usage.expect("counted").iter().collect(), reading.inconsistent)
     }
 

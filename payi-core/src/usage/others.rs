@@ -1,14 +1,13 @@
 //! Usage in the forms of Bedrock's Converse, Gemini's interactions and Cohere.
 
-use serde_json::{Map, Value};
-
 use crate::usage::{
     Bucket, Reading, Usage,
-    answer::{count, is_odd, number},
+    answer::{count, is_odd},
+    tree::{Object, Value},
 };
 
 /// Bedrock: what was cached lies beside the input, except at models that count it in; the total tells.
-pub(crate) fn converse(usage: &Map<String, Value>, reading: &mut Reading) {
+pub(crate) fn converse(usage: Object<'_>, reading: &mut Reading) {
     let either = |a: &str, b: &str| if usage.contains_key(a) { count(usage, a) } else { count(usage, b) };
     let (input, output) =
         (either("inputTokens", "inputTokenCount"), either("outputTokens", "outputTokenCount"));
@@ -18,12 +17,7 @@ pub(crate) fn converse(usage: &Map<String, Value>, reading: &mut Reading) {
     let cached = read.saturating_add(written);
     let inside = cached > 0 && cached <= input && total == input.saturating_add(output);
     let fresh = if inside { input - cached } else { input };
-    let details = usage.get("cacheDetails").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let hour = details
-        .iter()
-        .filter(|entry| entry["ttl"] == "1h")
-        .fold(0, |sum: u64, entry| sum.saturating_add(number(&entry["inputTokens"])))
-        .min(written);
+    let hour = counted_of(usage, "cacheDetails", ("ttl", "1h"), "inputTokens").min(written);
     let sum = fresh.saturating_add(cached).saturating_add(output);
     reading.inconsistent |=
         (total > 0 && total != sum) || is_odd(usage, &["inputTokens", "outputTokens", "totalTokens"]);
@@ -38,7 +32,7 @@ pub(crate) fn converse(usage: &Map<String, Value>, reading: &mut Reading) {
 }
 
 /// Gemini's interactions: thoughts and tool use outside, as in its older form; the cached ones inside.
-pub(crate) fn interactions(usage: &Map<String, Value>, reading: &mut Reading) {
+pub(crate) fn interactions(usage: Object<'_>, reading: &mut Reading) {
     let n = |key| count(usage, key);
     let input = n("total_input_tokens");
     let cached = n("total_cached_tokens").min(input);
@@ -55,9 +49,8 @@ pub(crate) fn interactions(usage: &Map<String, Value>, reading: &mut Reading) {
     for (modality, bucket) in
         [("audio", Bucket::AudioInput), ("image", Bucket::ImageInput), ("video", Bucket::VideoInput)]
     {
-        let entries = usage.get("input_tokens_by_modality").and_then(Value::as_array);
-        let found = entries.into_iter().flatten().filter(|entry| entry["modality"] == modality);
-        let n = found.fold(0, |sum: u64, entry| sum.saturating_add(number(&entry["tokens"]))).min(left);
+        let of = ("modality", modality);
+        let n = counted_of(usage, "input_tokens_by_modality", of, "tokens").min(left);
         left -= n;
         counted.set(bucket, n);
     }
@@ -66,7 +59,7 @@ pub(crate) fn interactions(usage: &Map<String, Value>, reading: &mut Reading) {
 }
 
 /// Cohere bills its billed units, and not the raw tokens that it also counts.
-pub(crate) fn cohere(usage: &Map<String, Value>, reading: &mut Reading) {
+pub(crate) fn cohere(usage: Object<'_>, reading: &mut Reading) {
     let billed = usage.get("billed_units").and_then(Value::as_object).unwrap_or(usage);
     reading.usage = Some(
         Usage::new()
@@ -77,18 +70,30 @@ pub(crate) fn cohere(usage: &Map<String, Value>, reading: &mut Reading) {
     );
 }
 
+/// Of the entries in `list`, the counts under `name` of those in which a key has a value.
+fn counted_of(usage: Object<'_>, list: &str, (key, value): (&str, &str), name: &str) -> u64 {
+    let entries = usage.get(list).into_iter().flat_map(Value::elements).filter_map(Value::as_object);
+    let of_them = entries.filter(|entry| entry.get(key).and_then(Value::as_str) == Some(value));
+    of_them.fold(0, |sum: u64, entry| sum.saturating_add(count(entry, name)))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::expect_used, reason = "tests")]
 
-    use serde_json::{Map, Value, json};
+    use serde_json::{Value, json};
 
     use super::{cohere, converse, interactions};
-    use crate::usage::{Bucket, Reading};
+    use crate::usage::{
+        Bucket, Reading,
+        tree::{Object, Tree},
+    };
 
-    fn buckets(read: fn(&Map<String, Value>, &mut Reading), usage: &Value) -> (Vec<(Bucket, u64)>, bool) {
+    fn buckets(read: fn(Object<'_>, &mut Reading), usage: &Value) -> (Vec<(Bucket, u64)>, bool) {
         let mut reading = Reading::default();
-        read(usage.as_object().expect("an object"), &mut reading);
+        let json = usage.to_string();
+        let tree = Tree::read(json.as_bytes()).expect("JSON");
+        read(tree.object().expect("an object"), &mut reading);
         (reading.usage.expect("counted").iter().collect(), reading.inconsistent)
     }
 
@@ -97,7 +102,7 @@ mod tests {
         use Bucket::{CacheRead, CacheWrite, CacheWrite1h, Input, Output, Reasoning, SearchUnits};
         for (read, usage, expected, inconsistent) in [
             (
-                converse as fn(&Map<String, Value>, &mut Reading),
+                converse as fn(Object<'_>, &mut Reading),
                 json!({"inputTokens": 5, "outputTokens": 7, "cacheReadInputTokens": 100, "cacheWriteInputTokens": 30,
                        "cacheDetails": [{"ttl": "1h", "inputTokens": 10}, {"ttl": "5m", "inputTokens": 20}], "totalTokens": 142}),
                 vec![(Input, 5), (CacheRead, 100), (CacheWrite, 20), (CacheWrite1h, 10), (Output, 7)],

@@ -13,7 +13,7 @@ mod select;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
 use syn::{
-    Block, Expr, Item, Macro, Path, Stmt,
+    Attribute, Block, Expr, Item, Macro, Path, Stmt,
     visit_mut::{self, VisitMut},
 };
 
@@ -71,6 +71,11 @@ impl Rewriter<'_> {
     }
 }
 
+/// What an expression has become, behind what stood in front of it: `#[cfg(..)]` as much as `#[allow(..)]`.
+fn with_attributes(attrs: &[Attribute], tokens: TokenStream) -> Expr {
+    Expr::Verbatim(attrs.iter().map(ToTokens::to_token_stream).chain([tokens]).collect())
+}
+
 impl VisitMut for Rewriter<'_> {
     fn visit_expr_mut(&mut self, expr: &mut Expr) {
         match expr {
@@ -80,12 +85,14 @@ impl VisitMut for Rewriter<'_> {
                 self.visit_expr_mut(&mut awaited.base);
                 let (dot, word) = (&awaited.dot_token, &awaited.await_token);
                 let dot_await = TokenStream::from_iter([dot.to_token_stream(), word.to_token_stream()]);
-                *expr = Expr::Verbatim(self.run(&awaited.base, dot_await, word.span));
+                let run = self.run(&awaited.base, dot_await, word.span);
+                *expr = with_attributes(&awaited.attrs, run);
             }
             Expr::Macro(invocation) => {
                 if let Some(tokens) = self.replace(&mut invocation.mac) {
                     // In parentheses, because it may be followed by a method call.
-                    *expr = Expr::Verbatim(quote_spanned!(Span::mixed_site()=> (#tokens)));
+                    let tokens = quote_spanned!(Span::mixed_site()=> (#tokens));
+                    *expr = with_attributes(&invocation.attrs, tokens);
                 }
             }
             Expr::Yield(yields) => self.errors.at(
@@ -103,9 +110,7 @@ impl VisitMut for Rewriter<'_> {
     fn visit_stmt_mut(&mut self, stmt: &mut Stmt) {
         let Stmt::Macro(invocation) = stmt else { return visit_mut::visit_stmt_mut(self, stmt) };
         if let Some(tokens) = self.replace(&mut invocation.mac) {
-            let attrs = &invocation.attrs;
-            let tokens = attrs.iter().map(ToTokens::to_token_stream).chain([tokens]).collect();
-            *stmt = Stmt::Expr(Expr::Verbatim(tokens), invocation.semi_token);
+            *stmt = Stmt::Expr(with_attributes(&invocation.attrs, tokens), invocation.semi_token);
         }
     }
 
@@ -113,6 +118,6 @@ impl VisitMut for Rewriter<'_> {
     fn visit_item_mut(&mut self, _: &mut Item) {}
     fn visit_type_mut(&mut self, _: &mut syn::Type) {}
     fn visit_pat_mut(&mut self, _: &mut syn::Pat) {}
-    fn visit_attribute_mut(&mut self, _: &mut syn::Attribute) {}
+    fn visit_attribute_mut(&mut self, _: &mut Attribute) {}
     fn visit_path_mut(&mut self, _: &mut Path) {}
 }

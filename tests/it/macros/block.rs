@@ -198,6 +198,25 @@ async fn awaits_may_stand_anywhere_in_an_expression() {
 }
 
 #[tokio::test]
+async fn attributes_of_what_awaits_are_kept() {
+    let seen = track_context!(user_id = "ann", {
+        #[cfg(any())]
+        this_is_not_compiled().await;
+        #[cfg(any())]
+        tokio::join!(nor_is_this());
+        let list = [
+            #[cfg(any())]
+            nor_that().await,
+            call().await,
+        ];
+        #[cfg(all())]
+        call().await;
+        list
+    });
+    assert_eq!(seen, ["ann"]);
+}
+
+#[tokio::test]
 async fn values_are_evaluated_in_order_outside_the_scope() {
     let user = String::from("ann");
     let seen = track_context!(user_id = user, {
