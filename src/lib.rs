@@ -87,7 +87,10 @@ pub use payi_core::context::UserId;
 
 #[cfg(feature = "tower")]
 pub mod tower {
-    //! A scope for each incoming request, whatever tower runs: axum, hyper, tonic, Lambda.
+    //! For whatever tower runs (axum, hyper, tonic, Lambda): a scope for each incoming request
+    //! ([`ContextLayer`]), and tracked calls of a service that sends requests ([`CallLayer`]).
+    #[doc(inline)]
+    pub use payi_core::clients::tower::{AnswerBody, CallBody, CallLayer, CallService};
     #[doc(inline)]
     pub use payi_core::context::{ContextLayer, ContextService};
 }
@@ -120,6 +123,18 @@ pub use payi_core::{clients::reqwest, pay_i};
 #[cfg(feature = "reqwest-0_12")]
 #[doc(inline)]
 pub use payi_core::clients::reqwest012;
+
+#[cfg(feature = "reqwest-middleware")]
+#[doc(inline)]
+pub use payi_core::clients::reqwest_middleware;
+
+#[cfg(feature = "relay")]
+#[doc(inline)]
+pub use payi_core::clients::relay;
+
+#[cfg(feature = "aws")]
+#[doc(inline)]
+pub use payi_core::clients::aws;
 
 #[cfg(feature = "tracing")]
 #[doc(inline)]

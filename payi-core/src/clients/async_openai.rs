@@ -177,14 +177,14 @@ impl Service<HttpRequestFactory> for Attempts {
                 call_id: call.id.get().copied(),
                 attempt: call.attempts.fetch_add(1, Ordering::Relaxed) + 1,
             });
-            let attempt = reqwest::attempt(context, &mut request, repeat, MODULE);
-            let Some(attempt) = attempt.map_err(|refused| OpenAIError::Boxed(Box::new(refused)))? else {
+            let begun = reqwest::attempt(context, &mut request, repeat, MODULE);
+            let Some(begun) = begun.map_err(|refused| OpenAIError::Boxed(Box::new(refused)))? else {
                 return client.execute(request).await.map_err(OpenAIError::Reqwest);
             };
-            if let (Some(call), Some(id)) = (&call, attempt.id()) {
+            if let (Some(call), Some(id)) = (&call, begun.id()) {
                 let _ = call.id.set(id);
             }
-            attempt.result(client.execute(request).await).map_err(OpenAIError::Reqwest)
+            reqwest::result(begun, client.execute(request).await).map_err(OpenAIError::Reqwest)
         })
     }
 }

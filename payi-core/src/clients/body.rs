@@ -93,6 +93,12 @@ impl Watch {
         Self { open: Some(Open { attempt, meter, capture, api, encoded }), hide }
     }
 
+    /// Watches nothing.
+    #[cfg(feature = "tower")]
+    pub(crate) const fn none() -> Self {
+        Self { open: None, hide: None }
+    }
+
     pub(crate) const fn is_hiding(&self) -> bool {
         self.hide.is_some()
     }

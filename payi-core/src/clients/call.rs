@@ -120,7 +120,7 @@ impl Attempt {
             context: context.clone(),
             provider: (*request.endpoint.provider).into(),
             operation: (*request.endpoint.operation).into(),
-            category: request.endpoint.category.into(),
+            category: (*request.endpoint.category).into(),
             request_model: request.model.clone(),
             started_at,
         });
@@ -222,6 +222,10 @@ impl Inner {
         if let Some(exchange) = &mut exchange {
             exchange.function_calls = reading.function_calls;
         }
+        #[cfg(feature = "tracing")]
+        if let (Some(id), Some(_)) = (&reading.response_id, self.status) {
+            crate::clients::tracing::answered(id);
+        }
         let suspect = !refused && (reading.inconsistent || reading.malformed);
         let settled = Settled { outcome, usage: whole, cost };
         self.pipeline.sink.record(Event {
@@ -231,7 +235,7 @@ impl Inner {
             context: self.context,
             provider: self.request.endpoint.provider.into_owned().into(),
             operation: self.request.endpoint.operation.into_owned().into(),
-            category: self.request.endpoint.category.into(),
+            category: self.request.endpoint.category.into_owned().into(),
             request_model: self.request.model,
             response_model: reading.model,
             streamed: self.streamed,

@@ -23,7 +23,7 @@ pub(crate) struct Endpoint {
     /// The provider's id in the price book, or the host.
     pub(crate) provider: Cow<'static, str>,
     pub(crate) operation: Cow<'static, str>,
-    pub(crate) category: &'static str,
+    pub(crate) category: Cow<'static, str>,
     pub(crate) api: Api,
     /// The model, where the path names it.
     pub(crate) model: Option<Box<str>>,
@@ -33,6 +33,17 @@ pub(crate) struct Endpoint {
     pub(crate) accepts_stream_usage: bool,
     /// How much of the path belongs to the host's base address.
     pub(crate) base: usize,
+    /// Clients are given the host's address alone, without a version.
+    pub(crate) host_alone: bool,
+}
+
+impl Endpoint {
+    /// The names that `model` goes by here: Pay-i knows Anthropic's models at Google by a longer one.
+    pub(crate) fn names<'m>(&self, model: &'m str) -> Vec<Cow<'m, str>> {
+        let vertex = self.category == category::GOOGLE && self.api == Api::Messages;
+        let longer = vertex.then(|| format!("anthropic.{model}").into());
+        longer.into_iter().chain([model.into()]).collect()
+    }
 }
 
 /// A known host: an ending of its name, the provider's id in the price book, its category.
@@ -48,6 +59,7 @@ const HOSTS: &[(&str, &str, &str)] = &[
     ("api.avian.io", "avian", category::OPENAI),
     ("inference.baseten.co", "baseten", category::OPENAI),
     ("api.cerebras.ai", "cerebras", category::OPENAI),
+    ("api.cloudflare.com", "cloudflare", category::OPENAI),
     ("api.cohere.ai", "cohere", category::OPENAI),
     ("api.cohere.com", "cohere", category::OPENAI),
     ("cloud.databricks.com", "databricks", category::OPENAI),
@@ -57,11 +69,13 @@ const HOSTS: &[(&str, &str, &str)] = &[
     ("api.fireworks.ai", "fireworks", category::OPENAI),
     ("api.githubcopilot.com", "github-copilot", category::OPENAI),
     ("api.groq.com", "groq", category::OPENAI),
+    ("api.llama.com", "meta", category::OPENAI),
     ("api.minimax.io", "minimax", category::OPENAI),
     ("api.mistral.ai", "mistral", category::OPENAI),
     ("api.moonshot.ai", "moonshotai", category::OPENAI),
     ("api.novita.ai", "novita", category::OPENAI),
     ("openrouter.ai", "openrouter", category::OPENAI),
+    ("ai.cloud.ovh.net", "ovhcloud", category::OPENAI),
     ("api.perplexity.ai", "perplexity", category::OPENAI),
     ("api.together.ai", "together", category::OPENAI),
     ("api.together.xyz", "together", category::OPENAI),
@@ -70,6 +84,10 @@ const HOSTS: &[(&str, &str, &str)] = &[
     ("api.z.ai", "zai", category::OPENAI),
     ("open.bigmodel.cn", "zhipuai", category::OPENAI),
 ];
+
+/// Ollama's own endpoints, beside which it speaks OpenAI's dialect.
+const OLLAMA: &[&str] =
+    &["/api/chat", "/api/generate", "/api/embed", "/api/embeddings", "/api/tags", "/api/show"];
 
 /// Hugging Face's router, which names whom it routes to in the path.
 const ROUTER: &str = "router.huggingface.co";
@@ -149,6 +167,8 @@ fn at_provider(get: bool, host: &str, path: &str) -> Endpoint {
     let known = HOSTS.iter().find(|(name, ..)| is_or_under(host, name));
     let aws = host.ends_with(".amazonaws.com") || host.ends_with(".api.aws");
     let bedrock = (aws && host.starts_with("bedrock")) || bedrock_model(path).is_some();
+    let azure = path.contains("/openai/deployments/");
+    let ollama = OLLAMA.contains(&path);
     let asked = ask(get, path);
     let anthropic = asked.api == Api::Messages;
     let (provider, category): (Cow<'static, str>, _) = match known {
@@ -156,21 +176,21 @@ fn at_provider(get: bool, host: &str, path: &str) -> Endpoint {
         Some((_, "azure", _)) if anthropic => ("anthropic".into(), category::AZURE),
         Some(&(_, provider, category)) => (provider.into(), category),
         None if bedrock => ("aws".into(), category::BEDROCK),
+        None if azure => ("azure".into(), category::AZURE_OPENAI),
+        None if ollama => ("ollama".into(), category::OPENAI),
         None => match asked.api {
             Api::Messages => ("anthropic".into(), category::ANTHROPIC),
             Api::Gemini => ("google".into(), category::GOOGLE),
-            Api::Unknown if path.starts_with("/api/") && path.len() < 20 => {
-                ("ollama".into(), category::OPENAI)
-            }
             Api::Unknown => (host.to_owned().into(), category::OPENAI),
             _ => ("openai".into(), category::OPENAI),
         },
     };
     Endpoint {
         accepts_stream_usage: asked.api == Api::Chat && provider == "openai" && known.is_some(),
+        host_alone: matches!(asked.api, Api::Messages | Api::Gemini) || bedrock,
         provider,
         operation: asked.operation,
-        category,
+        category: category.into(),
         api: asked.api,
         model: asked.model,
         free: asked.free,
@@ -209,12 +229,13 @@ pub(crate) fn of_span(provider: Option<&str>, operation: Option<&str>) -> Endpoi
     Endpoint {
         provider,
         operation: operation.unwrap_or("chat").to_owned().into(),
-        category,
+        category: category.into(),
         api: Api::Unknown,
         model: None,
         free: false,
         accepts_stream_usage: false,
         base: 0,
+        host_alone: true,
     }
 }
 
@@ -253,7 +274,9 @@ fn ask(get: bool, path: &str) -> Asked {
     }
     let threads = path.contains("/threads/");
     if let Some((end, operation, api)) = PATHS.iter().find(|(end, ..)| path.ends_with(end) && !threads) {
-        return asked(operation, *api, path.len() - end.len());
+        // Azure's clients are given what comes before the deployment.
+        let base = path.find("/deployments/").unwrap_or(path.len() - end.len());
+        return asked(operation, *api, base);
     }
     if let Some((base, _)) = path.rsplit_once("/responses/").filter(|(_, id)| !id.contains('/')) {
         return asked("responses.retrieve", Api::Responses, base.len());
@@ -320,6 +343,16 @@ mod tests {
                 Api::Chat,
             ),
             (
+                "azure.gateway.internal",
+                "/openai/deployments/gpt-4o-eu/chat/completions",
+                "azure",
+                "chat.completions",
+                "system.azureopenai",
+                Api::Chat,
+            ),
+            ("127.0.0.1", "/api/embed", "ollama", "embeddings", "system.openai", Api::Embeddings),
+            ("127.0.0.1", "/api/chat", "ollama", "chat", "system.openai", Api::Unknown),
+            (
                 "acme.openai.azure.com",
                 "/openai/deployments/gpt-4o-eu/chat/completions",
                 "azure",
@@ -362,7 +395,7 @@ mod tests {
         ] {
             let found = detect(false, host, path);
             assert_eq!(
-                (&*found.provider, &*found.operation, found.category, found.api),
+                (&*found.provider, &*found.operation, &*found.category, found.api),
                 (provider, operation, category, api),
                 "{host}{path}"
             );
@@ -388,7 +421,7 @@ mod tests {
                 "azure",
                 "system.azureopenai",
                 Some("eu"),
-                "azure.openai/openai/deployments/eu",
+                "azure.openai/openai",
             ),
             ("anthropic/v1/messages", "anthropic", "system.anthropic", None, "anthropic/v1"),
             (
@@ -410,7 +443,7 @@ mod tests {
                 let whole = format!("{start}{path}");
                 let found = detect(false, "127.0.0.1", &whole);
                 assert_eq!(
-                    (&*found.provider, found.category, found.model.as_deref()),
+                    (&*found.provider, &*found.category, found.model.as_deref()),
                     (provider, category, model),
                     "{whole}"
                 );

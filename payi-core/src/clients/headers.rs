@@ -17,8 +17,8 @@ use std::{
     },
 };
 
-use ::reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
     clients::call::PriceAs,
@@ -26,7 +26,8 @@ use crate::{
     events::{PayIAccess, Pipeline},
 };
 
-const PREFIX: &str = "xproxy-";
+/// What the names of ours begin with, in lower case.
+pub(crate) const PREFIX: &str = "xproxy-";
 const LOGGING: &str = "xproxy-logging-disable";
 const API_KEY: &str = "xproxy-api-key";
 

@@ -10,18 +10,28 @@ mod request;
 
 #[cfg(feature = "async-openai")]
 pub mod async_openai;
-#[cfg(feature = "reqwest")]
+#[cfg(feature = "aws")]
+pub mod aws;
+#[cfg(feature = "_http")]
 mod body;
-#[cfg(feature = "reqwest")]
+#[cfg(feature = "_http")]
 mod capture;
-#[cfg(feature = "reqwest")]
+#[cfg(feature = "_http")]
 mod headers;
-#[cfg(feature = "reqwest")]
+#[cfg(feature = "_http")]
 mod hide;
+#[cfg(feature = "_http")]
+mod outgoing;
+#[cfg(feature = "relay")]
+pub mod relay;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
 #[cfg(feature = "reqwest-0_12")]
 pub mod reqwest012;
+#[cfg(feature = "reqwest-middleware")]
+pub mod reqwest_middleware;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 #[cfg(feature = "tracing")]
 pub mod tracing;

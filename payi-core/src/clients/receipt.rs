@@ -135,13 +135,23 @@ impl Answered for ::reqwest012::Response {
     }
 }
 
-#[cfg(feature = "reqwest")]
+#[cfg(feature = "_http")]
 impl<B> sealed::Sealed for http::Response<B> {}
 
-#[cfg(feature = "reqwest")]
+#[cfg(feature = "_http")]
 impl<B> Answered for http::Response<B> {
     fn receipt(&self) -> Option<Receipt> {
         self.extensions().get().cloned()
+    }
+}
+
+#[cfg(feature = "aws")]
+impl sealed::Sealed for ::aws_smithy_runtime_api::client::orchestrator::HttpResponse {}
+
+#[cfg(feature = "aws")]
+impl Answered for ::aws_smithy_runtime_api::client::orchestrator::HttpResponse {
+    fn receipt(&self) -> Option<Receipt> {
+        self.extension().cloned()
     }
 }
 

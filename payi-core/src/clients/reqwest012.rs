@@ -9,7 +9,7 @@ mod builder;
 mod client;
 #[path = "reqwest/error.rs"]
 mod error;
-#[allow(dead_code, reason = "async-openai, which uses the rest, is of the newer version")]
+#[allow(dead_code, reason = "the clients that use the rest are of the newer version")]
 #[path = "reqwest/send.rs"]
 mod send;
 

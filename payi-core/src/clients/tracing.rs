@@ -13,13 +13,16 @@
 //! where the client does not record it (rig does not for streams that are not read to their end).
 //! A span that a filter has switched off is not seen at all: filter other layers, not the registry.
 //! Calls that a tracked transport has already counted are not counted again, and neither are spans
-//! that sum up others (`invoke_agent`).
+//! that sum up others (`invoke_agent`). A transport knows that a span describes its call by running inside
+//! of it; a client that sends from elsewhere is found out by the answer's id. Such a call is for whom the
+//! span was opened, not for whom its request happens to be sent.
 
 use std::{
     cell::RefCell,
+    collections::VecDeque,
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Instant, SystemTime},
@@ -44,8 +47,12 @@ use crate::{
 
 /// A layer that turns `gen_ai.*` spans into events.
 pub fn layer() -> SpanLayer {
+    LISTENING.store(true, Ordering::Relaxed);
     SpanLayer(())
 }
+
+/// Whether there is a layer at all: without one, nobody asks what transports have counted.
+static LISTENING: AtomicBool = AtomicBool::new(false);
 
 /// The layer made by [`layer`].
 #[derive(Clone, Debug, Default)]
@@ -56,25 +63,74 @@ const CALLS: [&str; 5] = ["chat", "generate_content", "text_completion", "embedd
 
 thread_local! {
     /// The calls whose spans the running code is in, the innermost last.
-    static INSIDE: RefCell<Vec<Arc<AtomicBool>>> = const { RefCell::new(Vec::new()) };
+    static INSIDE: RefCell<Vec<Arc<Call>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A call that a span describes.
+struct Call {
+    /// Who opened the span: for him the call is made, wherever it is sent.
+    context: Context,
+    /// A tracked transport has counted it.
+    transported: AtomicBool,
+}
+
+/// The call whose span the running code is in.
+fn innermost() -> Option<Arc<Call>> {
+    INSIDE.try_with(|inside| inside.try_borrow().ok()?.last().cloned()).ok().flatten()
 }
 
 /// A tracked transport begins an attempt: the span around it says the same again.
 pub(crate) fn transported() {
-    let _ = INSIDE.try_with(|inside| {
-        if let Some(call) = inside.try_borrow().ok().as_deref().and_then(|calls| calls.last()) {
-            call.store(true, Ordering::Relaxed);
+    if let Some(call) = innermost() {
+        call.transported.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whom a request is for that is sent in `current`: if a span describes the call, whoever opened that, unless
+/// `current` is a scope inside.
+#[cfg(feature = "_http")]
+pub(crate) fn calling(current: Context) -> Context {
+    match innermost() {
+        Some(call) if !current.is_inside(&call.context) => {
+            let site = current.call_site();
+            let context = call.context.clone();
+            site.map_or(context.clone(), |site| context.called_at(site))
         }
-    });
+        _ => current,
+    }
+}
+
+/// The ids of the answers that transports have counted lately.
+static ANSWERED: Mutex<VecDeque<Box<str>>> = Mutex::new(VecDeque::new());
+
+/// A span ends soon after its answer, so that few are remembered.
+const REMEMBERED: usize = 1024;
+
+/// A tracked transport has counted the answer of this id.
+pub(crate) fn answered(id: &str) {
+    if !LISTENING.load(Ordering::Relaxed) {
+        return;
+    }
+    let mut answered = ANSWERED.lock().unwrap_or_else(PoisonError::into_inner);
+    if answered.len() == REMEMBERED {
+        answered.pop_front();
+    }
+    answered.push_back(id.into());
+}
+
+/// Whether a transport has counted the answer of this id; it is asked once.
+fn was_answered(id: &str) -> bool {
+    let mut answered = ANSWERED.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = answered.iter().rposition(|known| **known == *id);
+    found.and_then(|at| answered.remove(at)).is_some()
 }
 
 /// A span that may turn out to be a call.
 struct Observed {
-    context: Context,
+    call: Arc<Call>,
     pipeline: Arc<Pipeline>,
     started_at: SystemTime,
     started: Instant,
-    transported: Arc<AtomicBool>,
     said: Said,
 }
 
@@ -89,11 +145,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanLayer {
         let mut said = Said::default();
         attributes.record(&mut said);
         span.extensions_mut().insert(Observed {
-            context,
+            call: Arc::new(Call { context, transported: AtomicBool::new(false) }),
             started_at: pipeline.clock.now(),
             pipeline,
             started: Instant::now(),
-            transported: Arc::default(),
             said,
         });
     }
@@ -107,16 +162,16 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanLayer {
     }
 
     fn on_enter(&self, id: &Id, layers: Layers<'_, S>) {
-        if let Some(transported) = transported_flag(id, &layers) {
-            let _ = INSIDE.try_with(|inside| inside.borrow_mut().push(transported));
+        if let Some(call) = call_of(id, &layers) {
+            let _ = INSIDE.try_with(|inside| inside.borrow_mut().push(call));
         }
     }
 
     fn on_exit(&self, id: &Id, layers: Layers<'_, S>) {
-        if let Some(transported) = transported_flag(id, &layers) {
+        if let Some(call) = call_of(id, &layers) {
             let _ = INSIDE.try_with(|inside| {
                 let mut inside = inside.borrow_mut();
-                if let Some(at) = inside.iter().rposition(|flag| Arc::ptr_eq(flag, &transported)) {
+                if let Some(at) = inside.iter().rposition(|other| Arc::ptr_eq(other, &call)) {
                     inside.remove(at);
                 }
             });
@@ -132,23 +187,23 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanLayer {
     }
 }
 
-fn transported_flag<S: Subscriber + for<'a> LookupSpan<'a>>(
-    id: &Id,
-    layers: &Layers<'_, S>,
-) -> Option<Arc<AtomicBool>> {
+fn call_of<S: Subscriber + for<'a> LookupSpan<'a>>(id: &Id, layers: &Layers<'_, S>) -> Option<Arc<Call>> {
     let span = layers.span(id)?;
     let extensions = span.extensions();
     let observed = extensions.get::<Observed>()?;
-    observed.said.is_call().then(|| Arc::clone(&observed.transported))
+    observed.said.is_call().then(|| Arc::clone(&observed.call))
 }
 
 impl Observed {
     fn settle(self) {
-        if !self.said.is_call() || self.transported.load(Ordering::Relaxed) {
+        let counted = self.call.transported.load(Ordering::Relaxed)
+            || self.said.response_id.as_deref().is_some_and(was_answered);
+        if !self.said.is_call() || counted {
             return;
         }
+        let context = self.call.context.clone();
         let said = self.said;
-        let who = self.context.resolve();
+        let who = context.resolve();
         let request = Request {
             endpoint: of_span(said.provider.as_deref(), said.operation.as_deref()),
             price_as: PriceAs { category: who.price_as_category, resource: who.price_as_resource },
@@ -156,7 +211,7 @@ impl Observed {
             exchange: None,
         };
         let begun = (self.started_at, self.started);
-        let attempt = Attempt::begin_at(self.pipeline, self.context, request, Repeat::NONE, begun);
+        let attempt = Attempt::begin_at(self.pipeline, context, request, Repeat::NONE, begun);
         let reading = said.into_reading();
         attempt.settle(reading, &End::Complete);
     }

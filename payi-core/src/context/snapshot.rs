@@ -124,6 +124,14 @@ impl Context {
         self.call_site
     }
 
+    /// Whether this was taken in the scope that `outer` was taken in, or in one inside of it.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn is_inside(&self, outer: &Self) -> bool {
+        let Some(outer) = outer.frame.as_deref() else { return true };
+        std::iter::successors(self.frame.as_deref(), |frame| frame.parent())
+            .any(|frame| std::ptr::eq(frame, outer))
+    }
+
     /// Notes that the call lacks `keys`, which are required.
     #[cfg(feature = "_calls")]
     pub(crate) fn without(self, keys: KeySet) -> Self {

@@ -2,11 +2,13 @@
 
 mod clock;
 mod event;
+mod mapping;
 mod pipeline;
 mod secret;
 
 pub(crate) use clock::deadline;
 pub use clock::{Clock, SystemClock};
 pub use event::{CallId, Event, Exchange, Opening, Outcome};
+pub use mapping::{Mappings, ModelMapping};
 pub use pipeline::{Pipeline, Settings, Sink, StreamUsage};
 pub(crate) use secret::{PAY_I, PayIAccess, Secret};

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Instant};
 
 use crate::{
     context::KeySet,
-    events::{Clock, Event, Opening, PayIAccess, SystemClock},
+    events::{Clock, Event, Mappings, Opening, PayIAccess, SystemClock},
     pricing::PriceBook,
 };
 
@@ -60,6 +60,8 @@ pub struct Settings {
     pub refuse_unattributed: bool,
     /// Hosts that accept `stream_options.include_usage`, beside those known to.
     pub stream_usage_hosts: Vec<Box<str>>,
+    /// As what hosts and models are priced, where nothing nearer says it.
+    pub mappings: Mappings,
 }
 
 /// One instrumentation: carried by the root of a context, found by a call through its context.

@@ -41,8 +41,13 @@ impl Default for PayIAccess {
 
 impl PayIAccess {
     /// Whether an address is at Pay-i's host: scheme, name and port.
-    #[cfg(feature = "reqwest")]
-    pub(crate) fn is_at(&self, url: &reqwest::Url) -> bool {
-        reqwest::Url::parse(&self.base_url).is_ok_and(|base| base.origin() == url.origin())
+    #[cfg(feature = "_http")]
+    pub(crate) fn is_at(&self, scheme: &str, host: &str, port: Option<u16>) -> bool {
+        let Ok(base) = self.base_url.parse::<http::Uri>() else { return false };
+        let default = |scheme: &str| if scheme == "https" { 443 } else { 80 };
+        base.scheme_str().is_some_and(|ours| {
+            let ports = (base.port_u16().unwrap_or(default(ours)), port.unwrap_or(default(scheme)));
+            ours == scheme && ports.0 == ports.1
+        }) && base.host().is_some_and(|ours| ours.eq_ignore_ascii_case(host))
     }
 }

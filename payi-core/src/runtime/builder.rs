@@ -10,7 +10,7 @@ use crate::{
         ContextFlag, ContextList, ContextValue, ContextVersion, Entry, Frame, Key, conflicting_versions,
         entry::expression, field::fields,
     },
-    events::{Clock, Pipeline, Settings, Sink, StreamUsage, SystemClock},
+    events::{Clock, ModelMapping, Pipeline, Settings, Sink, StreamUsage, SystemClock},
     pricing::PriceBook,
     runtime::{
         engines::Engines,
@@ -163,6 +163,36 @@ impl Builder {
     /// Without a port: `"127.0.0.1"`, `"llm.internal"`.
     pub fn stream_usage_host(mut self, host: impl Into<Box<str>>) -> Self {
         self.settings.stream_usage_hosts.push(host.into());
+        self
+    }
+
+    /// Calls to this host are of this category: a gateway of your own that speaks for a provider.
+    ///
+    /// ```
+    /// let builder = payi_core::runtime::instrument().host_mapping("llm.internal", "system.azureopenai");
+    /// # drop(builder);
+    /// ```
+    ///
+    /// A `price_as_category` of a scope, or of the call, has the last word.
+    pub fn host_mapping(mut self, host: impl AsRef<str>, category: impl AsRef<str>) -> Self {
+        self.settings.mappings.map_host(host, category);
+        self
+    }
+
+    /// Calls that ask for a model by a name that no price list knows are priced as another.
+    ///
+    /// ```
+    /// use payi_core::events::ModelMapping;
+    ///
+    /// let deployment = ModelMapping::new("our-chat").price_as_resource("gpt-4o-2024-11-20");
+    /// let builder = payi_core::runtime::instrument().model_mapping(deployment);
+    /// # drop(builder);
+    /// ```
+    ///
+    /// Of several, the first that fits counts; none does where a scope, or the call, says
+    /// `price_as_category` or `price_as_resource`.
+    pub fn model_mapping(mut self, mapping: ModelMapping) -> Self {
+        self.settings.mappings.map_model(mapping);
         self
     }
 

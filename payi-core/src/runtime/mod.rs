@@ -37,6 +37,7 @@ pub use metrics::{DeliveryMetrics, Metrics};
 /// | prices | [`prices`](Builder::prices) | `PAYI_PRICES` (a file) | the book of this version |
 /// | keys that every call must have | [`require`](Builder::require) | | none |
 /// | the usage of streams | [`stream_usage`](Builder::stream_usage), [`stream_usage_host`](Builder::stream_usage_host) | | asked for, where a host is known to tell |
+/// | as what hosts and models are priced | [`host_mapping`](Builder::host_mapping), [`model_mapping`](Builder::model_mapping) | | as they are called |
 /// | the global context | a method for each [`Key`](crate::context::Key), as `use_case_name` | | the executable's name as use case |
 /// | more takers of events | [`sink`](Builder::sink) | | none |
 /// | times and ids | [`clock`](Builder::clock) | | the system's |

@@ -10,7 +10,7 @@ mod drain;
 mod fan;
 #[cfg(all(test, feature = "ledger"))]
 mod faults;
-#[cfg(any(feature = "reqwest", feature = "ledger"))]
+#[cfg(any(feature = "_http", feature = "ledger"))]
 mod fields;
 #[cfg(feature = "ledger")]
 pub(crate) mod files;
@@ -30,7 +30,7 @@ mod sample;
 pub(crate) mod tests;
 #[cfg(feature = "rustls")]
 pub(crate) mod tls;
-#[cfg(any(feature = "reqwest", feature = "ledger"))]
+#[cfg(any(feature = "_http", feature = "ledger"))]
 mod units;
 #[cfg(any(feature = "reqwest", feature = "ledger"))]
 mod wire;
@@ -39,7 +39,7 @@ mod writer;
 
 pub use delivered::{Delivered, LimitState};
 pub(crate) use fan::Fan;
-#[cfg(feature = "reqwest")]
+#[cfg(feature = "_http")]
 pub(crate) use fields::percent_encoded;
 pub use losses::LossReason;
 pub(crate) use on_spans::OnSpans;

@@ -37,5 +37,5 @@ pub use ::reqwest::{Body, IntoUrl, Method, Request, Response, StatusCode, Url, V
 pub use builder::RequestBuilder;
 pub use client::Client;
 pub use error::Error;
-#[cfg(feature = "async-openai")]
-pub(crate) use send::attempt;
+#[cfg(any(feature = "async-openai", feature = "relay", feature = "reqwest-middleware"))]
+pub(crate) use send::{attempt, result};

@@ -238,8 +238,8 @@ mod tests {
         assert_eq!(said.request_id.as_deref(), Some("r-1"));
         assert_eq!(said.cost, "0.003".parse().ok());
         assert_eq!(said.limits, [("l1".into(), LimitState::Exceeded), ("l2".into(), LimitState::Unknown)]);
-        assert_eq!(said.unknown_units, ["zz".into()]);
-        assert_eq!(said.warnings, ["w1".into()]);
+        assert_eq!(said.unknown_units, [Box::from("zz")]);
+        assert_eq!(said.warnings, [Box::from("w1")]);
         assert!(said.duplicate);
         assert_eq!(delivered(b"{}"), Delivered::default());
     }

@@ -1,0 +1,272 @@
+//! One attempt over HTTP: before it is sent, and around what comes back, whichever client sends it.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, header};
+
+use crate::{
+    clients::{
+        body::{Head, Watch},
+        call::{self, Attempt, PriceAs, Repeat},
+        capture::KEPT_MAX,
+        detect::{Endpoint, detect},
+        headers::{self, Effective},
+        request::Body,
+    },
+    context::{self, Context},
+    error::Kind,
+    events::{Exchange, PayIAccess, Pipeline, Settings, StreamUsage},
+    usage::{Api, Bucket, Usage},
+};
+
+/// A request that is about to be sent, but for its headers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outgoing<'r> {
+    /// Nothing is made by it.
+    pub(crate) get: bool,
+    pub(crate) scheme: &'r str,
+    pub(crate) host: &'r str,
+    pub(crate) port: Option<u16>,
+    pub(crate) path: &'r str,
+    /// The body, if all of it is in memory.
+    pub(crate) body: Option<&'r [u8]>,
+    /// How Pay-i knows the client.
+    pub(crate) module: &'static str,
+}
+
+/// An attempt that has begun.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    attempt: Attempt,
+    api: Api,
+    keep: bool,
+    /// What goes instead of the body as it was written.
+    body: Option<Vec<u8>>,
+    hide: bool,
+}
+
+/// Begins an attempt; `None` if nobody is listening, and the request is not touched then.
+///
+/// # Errors
+///
+/// [`Kind::Unattributed`], where a test demands that calls are for somebody.
+pub(crate) fn begin(
+    context: Context,
+    request: Outgoing<'_>,
+    headers: &mut HeaderMap,
+    repeat: Repeat,
+) -> crate::Result<Option<Begun>> {
+    #[cfg(feature = "tracing")]
+    let context = crate::clients::tracing::calling(context);
+    let Some(pipeline) = context.root::<Pipeline>() else { return Ok(None) };
+    let settings = &pipeline.settings;
+    let at_pay_i = |pay_i: &PayIAccess| pay_i.is_at(request.scheme, request.host, request.port);
+    let context = context.for_call();
+    let call_site = context.call_site();
+    let Effective { context, keep, price_as } = headers::apply(&pipeline, context, at_pay_i, headers);
+    let context = call_site.map_or(context.clone(), |site| context.called_at(site));
+    let context = attributed(settings, context)?;
+    let endpoint = detect(request.get, request.host, request.path);
+    let body = request.body.filter(|_| !request.get).map(Body::read).unwrap_or_default();
+    let asked = asks_for_usage(settings, request.host, endpoint.accepts_stream_usage, endpoint.api)
+        .then(|| {
+            request.body.filter(|_| may_be_changed(headers)).and_then(|bytes| body.with_stream_usage(bytes))
+        })
+        .flatten();
+    let exchange = (keep || settings.exchange).then(|| {
+        Box::new(Exchange {
+            provider_uri: Some(base(&request, &endpoint)),
+            instrumented_module: Some(request.module.into()),
+            request_json: request
+                .body
+                .filter(|bytes| keep && bytes.len() <= KEPT_MAX)
+                .map(|bytes| String::from_utf8_lossy(asked.as_deref().unwrap_or(bytes)).into()),
+            ..Exchange::default()
+        })
+    });
+    let api = endpoint.api;
+    let model = body.model.or_else(|| endpoint.model.clone());
+    let described = call::Request { endpoint, model, price_as, exchange };
+    let (described, context) = mapped(settings, request.host, described, context);
+    let attempt = Attempt::begin(Arc::clone(&pipeline), context, described, repeat);
+    Ok(Some(Begun { attempt, api, keep, hide: asked.is_some(), body: asked }))
+}
+
+/// Lays over what was found by itself what the settings say of this host and of this model.
+fn mapped(
+    settings: &Settings,
+    host: &str,
+    mut described: call::Request,
+    context: Context,
+) -> (call::Request, Context) {
+    let said = described.price_as.clone();
+    if let Some(category) = settings.mappings.category(host) {
+        described.endpoint.category = category.to_string().into();
+        described.price_as.category = said.category.clone().or_else(|| Some(category.clone()));
+    }
+    // Who says anything about the price in a scope, or on the call, says all of it.
+    if said.category.is_some() || said.resource.is_some() {
+        return (described, context);
+    }
+    let names = described.model.as_deref().map(|model| described.endpoint.names(model));
+    let Some(mapping) = names.and_then(|names| settings.mappings.model(host, &names)) else {
+        return (described, context);
+    };
+    described.price_as = PriceAs {
+        category: mapping.price_as_category.clone().or(described.price_as.category),
+        resource: mapping.price_as_resource.clone(),
+    };
+    let keys = context::builder()
+        .price_as_category(mapping.price_as_category.as_deref())
+        .price_as_resource(mapping.price_as_resource.as_deref())
+        .resource_scope(mapping.resource_scope.as_deref());
+    (described, context.with(keys))
+}
+
+/// The context with a note of which required keys it lacks.
+fn attributed(settings: &Settings, context: Context) -> crate::Result<Context> {
+    let missing = context.missing(settings.require);
+    if missing.is_empty() {
+        return Ok(context);
+    }
+    if settings.refuse_unattributed {
+        let site = context.call_site().map(|site| format!(" made at {site}")).unwrap_or_default();
+        let message = format!(
+            "the call{site} has no {missing}, which this test requires; open a scope around it, with \
+             `track_context!` or `#[track]`"
+        );
+        return Err(crate::Error::new(Kind::Unattributed, message));
+    }
+    Ok(context.without(missing))
+}
+
+fn asks_for_usage(settings: &Settings, host: &str, accepts: bool, api: Api) -> bool {
+    settings.stream_usage == StreamUsage::Auto
+        && (accepts || (api == Api::Chat && settings.stream_usage_hosts.iter().any(|known| **known == *host)))
+}
+
+/// Whether a body may grow: not if the caller has signed it, measured it or packed it.
+fn may_be_changed(headers: &HeaderMap) -> bool {
+    const FIXED: [&str; 7] = [
+        "content-length",
+        "content-encoding",
+        "content-md5",
+        "content-digest",
+        "digest",
+        "signature",
+        "x-amz-content-sha256",
+    ];
+    let signed = headers.get(header::AUTHORIZATION).is_some_and(|value| {
+        value.as_bytes().starts_with(b"AWS4-") || value.as_bytes().starts_with(b"Signature")
+    });
+    !signed && !FIXED.iter().any(|name| headers.contains_key(*name))
+}
+
+/// The address of the host's API, without credentials, query and endpoint.
+fn base(request: &Outgoing<'_>, endpoint: &Endpoint) -> Box<str> {
+    let path = request.path.get(..endpoint.base).unwrap_or_default().trim_end_matches('/');
+    // OpenAI's clients are given an address with the version in it, and a slash; others the host alone.
+    let path = if endpoint.host_alone {
+        path.find("/v1").map_or(path, |version| &path[..version]).to_owned()
+    } else {
+        format!("{path}/")
+    };
+    let (scheme, host) = (request.scheme, request.host);
+    match request.port {
+        Some(port) => format!("{scheme}://{host}:{port}{path}").into(),
+        None => format!("{scheme}://{host}{path}").into(),
+    }
+}
+
+impl Begun {
+    /// The id of the event that this will be.
+    pub(crate) fn id(&self) -> Option<uuid::Uuid> {
+        self.attempt.receipt().map(|receipt| receipt.event_id())
+    }
+
+    /// The body to be sent instead of the one that was written, if there is one.
+    pub(crate) const fn take_body(&mut self) -> Option<Vec<u8>> {
+        self.body.take()
+    }
+
+    /// There was no answer, for the reason given by a short code.
+    pub(crate) fn fail(self, code: &'static str) {
+        self.attempt.fail(code);
+    }
+
+    /// The answer's head has arrived: what watches its body from now on.
+    ///
+    /// The receipt goes into the head's extensions; a length that will not be true is taken out of it.
+    pub(crate) fn answered(mut self, head: &mut http::response::Parts) -> Watch {
+        if let Some(exchange) = self.attempt.exchange() {
+            exchange.response_headers = answered(&head.headers);
+        }
+        if let Some(receipt) = self.attempt.receipt() {
+            head.extensions.insert(receipt);
+        }
+        let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let said = Head {
+            status: head.status.as_u16(),
+            content_type: text(header::CONTENT_TYPE).unwrap_or_default(),
+            content_encoding: text(header::CONTENT_ENCODING).unwrap_or_default(),
+            said: said(&head.headers),
+        };
+        let watch = Watch::new(self.attempt, self.api, said, self.keep, self.hide);
+        if watch.is_hiding() {
+            // The stream becomes shorter than it was announced, if it was.
+            head.headers.remove(header::CONTENT_LENGTH);
+        }
+        watch
+    }
+}
+
+/// Bedrock counts in the head of its answers, beside whatever the model says in the body.
+fn said(headers: &HeaderMap) -> Option<Usage> {
+    let count = |name: &str| headers.get(name)?.to_str().ok()?.parse().ok();
+    let input = count("x-amzn-bedrock-input-token-count")?;
+    let other = |name: &str| count(name).unwrap_or(0);
+    Some(
+        Usage::new()
+            .with(Bucket::Input, input)
+            .with(Bucket::Output, other("x-amzn-bedrock-output-token-count"))
+            .with(Bucket::CacheRead, other("x-amzn-bedrock-cache-read-input-token-count"))
+            .with(Bucket::CacheWrite, other("x-amzn-bedrock-cache-write-input-token-count")),
+    )
+}
+
+/// An answer's headers, without those that identify somebody or describe only the transport.
+fn answered(headers: &HeaderMap) -> Vec<(Box<str>, Box<str>)> {
+    headers
+        .iter()
+        .filter(|(name, _)| {
+            let name = name.as_str();
+            !name.starts_with("content-")
+                && !matches!(
+                    name,
+                    "transfer-encoding"
+                        | "set-cookie"
+                        | "set-cookie2"
+                        | "cookie"
+                        | "authorization"
+                        | "proxy-authorization"
+                        | "www-authenticate"
+                        | "proxy-authenticate"
+                )
+        })
+        .filter_map(|(name, value)| Some((name.as_str().into(), value.to_str().ok()?.into())))
+        .collect()
+}
+
+/// What went wrong, in a word, as far as the operating system says it.
+#[cfg(any(feature = "tower", feature = "aws"))]
+pub(crate) fn code(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    use std::io::ErrorKind::{
+        AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut,
+    };
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    match causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind).last() {
+        Some(ConnectionRefused | HostUnreachable | NetworkUnreachable | AddrNotAvailable) => "connect",
+        Some(TimedOut) => "timeout",
+        _ => "transport",
+    }
+}
