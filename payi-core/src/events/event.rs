@@ -123,6 +123,39 @@ pub struct Event {
     pub exchange: Option<Box<Exchange>>,
 }
 
+impl Event {
+    /// An event that happened elsewhere, one attempt of one call, to be filled in.
+    pub fn collected(id: Uuid, at: SystemTime, category: &str) -> Self {
+        Self {
+            id,
+            call_id: id,
+            attempt: 1,
+            context: Context::default(),
+            provider: category.into(),
+            operation: "ingest".into(),
+            category: category.into(),
+            request_model: None,
+            response_model: None,
+            streamed: false,
+            started_at: at,
+            latency: Duration::ZERO,
+            time_to_first_token: None,
+            outcome: Outcome::Ok,
+            http_status: None,
+            error: None,
+            usage: Usage::new(),
+            usage_estimated: false,
+            usage_suspect: false,
+            cost: Cost::UNPRICED,
+            reported_cost: None,
+            response_id: None,
+            service_tier: None,
+            geo: None,
+            exchange: None,
+        }
+    }
+}
+
 /// The parts of an exchange that Pay-i keeps with an event, and reports do not need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -82,6 +82,13 @@ impl Mappings {
         }
     }
 
+    /// These, and after them `others`.
+    pub(crate) fn followed_by(mut self, others: Self) -> Self {
+        self.hosts.extend(others.hosts);
+        self.models.extend(others.models);
+        self
+    }
+
     #[cfg_attr(not(feature = "_http"), allow(dead_code, reason = "only calls over HTTP have a host"))]
     pub(crate) fn category(&self, host: &str) -> Option<&Text> {
         let found = self.hosts.iter().find(|(name, _)| name.eq_ignore_ascii_case(host));

@@ -4,6 +4,9 @@ mod clock;
 mod event;
 mod mapping;
 mod pipeline;
+#[cfg(all(test, any(feature = "reqwest", feature = "ledger")))]
+#[allow(dead_code, reason = "without `reqwest` not all are needed")]
+pub(crate) mod sample;
 mod secret;
 
 pub(crate) use clock::deadline;

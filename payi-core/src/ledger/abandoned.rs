@@ -4,20 +4,17 @@
 //! looks turns its open calls into facts. Should the process only have been asleep, the real ending
 //! still comes, and corrects the fact (see `Claim::Corrects` in append.rs).
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rusqlite::{Connection, Row, params};
 
 use crate::{
-    context::Context,
     events::{Event, Outcome},
     ledger::{
         append::{Appender, Claim, Statements, claim, last_seq},
         ids,
         rows::{self, Who, micros, time},
     },
-    pricing::Cost,
-    usage::Usage,
 };
 
 const ORPHANS: &str = "FROM open_calls o WHERE o.process <> ?1
@@ -59,32 +56,13 @@ fn settle(conn: &Connection, appender: &mut Appender, process: &str) -> rusqlite
 fn orphan(row: &Row<'_>) -> rusqlite::Result<(Event, Who)> {
     let who = Who { user: row.get(6)?, account: row.get(7)?, purpose: row.get(8)?, route: row.get(9)? };
     let event = Event {
-        id: ids::join(row.get(0)?, row.get(1)?),
         call_id: ids::join(row.get(2)?, row.get(3)?),
         attempt: row.get(4)?,
-        context: Context::default(),
         // Provider, operation and models are in the route.
         provider: "".into(),
         operation: "".into(),
-        category: "".into(),
-        request_model: None,
-        response_model: None,
-        streamed: false,
-        started_at: time(row.get(5)?),
-        latency: Duration::ZERO,
-        time_to_first_token: None,
         outcome: Outcome::Abandoned,
-        http_status: None,
-        error: None,
-        usage: Usage::new(),
-        usage_estimated: false,
-        usage_suspect: false,
-        cost: Cost::UNPRICED,
-        reported_cost: None,
-        response_id: None,
-        service_tier: None,
-        geo: None,
-        exchange: None,
+        ..Event::collected(ids::join(row.get(0)?, row.get(1)?), time(row.get(5)?), "")
     };
     Ok((event, who))
 }

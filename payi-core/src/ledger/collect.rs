@@ -1,61 +1,23 @@
 //! Events that arrive from elsewhere: each once, however often it is sent, and nothing acknowledged
 //! before it is committed.
 
-use std::{
-    collections::HashSet,
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashSet, time::SystemTime};
 
 use ring::digest::{SHA256, digest};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use uuid::{Builder, Uuid};
 
 use crate::{
-    context::{Context, Properties, Resolved},
+    context::{Properties, Resolved},
     error::Result,
-    events::{Event, Outcome},
+    events::Event,
     ledger::{
         Appender, Keep, Ledger,
         append::{find_seq, last_seq},
         ids,
         rows::micros,
     },
-    pricing::Cost,
-    usage::Usage,
 };
-
-impl Event {
-    /// An event that happened elsewhere, one attempt of one call, to be filled in.
-    pub fn collected(id: Uuid, at: SystemTime, category: &str) -> Self {
-        Self {
-            id,
-            call_id: id,
-            attempt: 1,
-            context: Context::default(),
-            provider: category.into(),
-            operation: "ingest".into(),
-            category: category.into(),
-            request_model: None,
-            response_model: None,
-            streamed: false,
-            started_at: at,
-            latency: Duration::ZERO,
-            time_to_first_token: None,
-            outcome: Outcome::Ok,
-            http_status: None,
-            error: None,
-            usage: Usage::new(),
-            usage_estimated: false,
-            usage_suspect: false,
-            cost: Cost::UNPRICED,
-            reported_cost: None,
-            response_id: None,
-            service_tier: None,
-            geo: None,
-            exchange: None,
-        }
-    }
-}
 
 /// The event id of something that happened elsewhere: the same for the same category, response id and time, so
 /// that what is sent twice is one event. Without a time it is the same for category and response id.

@@ -2,17 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use uuid::Uuid;
 
 use crate::{
     context::{Context, Resolved, Text, UseCase},
-    events::{Event, Opening, Outcome},
+    events::{Event, Opening, sample},
     ledger::{Appended, Appender, Keep, Ledger},
     money::Money,
     pricing::{Cost, CostSource},
-    usage::{Bucket, Usage},
 };
 
 /// An attempt that went well: 10 tokens in, 5 out, for `pico`.
@@ -21,29 +20,13 @@ pub(crate) fn event(pico: i64) -> Event {
     Event {
         id,
         call_id: id,
-        attempt: 1,
-        context: Context::default(),
-        provider: "openai".into(),
-        operation: "chat.completions".into(),
-        category: "system.openai".into(),
         request_model: Some("gpt-4o-mini".into()),
         response_model: Some("gpt-4o-mini-2024-07-18".into()),
-        streamed: false,
         started_at: SystemTime::now(),
-        latency: Duration::from_millis(321),
-        time_to_first_token: None,
-        outcome: Outcome::Ok,
-        http_status: Some(200),
-        error: None,
-        usage: Usage::new().with(Bucket::Input, 10).with(Bucket::Output, 5),
-        usage_estimated: false,
-        usage_suspect: false,
         cost: Cost { amount: Money::from_pico(pico.into()), source: CostSource::Computed },
-        reported_cost: None,
         response_id: Some(format!("chatcmpl-{}", id.simple()).into()),
-        service_tier: None,
-        geo: None,
         exchange: None,
+        ..sample::chat()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What may be said before the start.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
@@ -25,9 +25,7 @@ use crate::{
 #[must_use = "nothing happens before `.start()`"]
 pub struct Builder {
     options: Options,
-    entries: Vec<Entry>,
     wrong: Option<crate::Error>,
-    settings: Settings,
     sinks: Vec<Arc<dyn Sink>>,
     clock: Arc<dyn Clock>,
     book: Option<&'static PriceBook>,
@@ -37,9 +35,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             options: Options::default(),
-            entries: Vec::new(),
             wrong: None,
-            settings: Settings::default(),
             sinks: Vec::new(),
             clock: Arc::new(SystemClock),
             book: None,
@@ -49,10 +45,7 @@ impl Default for Builder {
 
 impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder")
-            .field("options", &self.options)
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
+        f.debug_struct("Builder").field("options", &self.options).finish_non_exhaustive()
     }
 }
 
@@ -69,6 +62,43 @@ impl Builder {
     /// Records calls in memory: they are gone when the process ends.
     pub fn in_memory(mut self) -> Self {
         self.options.ledger = Some(options::Place::Memory);
+        self
+    }
+
+    /// What a commit survives; unless told otherwise, a power cut ([`Durability::Synced`]).
+    ///
+    /// [`Durability::Synced`]: crate::ledger::Durability::Synced
+    #[cfg(feature = "ledger")]
+    pub fn durability(mut self, durability: crate::ledger::Durability) -> Self {
+        self.options.durability = Some(durability);
+        self
+    }
+
+    /// How long prompts and answers are kept, where they are kept at all; 30 days unless told otherwise.
+    pub fn keep_prompts(mut self, keep: Duration) -> Self {
+        self.options.keep_prompts = Some(keep);
+        self
+    }
+
+    /// Reads what is set neither here nor in the environment from a file, in TOML. `PAYI_CONFIG` names it too.
+    ///
+    /// ```toml
+    /// ledger = "/var/lib/summarizer/payi.db"
+    /// base_url = "https://pay-i.internal"
+    /// require = ["user_id"]
+    ///
+    /// [context]
+    /// account_name = "acme"
+    ///
+    /// [[price]] # a contract
+    /// provider = "openai"
+    /// model = "gpt-4o"
+    /// input = 2.25
+    /// output = 9
+    /// ```
+    #[cfg(feature = "config")]
+    pub fn config(mut self, path: impl Into<PathBuf>) -> Self {
+        self.options.config = Some(path.into());
         self
     }
 
@@ -123,7 +153,7 @@ impl Builder {
     /// # drop(builder);
     /// ```
     pub fn require(mut self, keys: impl IntoIterator<Item = Key>) -> Self {
-        self.settings.require = keys.into_iter().collect();
+        self.options.require = Some(keys.into_iter().collect());
         self
     }
 
@@ -148,13 +178,13 @@ impl Builder {
     /// Also records `user.id`, `payi.account.name` and `payi.use_case.name` on the application's own
     /// `tracing` span around each call, where that span has declared them (as `tracing::field::Empty`).
     pub fn record_on_spans(mut self) -> Self {
-        self.sinks.push(Arc::new(OnSpans));
+        self.options.record_on_spans = Some(true);
         self
     }
 
     /// Whether streams are made to carry their usage; see [`StreamUsage`].
     pub fn stream_usage(mut self, stream_usage: StreamUsage) -> Self {
-        self.settings.stream_usage = stream_usage;
+        self.options.stream_usage = Some(stream_usage);
         self
     }
 
@@ -162,7 +192,7 @@ impl Builder {
     ///
     /// Without a port: `"127.0.0.1"`, `"llm.internal"`.
     pub fn stream_usage_host(mut self, host: impl Into<Box<str>>) -> Self {
-        self.settings.stream_usage_hosts.push(host.into());
+        self.options.stream_usage_hosts.push(host.into());
         self
     }
 
@@ -175,7 +205,7 @@ impl Builder {
     ///
     /// A `price_as_category` of a scope, or of the call, has the last word.
     pub fn host_mapping(mut self, host: impl AsRef<str>, category: impl AsRef<str>) -> Self {
-        self.settings.mappings.map_host(host, category);
+        self.options.mappings.map_host(host, category);
         self
     }
 
@@ -192,7 +222,7 @@ impl Builder {
     /// Of several, the first that fits counts; none does where a scope, or the call, says
     /// `price_as_category` or `price_as_resource`.
     pub fn model_mapping(mut self, mapping: ModelMapping) -> Self {
-        self.settings.mappings.map_model(mapping);
+        self.options.mappings.map_model(mapping);
         self
     }
 
@@ -250,38 +280,44 @@ impl Builder {
         if let Some(error) = self.wrong {
             return Err(error);
         }
-        let variables =
-            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-        let options = self.options.or(Options::from_environment(variables)?);
+        let options = Options::gathered(self.options)?;
         #[cfg(feature = "rustls")]
         crate::sink::tls::ensure_provider();
-        let mut entries = self.entries;
+        let mut entries = options.context.clone();
         if !entries.iter().any(|entry| entry.key == Key::UseCaseName) {
             entries.extend(name::of_executable().map(|name| expression::use_case_name(&name)));
         }
-        let mut settings = self.settings;
-        let asked = entries.iter().rev().find(|entry| entry.key == Key::LogPromptAndResponse);
-        if let Some(keep) = asked.and_then(Entry::flag) {
-            settings.log_prompt_and_response = keep;
-            settings.never_log = !keep;
-        }
-        settings.exchange |= options.delivers();
-        settings.pay_i = Arc::new(options.pay_i());
-        let book = match (self.book, &options.prices) {
-            (Some(book), _) => book,
-            (None, Some(path)) => Box::leak(Box::new(PriceBook::load(path)?)),
-            (None, None) => PriceBook::embedded(),
-        };
+        let settings = settings(&options);
+        let book = self.book.map_or_else(|| options.book(), Ok)?;
         for conflict in conflicting_versions() {
             tracing::warn!(target: "payi", "{conflict}");
         }
         let engines = Engines::start(&options)?;
-        let sinks = engines.sinks().chain(self.sinks);
+        let on_spans =
+            options.record_on_spans.unwrap_or(false).then(|| -> Arc<dyn Sink> { Arc::new(OnSpans) });
+        let sinks = engines.sinks().chain(on_spans).chain(self.sinks);
         let pipeline = Pipeline { sink: Arc::new(Fan::new(sinks)), book, clock: self.clock, settings };
         let pipeline = Arc::new(pipeline);
         let root = Frame::root(Some(Arc::<Pipeline>::clone(&pipeline)), entries);
         Ok(Running::new(pipeline, root, engines))
     }
+}
+
+/// How calls are treated.
+fn settings(options: &Options) -> Settings {
+    let mut settings = Settings::default();
+    let asked = options.context.iter().rev().find(|entry| entry.key == Key::LogPromptAndResponse);
+    if let Some(keep) = asked.and_then(Entry::flag) {
+        settings.log_prompt_and_response = keep;
+        settings.never_log = !keep;
+    }
+    settings.exchange |= options.delivers();
+    settings.pay_i = Arc::new(options.pay_i());
+    settings.require = options.require.unwrap_or_default();
+    settings.stream_usage = options.stream_usage.unwrap_or_default();
+    settings.stream_usage_hosts.clone_from(&options.stream_usage_hosts);
+    settings.mappings = options.mappings.clone();
+    settings
 }
 
 macro_rules! setter {
@@ -303,7 +339,7 @@ macro_rules! setter {
     ($name:ident, $bound:ident, $doc:literal) => {
         #[doc = $doc]
         pub fn $name(mut self, value: impl $bound) -> Self {
-            self.entries.push(expression::$name(&value));
+            self.options.context.push(expression::$name(&value));
             self
         }
     };

@@ -177,7 +177,14 @@ fn writer_options(options: &Options) -> WriterOptions {
         Some(Place::File(path)) => Some(path.clone()),
         None => Some(LEDGER.into()),
     };
-    WriterOptions { path, keep_exchanges: options.delivers(), ..WriterOptions::default() }
+    let usual = WriterOptions::default();
+    WriterOptions {
+        path,
+        durability: options.durability.unwrap_or_default(),
+        keep_exchanges: options.delivers(),
+        keep_prompts: options.keep_prompts.unwrap_or(usual.keep_prompts),
+        ..usual
+    }
 }
 
 /// Pay-i as a place, if there is a key.

@@ -1,21 +1,24 @@
 //! Every setting, where it may come from, and what is wrong with it.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use crate::{
     Result,
+    context::{Entry, KeySet},
     error::{Error, Kind},
-    events::{PAY_I, PayIAccess, Secret},
+    events::{Mappings, PAY_I, PayIAccess, Secret, StreamUsage},
+    pricing::PriceBook,
 };
 
 /// The ledger's file, unless told otherwise.
 pub(super) const LEDGER: &str = "payi.db";
 
 /// Environment variables that are settings.
-const VARIABLES: &[&str] = &["PAYI_API_KEY", "PAYI_BASE_URL", "PAYI_LEDGER", "PAYI_PRICES", "PAYI_OTLP"];
+const VARIABLES: &[&str] =
+    &["PAYI_API_KEY", "PAYI_BASE_URL", "PAYI_LEDGER", "PAYI_PRICES", "PAYI_OTLP", "PAYI_CONFIG"];
 
-/// Variables of the official Python SDK and of our command line, which mean nothing here and may well be set.
-const FOREIGN: &[&str] = &["PAYI_CUSTOM_HEADERS", "PAYI_LOG", "PAYI_LEDGER_KEY", "PAYI_CONFIG"];
+/// Variables of the official Python SDK and of the ledger, which are no settings here and may well be set.
+const FOREIGN: &[&str] = &["PAYI_CUSTOM_HEADERS", "PAYI_LOG", "PAYI_LEDGER_KEY"];
 
 /// Where calls are recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +28,10 @@ pub(super) enum Place {
 }
 
 /// What one source says; `None` leaves it to the next.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Options {
+    /// Where the rest is written down.
+    pub(super) config: Option<PathBuf>,
     pub(super) api_key: Option<Secret>,
     pub(super) base_url: Option<String>,
     pub(super) ledger: Option<Place>,
@@ -38,6 +43,19 @@ pub(super) struct Options {
     pub(super) semconv: crate::sink::otel::Semconv,
     /// A file with a price book.
     pub(super) prices: Option<PathBuf>,
+    /// Prices in TOML, to be laid over the book.
+    pub(super) price_texts: Vec<String>,
+    #[cfg(feature = "ledger")]
+    pub(super) durability: Option<crate::ledger::Durability>,
+    /// How long prompts are kept, where they are kept.
+    pub(super) keep_prompts: Option<Duration>,
+    pub(super) record_on_spans: Option<bool>,
+    pub(super) require: Option<KeySet>,
+    pub(super) stream_usage: Option<StreamUsage>,
+    pub(super) stream_usage_hosts: Vec<Box<str>>,
+    pub(super) mappings: Mappings,
+    /// The process-wide context: of two entries for a key the later one counts.
+    pub(super) context: Vec<Entry>,
 }
 
 impl Options {
@@ -52,15 +70,13 @@ impl Options {
                 "PAYI_OTLP" => options.otlp = Some(base_url(&value, &name)?),
                 "PAYI_LEDGER" => options.ledger = Some(place(value.into())),
                 "PAYI_PRICES" => options.prices = Some(value.into()),
+                "PAYI_CONFIG" => options.config = Some(value.into()),
                 foreign if FOREIGN.contains(&foreign) => {}
-                unknown => {
-                    if let Some(known) = closest(unknown, VARIABLES) {
-                        let message =
-                            format!("unknown environment variable `{unknown}`; did you mean `{known}`?");
-                        return Err(Error::new(Kind::Config, message));
-                    }
-                    tracing::debug!(target: "payi", name = unknown, "unknown environment variable");
+                // Others may have variables of that beginning for purposes of their own.
+                other if closest(other, VARIABLES).is_none() => {
+                    tracing::debug!(target: "payi", name = other, "unknown environment variable");
                 }
+                other => return Err(unknown("environment variable", other, VARIABLES)),
             }
         }
         Ok(options)
@@ -90,8 +106,57 @@ impl Options {
             #[cfg(feature = "otel")]
             semconv: self.semconv,
             prices: self.prices.or(lower.prices),
+            config: self.config.or(lower.config),
+            price_texts: [self.price_texts, lower.price_texts].concat(),
+            #[cfg(feature = "ledger")]
+            durability: self.durability.or(lower.durability),
+            keep_prompts: self.keep_prompts.or(lower.keep_prompts),
+            record_on_spans: self.record_on_spans.or(lower.record_on_spans),
+            require: self.require.or(lower.require),
+            stream_usage: self.stream_usage.or(lower.stream_usage),
+            stream_usage_hosts: [self.stream_usage_hosts, lower.stream_usage_hosts].concat(),
+            mappings: self.mappings.followed_by(lower.mappings),
+            context: {
+                let mut context = lower.context;
+                context.retain(|entry| self.context.iter().all(|own| own.key != entry.key));
+                context.extend(self.context);
+                context
+            },
         }
     }
+
+    /// What `given` says, then the environment, then the file that one of them names.
+    pub(super) fn gathered(given: Self) -> Result<Self> {
+        let variables =
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        let options = given.or(Self::from_environment(variables)?);
+        #[cfg(feature = "config")]
+        if let Some(path) = options.config.clone() {
+            return Ok(options.or(super::config::load(&path)?));
+        }
+        #[cfg(not(feature = "config"))]
+        if options.config.is_some() {
+            tracing::warn!(target: "payi", "PAYI_CONFIG is set, but payi was built without the feature `config`");
+        }
+        Ok(options)
+    }
+
+    /// The prices that calls are priced by, unless the builder was given a book.
+    pub(super) fn book(&self) -> Result<&'static PriceBook> {
+        #[cfg_attr(not(feature = "config"), allow(unused_mut, reason = "only a file holds more prices"))]
+        let mut book = self.prices.as_ref().map(PriceBook::load).transpose()?;
+        #[cfg(feature = "config")]
+        for text in &self.price_texts {
+            book = Some(book.as_ref().unwrap_or_else(|| PriceBook::embedded()).with_toml(text)?);
+        }
+        Ok(book.map_or_else(PriceBook::embedded, |book| Box::leak(Box::new(book))))
+    }
+}
+
+/// A name that means nothing here, with the one that was probably meant.
+pub(super) fn unknown(what: &str, name: &str, known: &[&str]) -> Error {
+    let meant = closest(name, known).map_or_else(String::new, |known| format!("; did you mean `{known}`?"));
+    Error::new(Kind::Config, format!("unknown {what} `{name}`{meant}"))
 }
 
 /// `:memory:`, as everywhere with SQLite, or a file.
@@ -195,7 +260,7 @@ mod tests {
     #[test]
     fn an_empty_variable_is_not_set() {
         let empty = environment(&[("PAYI_API_KEY", ""), ("PAYI_BASE_URL", ""), ("PAYI_LEDGER", "")]).unwrap();
-        assert_eq!(empty, Options::default());
+        assert_eq!(format!("{empty:?}"), format!("{:?}", Options::default()));
     }
 
     #[test]
@@ -212,7 +277,7 @@ mod tests {
     fn variables_of_others_are_left_alone() {
         let foreign =
             [("PAYI_LOG", "debug"), ("PAYI_CUSTOM_HEADERS", "a: b"), ("PAYI_DEPLOYMENT_COLOUR", "blue")];
-        assert_eq!(environment(&foreign).unwrap(), Options::default());
+        assert_eq!(format!("{:?}", environment(&foreign).unwrap()), format!("{:?}", Options::default()));
     }
 
     #[test]
@@ -250,5 +315,31 @@ mod tests {
         let both = builder.or(lower);
         assert_eq!(both.ledger, Some(Place::Memory));
         assert!(both.api_key.is_some());
+    }
+
+    #[test]
+    fn the_builders_context_wins_over_the_files_key_by_key() {
+        use crate::context::entry::expression::{account_name, user_id};
+        let builder = Options { context: vec![user_id("ours")], ..Options::default() };
+        let file = Options { context: vec![user_id("theirs"), account_name("acme")], ..Options::default() };
+        let keys: Vec<String> =
+            builder.or(file).context.iter().map(|entry| format!("{:?}", entry.key)).collect();
+        assert_eq!(keys, ["AccountName", "UserId"]);
+    }
+
+    /// The one table of options, on `instrument()`.
+    #[test]
+    fn every_option_is_in_the_table() {
+        let table: Vec<&str> =
+            include_str!("mod.rs").lines().filter(|line| line.starts_with("/// | ")).collect();
+        for name in VARIABLES {
+            assert_eq!(table.iter().filter(|row| row.contains(&format!("`{name}`"))).count(), 1, "{name}");
+        }
+        #[cfg(feature = "config")]
+        for name in super::super::config::NAMES.iter().filter(|name| **name != "limit") {
+            let cell =
+                |row: &&&str| row.split('|').nth(4).is_some_and(|cell| cell.contains(&format!("`{name}`")));
+            assert_eq!(table.iter().filter(cell).count(), 1, "{name}");
+        }
     }
 }

@@ -170,7 +170,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::sink::sample;
+    use crate::events::sample;
 
     fn pending(user: &str) -> Pending {
         Pending { seq: 1, who: sample::who(user), event: sample::chat(), again: false }

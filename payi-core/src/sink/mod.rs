@@ -24,8 +24,6 @@ pub(crate) mod otel;
 pub(crate) mod pay_i;
 #[cfg(feature = "ledger")]
 mod queue;
-#[cfg(all(test, feature = "reqwest"))]
-mod sample;
 #[cfg(all(test, feature = "ledger"))]
 pub(crate) mod tests;
 #[cfg(feature = "rustls")]

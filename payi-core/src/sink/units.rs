@@ -168,7 +168,7 @@ const fn name(bucket: Bucket, dialect: Dialect) -> (&'static str, Side) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{sink::sample, usage::Usage};
+    use crate::{events::sample, usage::Usage};
 
     fn json(event: &Event) -> serde_json::Value {
         serde_json::json!(of(event))

@@ -261,7 +261,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{context::UseCase, sink::sample};
+    use crate::{context::UseCase, events::sample};
 
     fn wire<'a>(event: &'a Event, who: &'a Resolved) -> Wire<'a> {
         Wire::new(event, who, false, |_| false)

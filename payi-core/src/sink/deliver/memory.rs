@@ -120,7 +120,7 @@ impl Source for Memory {
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
-    use crate::sink::sample;
+    use crate::events::sample;
 
     #[test]
     fn the_oldest_goes_first_and_is_counted() {

@@ -154,7 +154,7 @@ pub(crate) struct Passed {
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
-    use crate::sink::sample;
+    use crate::events::sample;
 
     fn window(n: i64) -> Window {
         let mut window = Window::default();

@@ -17,12 +17,11 @@ use uuid::Uuid;
 
 use super::{NAME, PayI, SOON};
 use crate::{
-    events::Event,
+    events::{Event, sample},
     sink::{
         Writer, WriterOptions,
         deliver::{Courier, OfLedger},
         files::{Files, Form},
-        sample,
     },
 };
 

@@ -10,12 +10,11 @@ use uuid::Uuid;
 
 use super::{NAME, PayI};
 use crate::{
-    events::Event,
+    events::{Event, sample},
     ledger::Ledger,
     sink::{
         Writer, WriterOptions,
         deliver::{Courier, OfLedger},
-        sample,
     },
     testing::{self, PayIAnswer, PayIRequest},
 };
