@@ -110,7 +110,7 @@ pub use payi_core::{
 
 #[cfg(feature = "_calls")]
 #[doc(inline)]
-pub use payi_core::clients::{Receipt, ReceiptsExt, Settled, WithReceipts, receipt};
+pub use payi_core::clients::{Receipt, ReceiptsExt, Settled, WithReceipts, realtime, receipt};
 
 #[cfg(feature = "async-openai")]
 #[doc(inline)]

@@ -9,7 +9,7 @@ use payi_core::ledger::{
 };
 
 use crate::output::columns;
-use crate::{Failure, prices::Prices, when};
+use crate::{Failure, inspect::Inspect, prices::Prices, when};
 
 /// Who spent what on GenAI calls.
 #[derive(Debug, Parser)]
@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Serve(Serve),
     /// What models cost.
     Prices(Prices),
+    /// What payi makes of recorded exchanges with providers: tokens, cost, and where the cost comes from.
+    Inspect(Inspect),
     /// Looks after the ledger's file.
     #[command(subcommand)]
     Ledger(LedgerCommand),
@@ -248,6 +250,9 @@ pub(crate) struct Explain {
     pub(crate) file: File,
     /// The call's event id, as `payi calls` lists it.
     pub(crate) call: String,
+    /// A price book, or prices in TOML, laid over the embedded book.
+    #[arg(long, env = "PAYI_PRICES", value_name = "PATH")]
+    pub(crate) prices: Option<PathBuf>,
 }
 
 #[derive(Debug, Arguments)]

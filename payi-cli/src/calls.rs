@@ -11,7 +11,8 @@ use crate::{
     Failure,
     args::{Calls, CallsBy, Explain},
     output::{Terminal, columns},
-    server::explanation_of,
+    prices,
+    server::{differs, explanation_of},
 };
 
 pub(crate) fn run(args: &Calls, terminal: Option<Terminal>, out: &mut dyn Write) -> Result<(), Failure> {
@@ -107,8 +108,12 @@ pub(crate) fn explain(args: &Explain, out: &mut dyn Write) -> Result<(), Failure
     if attempts.len() > 1 {
         writeln!(out, "attempt {} of {}", event.attempt, attempts.len())?;
     }
-    writeln!(out, "\n{}", explanation_of(&stored))?;
+    let explanation = explanation_of(&stored, prices::book(args.prices.as_deref())?);
+    writeln!(out, "\n{explanation}")?;
     let told = event.cost.known().map_or_else(|| "unpriced".into(), |cost| format!("{cost} USD"));
     writeln!(out, "in the ledger: {told} ({})", event.cost.source.name())?;
+    if let Some(why) = differs(event, &explanation) {
+        writeln!(out, "{why}")?;
+    }
     Ok(out.flush()?)
 }

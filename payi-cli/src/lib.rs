@@ -7,6 +7,7 @@ mod args;
 mod calls;
 mod delivery;
 mod doctor;
+mod inspect;
 mod ledger;
 mod output;
 mod prices;
@@ -59,7 +60,7 @@ where
             return if e.use_stderr() { MISUSE } else { OK };
         }
     };
-    match perform(&args, terminal, out) {
+    match perform(&args, terminal, out, err) {
         Ok(()) | Err(Failure::Reader) => OK,
         Err(Failure::Found) => FAILED,
         Err(Failure::Misuse(message)) => {
@@ -73,7 +74,12 @@ where
     }
 }
 
-fn perform(args: &Args, terminal: Option<Terminal>, out: &mut dyn Write) -> Result<(), Failure> {
+fn perform(
+    args: &Args,
+    terminal: Option<Terminal>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<(), Failure> {
     match &args.command {
         Command::Users(users) => users::run(users, terminal, out),
         Command::Accounts(spend) => spend::run(spend, Dimension::Account, terminal, out),
@@ -90,7 +96,8 @@ fn perform(args: &Args, terminal: Option<Terminal>, out: &mut dyn Write) -> Resu
             Ok(out.flush()?)
         }
         Command::Serve(serve) => serve::run(serve, out),
-        Command::Prices(prices) => prices::run(prices, out),
+        Command::Prices(prices) => prices::run(prices, out, err),
+        Command::Inspect(inspect) => inspect::run(inspect, terminal, out, err),
         Command::Ledger(command) => ledger::run(command, out),
         Command::Delivery(command) => delivery::run(command, out),
         Command::Doctor(doctor) => doctor::run(doctor, out),

@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     fs::File,
     io::{BufRead, BufReader, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::{Args, Subcommand};
@@ -45,30 +45,31 @@ enum Command {
     ///
     /// A line is `{"provider", "model", "usage" | "response", "at"?, "service_tier"?, "processing"?, "speed"?}`: `usage` holds
     /// totals that contain their parts (`input_tokens` contains `cache_read_tokens`), `response` a provider's answer.
+    /// A line that cannot be priced is named on standard error, the others are priced, and the exit code is 1.
     Cost {
         /// The file with the lines; standard input where it is left out.
         file: Option<PathBuf>,
     },
 }
 
-pub(crate) fn run(args: &Prices, out: &mut dyn Write) -> Result<(), Failure> {
-    let loaded;
-    let book = match &args.prices {
-        Some(path) => {
-            loaded = PriceBook::load(path).map_err(|e| Failure::Misuse(e.to_string()))?;
-            &loaded
-        }
-        None => PriceBook::embedded(),
-    };
+/// The embedded book, with the one in a file laid over it. It is kept to the program's end.
+pub(crate) fn book(path: Option<&Path>) -> Result<&'static PriceBook, Failure> {
+    let Some(path) = path else { return Ok(PriceBook::embedded()) };
+    let book = PriceBook::load(path).map_err(|e| Failure::Misuse(e.to_string()))?;
+    Ok(Box::leak(Box::new(book)))
+}
+
+pub(crate) fn run(args: &Prices, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Failure> {
+    let book = book(args.prices.as_deref())?;
     match &args.command {
         Command::List { provider, format } => list(book, provider.as_deref(), *format, out)?,
         Command::Show { model } => show(book, model, out)?,
-        Command::Cost { file: None } => cost(book, &mut std::io::stdin().lock(), out)?,
+        Command::Cost { file: None } => cost(book, &mut std::io::stdin().lock(), out, err)?,
         Command::Cost { file: Some(path) } => {
             let file = File::open(path).map_err(|e| {
                 Failure::Misuse(format!("{} cannot be read ({e}); check the path", path.display()))
             })?;
-            cost(book, &mut BufReader::new(file), out)?;
+            cost(book, &mut BufReader::new(file), out, err)?;
         }
     }
     Ok(out.flush()?)
@@ -211,27 +212,50 @@ fn timestamp(us: i64) -> Option<String> {
     jiff::Timestamp::from_microsecond(us).ok().map(|at| at.to_string())
 }
 
-fn cost(book: &PriceBook, lines: &mut dyn BufRead, out: &mut dyn Write) -> Result<(), Failure> {
-    for line in lines.lines() {
-        let line = line?;
-        if line.trim().is_empty() {
+/// One answer for each line. A line that cannot be priced is told by its number, and the others are priced all
+/// the same.
+fn cost(
+    book: &PriceBook,
+    lines: &mut dyn BufRead,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<(), Failure> {
+    let mut refused = false;
+    let mut line = Vec::new();
+    for number in 1_u64.. {
+        line.clear();
+        if lines.read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        // A mark of the byte order, which some editors put before a text, is no part of it.
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_start_matches('\u{feff}').trim();
+        if text.is_empty() {
             continue;
         }
-        let mut answer = priced(book, &line).unwrap_or_else(|why| json!({"error": why}));
+        let mut answer = priced(book, text).or_else(|why| {
+            refused = true;
+            writeln!(err, "payi: line {number}: {why}")?;
+            Ok::<_, Failure>(json!({"line": number, "error": why}))
+        })?;
         // What the caller calls the line comes back with it.
-        let asked: Value = serde_json::from_str(&line).unwrap_or(Value::Null);
+        let asked: Value = serde_json::from_str(text).unwrap_or(Value::Null);
         if let (Some(id), Some(answer)) = (asked.get("id"), answer.as_object_mut()) {
             answer.insert("id".to_owned(), id.clone());
         }
         writeln!(out, "{answer}")?;
     }
-    Ok(())
+    out.flush()?;
+    if refused { Err(Failure::Found) } else { Ok(()) }
 }
 
 fn priced(book: &PriceBook, line: &str) -> Result<Value, String> {
     let mut query = Query::read(line).map_err(|e| e.to_string())?;
     let asked: Value = serde_json::from_str(line).map_err(|e| e.to_string())?;
     let Some(response) = asked.get("response") else {
+        if query.usage.is_none() {
+            return Err("it has neither \"usage\" nor \"response\"".to_owned());
+        }
         let usage = query.usage().map_err(|e| e.to_string())?;
         return Ok(shown(&[query.explain(book, &usage)], None));
     };
@@ -324,9 +348,55 @@ mod tests {
     use super::*;
 
     fn answers(lines: &str) -> Vec<Value> {
-        let mut out = Vec::new();
-        assert!(cost(PriceBook::embedded(), &mut lines.as_bytes(), &mut out).is_ok());
-        String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        asked(lines).0
+    }
+
+    /// The answers, what was said on standard error, and whether all could be priced.
+    fn asked(lines: &str) -> (Vec<Value>, String, bool) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let all = cost(PriceBook::embedded(), &mut lines.as_bytes(), &mut out, &mut err).is_ok();
+        let out = String::from_utf8(out).unwrap();
+        let answers = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        (answers, String::from_utf8(err).unwrap(), all)
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_priced_is_named_and_the_others_are_priced() {
+        let good = r#"{"provider": "openai", "model": "gpt-4o", "usage": {"input_tokens": 1000}}"#;
+        for bad in [
+            "not json",
+            "[]",
+            "7",
+            r#"{"provider": "openai"}"#,
+            r#"{"provider": "openai", "model": "gpt-4o"}"#,
+            r#"{"provider": "openai", "model": "gpt-4o", "usage": 7}"#,
+            r#"{"provider": "openai", "model": "gpt-4o", "usage": {"input_tokens": -1}}"#,
+            r#"{"provider": "openai", "model": "gpt-4o", "usage": {"input_tokens": 1e99}}"#,
+            r#"{"provider": "openai", "model": "gpt-4o", "usage": {"input_tokens": 18446744073709551616}}"#,
+            r#"{"provider": "openai", "model": "gpt-4o", "usage": {"input_tokens": 1, "cache_read_tokens": 2}}"#,
+            r#"{"provider": "openai", "model": "gpt-4o", "usage": {"input_jokes": 1}}"#,
+            r#"{"provider": "openai", "model": "gpt-4o", "at": "yesterday", "usage": {"input_tokens": 1}}"#,
+            r#"{"provider": "openai", "model": "gpt-4o", "response": {}}"#,
+            r#"{"provider": "openai", "model": "gpt-4o", "response": "text"}"#,
+        ] {
+            let (answers, said, all) = asked(&format!("\u{feff}{good}\r\n\n{bad}\n{good}"));
+            assert!(!all && said.starts_with("payi: line 3: ") && said.lines().count() == 1, "{bad}: {said}");
+            assert_eq!(answers.len(), 3, "{bad}");
+            assert_eq!((&answers[1]["line"], &answers[1]["cost_usd"]), (&json!(3), &Value::Null), "{bad}");
+            for answer in [&answers[0], &answers[2]] {
+                assert_eq!(answer["cost_usd"], json!("0.0025"), "{bad}");
+            }
+        }
+        assert!(asked(good).2 && asked("").2);
+    }
+
+    #[test]
+    fn huge_counts_do_not_stop_the_others() {
+        let usage =
+            r#"{"provider": "openai", "model": "gpt-4o", "usage": {"input_tokens": 18446744073709551615}}"#;
+        let (answers, _, all) = asked(usage);
+        assert!(all);
+        assert_eq!(answers[0]["cost_usd"], json!("46116860184273.8790375"));
     }
 
     #[test]

@@ -30,7 +30,7 @@ use payi_core::ledger::Ledger;
 
 pub use app::App;
 pub use listen::{Options, ServeError, serve};
-pub(crate) use request::explain as explanation_of;
+pub(crate) use request::{differs, explain as explanation_of};
 
 /// Where the dashboard listens unless told otherwise.
 pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8377);

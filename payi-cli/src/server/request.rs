@@ -10,7 +10,7 @@ use payi_core::{
     events::Event,
     ledger::StoredEvent,
     money::Money,
-    pricing::{CostSource, Explanation, PriceBook, Priced},
+    pricing::{CostSource, Explanation, Names, PriceBook, Priced},
 };
 use uuid::Uuid;
 
@@ -72,7 +72,7 @@ pub(crate) async fn show(
 
 fn make(frame: Frame, params: &Params, stored: &StoredEvent, attempts: &[(u32, Uuid)]) -> Page {
     let event = &stored.event;
-    let explanation = explain(stored);
+    let explanation = explain(stored, PriceBook::embedded());
     let exchange = event.exchange.as_deref();
     let link = |(n, id): &(u32, Uuid)| {
         page::Link::new(format!("Attempt {n}"), params.bare().at(&format!("/requests/{id}")), *id == event.id)
@@ -97,19 +97,29 @@ fn make(frame: Frame, params: &Params, stored: &StoredEvent, attempts: &[(u32, U
     }
 }
 
-/// How the book prices it today.
-pub(crate) fn explain(stored: &StoredEvent) -> Explanation {
+/// How the book prices it today, by the names that it was priced by when it was made.
+pub(crate) fn explain(stored: &StoredEvent, book: &PriceBook) -> Explanation {
     let (event, who) = (&stored.event, &stored.who);
-    let model = who.price_as_resource.as_deref().or(event.response_model.as_deref());
     let at_us = event.started_at.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_micros());
-    PriceBook::embedded().explain(&Priced {
-        provider: &event.provider,
-        model: model.or(event.request_model.as_deref()).unwrap_or_default(),
-        at_us: i64::try_from(at_us).unwrap_or(i64::MAX),
-        service_tier: event.service_tier.as_deref(),
-        geo: event.geo.as_deref(),
-        usage: &event.usage,
-    })
+    let names = Names {
+        called: &event.provider,
+        category: who.price_as_category.as_deref(),
+        resource: who.price_as_resource.as_deref(),
+        asked: event.request_model.as_deref(),
+        answered: event.response_model.as_deref(),
+    };
+    let explained = |model| {
+        book.explain(&Priced {
+            provider: names.provider(),
+            model,
+            at_us: i64::try_from(at_us).unwrap_or(i64::MAX),
+            service_tier: event.service_tier.as_deref(),
+            geo: event.geo.as_deref(),
+            usage: &event.usage,
+        })
+    };
+    let known = names.models().map(explained).find(|e| e.cost.source != CostSource::Unpriced);
+    known.unwrap_or_else(|| explained(names.models().next().unwrap_or_default()))
 }
 
 fn line(line: &payi_core::pricing::Line) -> Line {
@@ -121,7 +131,8 @@ fn line(line: &payi_core::pricing::Line) -> Line {
     }
 }
 
-fn differs(event: &Event, explanation: &Explanation) -> Option<String> {
+/// Why the lines do not add up to what the ledger says, if they do not.
+pub(crate) fn differs(event: &Event, explanation: &Explanation) -> Option<String> {
     if event.cost.source == CostSource::Reported {
         return Some(
             "The provider said what it costs; the lines are what this book would have charged.".into(),
@@ -135,7 +146,8 @@ fn differs(event: &Event, explanation: &Explanation) -> Option<String> {
     let then = event.cost.known().unwrap_or(Money::ZERO);
     (now != then).then(|| {
         format!(
-            "The ledger says {}: prices were other ones when it was written. The ledger is not changed.",
+            "The ledger says {}: prices were other ones when it was written, or other models took part, each at \
+             its own. The ledger is not changed.",
             format::money(then)
         )
     })

@@ -18,7 +18,7 @@ use crate::{
     context::{Context, Text},
     events::{Event, Exchange, Opening, Outcome, Pipeline},
     money::Money,
-    pricing::{Cost, CostSource, Priced},
+    pricing::{Cost, CostSource, Names, Priced},
     usage::{Reading, Usage},
 };
 
@@ -29,19 +29,6 @@ pub(crate) struct PriceAs {
     pub(crate) category: Option<Text>,
     /// The model.
     pub(crate) resource: Option<Text>,
-}
-
-impl PriceAs {
-    /// Whose price list that is, by its id in the book.
-    fn provider(&self) -> Option<&str> {
-        let category = self.category.as_deref()?;
-        Some(match category {
-            "system.azureopenai" | "system.azure" => "azure",
-            "system.google.vertex" => "google",
-            "system.aws.bedrock" => "aws",
-            other => other.strip_prefix("system.").unwrap_or(other),
-        })
-    }
 }
 
 /// What is known of a call before it is sent.
@@ -273,13 +260,13 @@ impl Inner {
         let Some(usage) = &reading.usage else {
             return if refused { nothing } else { Cost::UNPRICED };
         };
-        let (answered, asked) = (reading.model.as_deref(), self.request.model.as_deref());
-        // Bedrock's names say where a model runs, on which its price depends; the model's own do not.
-        let by_path = self.request.endpoint.provider == "aws";
-        let model = if by_path { asked.or(answered) } else { answered.or(asked) };
         // Of the models that took part, only the one asked for can be priced as another.
-        let model = self.request.price_as.resource.as_deref().or(model);
-        let mut cost = self.price_answer(model, reading, usage);
+        let mut cost = self
+            .names(reading)
+            .models()
+            .map(|model| self.price(model, reading, usage))
+            .find(|cost| cost.source != CostSource::Unpriced)
+            .unwrap_or(Cost::UNPRICED);
         for (model, usage) in &reading.elsewhere {
             cost = sum(cost, self.price(model, reading, usage));
         }
@@ -289,26 +276,20 @@ impl Inner {
         cost
     }
 
-    /// What the model that answered costs, by any name it goes by.
-    fn price_answer(&self, model: Option<&str>, reading: &Reading, usage: &Usage) -> Cost {
-        let Some(model) = model else { return Cost::UNPRICED };
-        let cost = self.price(model, reading, usage);
-        if cost.source != CostSource::Unpriced || self.request.price_as.resource.is_some() {
-            return cost;
+    fn names<'n>(&'n self, reading: &'n Reading) -> Names<'n> {
+        Names {
+            called: &self.request.endpoint.provider,
+            category: self.request.price_as.category.as_deref(),
+            resource: self.request.price_as.resource.as_deref(),
+            asked: self.request.model.as_deref(),
+            answered: reading.model.as_deref(),
         }
-        // Some hosts answer with a name of their own for the model they were asked for.
-        let others = [self.request.model.as_deref(), reading.model.as_deref()];
-        let others = others.into_iter().flatten().filter(|other| *other != model);
-        others
-            .map(|other| self.price(other, reading, usage))
-            .find(|cost| cost.source != CostSource::Unpriced)
-            .unwrap_or(cost)
     }
 
     fn price(&self, model: &str, reading: &Reading, usage: &Usage) -> Cost {
         let since_1970 = self.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.pipeline.book.price(&Priced {
-            provider: self.request.price_as.provider().unwrap_or(&self.request.endpoint.provider),
+            provider: self.names(reading).provider(),
             model,
             at_us: i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX),
             service_tier: reading.service_tier.as_deref(),

@@ -112,6 +112,9 @@ const PATHS: &[(&str, &str, Api)] = &[
     ("/api/generate", "generate", Api::Unknown),
     ("/v1/generate", "generate", Api::Unknown),
     ("/chat", "chat", Api::Unknown),
+    // Sockets: OpenAI's and its kin's; Gemini's and Vertex's.
+    ("/realtime", "realtime", Api::Responses),
+    ("BidiGenerateContent", "live", Api::Gemini),
 ];
 
 /// What is asked for without a bill.

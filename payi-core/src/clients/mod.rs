@@ -5,7 +5,12 @@
 
 mod call;
 mod detect;
+pub mod realtime;
 mod receipt;
+#[cfg(any(feature = "testing", feature = "_http"))]
+pub(crate) mod recording;
+#[cfg(feature = "_http")]
+mod replay;
 mod request;
 
 #[cfg(feature = "async-openai")]
@@ -37,3 +42,5 @@ pub mod tower;
 pub mod tracing;
 
 pub use receipt::{Answered, Receipt, ReceiptsExt, Settled, WithReceipts, receipt};
+#[cfg(feature = "_http")]
+pub use replay::Recording;

@@ -12,6 +12,7 @@ mod format;
 mod list;
 mod memo;
 mod model;
+mod names;
 #[cfg(test)]
 mod oracle;
 mod pattern;
@@ -27,6 +28,7 @@ mod toml;
 pub use bill::{Explanation, Line, Matched, UnitPrice};
 pub use book::PriceBook;
 pub use list::{Entry, Listed, ListedRate, Selector};
+pub use names::Names;
 pub use query::Query;
 
 use crate::{money::Money, usage::Usage};

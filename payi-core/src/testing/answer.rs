@@ -6,8 +6,9 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    error::{Error, Kind},
-    usage::{Api, Meter, base64},
+    clients::recording::{self, Recorded},
+    error::Error,
+    usage::{Api, Meter},
 };
 
 /// An answer to be played, as it will go over the wire.
@@ -68,37 +69,11 @@ impl Answer {
     /// An answer from a recorded exchange: a JSON object whose `response` has `status`, `headers`,
     /// and `body` (JSON), `body_text` (as it was sent) or `body_base64` (likewise).
     pub fn sample(exchange: &str) -> Result<Self, Error> {
-        let refuse = |why| Error::new(Kind::Config, format!("this is no recorded exchange: {why}"));
-        let exchange: Value =
-            serde_json::from_str(exchange).map_err(|_| refuse("it cannot be read as JSON"))?;
-        let response = &exchange["response"];
-        let said = response["headers"]["content-type"].as_str();
-        let text = response["body_text"].as_str();
-        let packed = response["body_base64"].as_str().or_else(|| text.filter(|_| said == Some(AWS)));
-        let (body, default) = if let Some(packed) = packed {
-            let bytes = base64(packed.trim().as_bytes()).ok_or_else(|| refuse("its base64 is none"))?;
-            (Bytes::from(bytes), AWS)
-        } else if let Some(text) = text {
-            let lines = text.starts_with('{');
-            let default = if lines { "application/x-ndjson" } else { "text/event-stream" };
-            (Bytes::from(text.to_owned()), default)
-        } else if response["body"].is_null() {
-            return Err(refuse("its `response` has no `body`, `body_text` or `body_base64`"));
-        } else {
-            (Bytes::from(response["body"].to_string()), "application/json")
-        };
-        let content_type = said.unwrap_or(default);
-        let mut answer = Self::new(content_type, body, content_type.starts_with("text/event-stream"));
-        if let Some(status) = response["status"].as_u64().and_then(|status| u16::try_from(status).ok()) {
-            answer.status = status;
-        }
-        for (name, value) in response["headers"].as_object().into_iter().flatten() {
-            let framing =
-                name.starts_with("content-") || matches!(&**name, "transfer-encoding" | "connection");
-            if let (false, Some(value)) = (framing, value.as_str()) {
-                answer = answer.header(name, value);
-            }
-        }
+        let answered = Recorded::read(&recording::parse(exchange)?["response"])?;
+        let sse = answered.content_type.starts_with("text/event-stream");
+        let mut answer = Self::new(&answered.content_type, answered.body, sse);
+        answer.status = answered.status;
+        answer.headers = answered.headers;
         Ok(answer)
     }
 
@@ -200,9 +175,6 @@ impl Answer {
         chunks
     }
 }
-
-/// Bedrock's streams.
-const AWS: &str = "application/vnd.amazon.eventstream";
 
 fn replace(body: &Bytes, old: &[u8], new: &[u8]) -> Bytes {
     let mut made = Vec::with_capacity(body.len() + 64);

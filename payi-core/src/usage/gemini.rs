@@ -9,7 +9,14 @@ use crate::usage::{
 /// Reads the `usageMetadata` of generated content.
 pub(crate) fn read(usage: Object<'_>, reading: &mut Reading) {
     let (prompt, tools) = (count(usage, "promptTokenCount"), count(usage, "toolUsePromptTokenCount"));
-    let (answer, thoughts) = (count(usage, "candidatesTokenCount"), count(usage, "thoughtsTokenCount"));
+    // A live session calls its answer a response.
+    let live = usage.contains_key("responseTokenCount");
+    let (said, details) = if live {
+        ("responseTokenCount", "responseTokensDetails")
+    } else {
+        ("candidatesTokenCount", "candidatesTokensDetails")
+    };
+    let (answer, thoughts) = (count(usage, said), count(usage, "thoughtsTokenCount"));
     let total = count(usage, "totalTokenCount");
     let cached = count(usage, "cachedContentTokenCount").min(prompt);
     let sum = prompt.saturating_add(tools).saturating_add(answer).saturating_add(thoughts);
@@ -34,17 +41,16 @@ pub(crate) fn read(usage: Object<'_>, reading: &mut Reading) {
     counted.set(Bucket::CacheRead, cached_text);
     let mut written = answer;
     for (modality, bucket) in [("AUDIO", Bucket::AudioOutput), ("IMAGE", Bucket::ImageOutput)] {
-        let n = modal(usage, "candidatesTokensDetails", modality).min(written);
+        let n = modal(usage, details, modality).min(written);
         written -= n;
         counted.set(bucket, n);
     }
     counted.set(Bucket::Output, written);
     counted.set(Bucket::Reasoning, thoughts);
-    reading.inconsistent |= (total > 0 && total != sum)
-        || is_odd(
-            usage,
-            &["promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount"],
-        );
+    // The total of a live session leaves out its thoughts.
+    let whole = total == 0 || total == sum || (live && total == sum - thoughts);
+    reading.inconsistent |=
+        !whole || is_odd(usage, &["promptTokenCount", said, "thoughtsTokenCount", "totalTokenCount"]);
     if let Some(tier) = label(usage.get("serviceTier")) {
         reading.service_tier = Some(tier);
     }
@@ -100,6 +106,27 @@ mod tests {
             ]
         );
         assert_eq!(counted.input_tokens() + counted.output_tokens(), 377);
+        assert!(!reading.inconsistent);
+    }
+
+    #[test]
+    fn a_live_session_has_names_of_its_own_and_thoughts_outside_its_total() {
+        let usage = json!({
+            "promptTokenCount": 1197, "responseTokenCount": 37, "totalTokenCount": 1234, "thoughtsTokenCount": 28,
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 1196}, {"modality": "AUDIO", "tokenCount": 1}],
+            "responseTokensDetails": [{"modality": "AUDIO", "tokenCount": 37}],
+        });
+        let mut reading = Reading::default();
+        read(usage.as_object().expect("an object"), &mut reading);
+        assert_eq!(
+            reading.usage.expect("counted").iter().collect::<Vec<_>>(),
+            [
+                (Bucket::Input, 1196),
+                (Bucket::AudioInput, 1),
+                (Bucket::Reasoning, 28),
+                (Bucket::AudioOutput, 37)
+            ]
+        );
         assert!(!reading.inconsistent);
     }
 }

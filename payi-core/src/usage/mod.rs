@@ -18,7 +18,7 @@ mod tree;
 
 use std::ops::AddAssign;
 
-#[cfg(feature = "testing")]
+#[cfg(any(feature = "testing", feature = "_http"))]
 pub(crate) use frames::base64;
 pub use meter::Meter;
 

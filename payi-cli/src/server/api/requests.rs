@@ -6,7 +6,7 @@ use axum::{
     extract::{Path, State, rejection::BytesRejection},
     http::HeaderMap,
 };
-use payi_core::ledger::StoredEvent;
+use payi_core::{ledger::StoredEvent, pricing::PriceBook};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -31,7 +31,7 @@ async fn by_response(api: &Api, category: String, response: String) -> Result<St
 }
 
 fn result_of(stored: &StoredEvent) -> Json<Value> {
-    let explanation = explain(stored);
+    let explanation = explain(stored, PriceBook::embedded());
     Json(json!({ "xproxy_result": answer::result(&stored.event, &stored.who, &explanation, &[], false) }))
 }
 
