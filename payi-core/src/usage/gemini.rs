@@ -117,7 +117,9 @@ mod tests {
             "responseTokensDetails": [{"modality": "AUDIO", "tokenCount": 37}],
         });
         let mut reading = Reading::default();
-        read(usage.as_object().expect("an object"), &mut reading);
+        let json = usage.to_string();
+        let tree = Tree::read(json.as_bytes()).expect("JSON");
+        read(tree.object().expect("an object"), &mut reading);
         assert_eq!(
             reading.usage.expect("counted").iter().collect::<Vec<_>>(),
             [
