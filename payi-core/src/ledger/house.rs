@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OptionalExtension as _};
+use uuid::Uuid;
 
 use crate::{
     error::Result,
@@ -25,6 +26,43 @@ impl Housekeeping {
     /// Folds what there is to fold, a piece at a time; `true` if there may be more.
     pub(crate) fn fold(&self, ledger: &Ledger) -> Result<bool> {
         ledger.with(|conn| fold::work(conn, &self.owner, self.key.as_ref()))
+    }
+}
+
+/// Keeps the rollups of a ledger up to date, for a service that writes it with a [`Collector`](super::Collector).
+/// An instrumented process does so by itself. Reports are exact without it; they only take longer.
+///
+/// ```
+/// use payi_core::ledger::{Folder, Ledger};
+///
+/// let ledger = Ledger::in_memory()?;
+/// let folder = Folder::new(&ledger)?;
+/// while folder.fold()? {}
+/// # Ok::<(), payi_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Folder {
+    ledger: Ledger,
+    housekeeping: Housekeeping,
+}
+
+impl Folder {
+    /// Folds over a connection of its own.
+    ///
+    /// # Errors
+    /// [`Error::is_ledger`](crate::Error::is_ledger) if the ledger cannot be opened once more.
+    pub fn new(ledger: &Ledger) -> Result<Self> {
+        let housekeeping = Housekeeping::new(format!("folder:{}", Uuid::now_v7()));
+        Ok(Self { ledger: ledger.another()?, housekeeping })
+    }
+
+    /// Folds some thousand events, if as many have come since the last time; `true` if there may be more. `false` too
+    /// while another process is at it.
+    ///
+    /// # Errors
+    /// [`Error::is_ledger`](crate::Error::is_ledger) if the ledger cannot be read or written.
+    pub fn fold(&self) -> Result<bool> {
+        self.housekeeping.fold(&self.ledger)
     }
 }
 

@@ -10,10 +10,12 @@ mod catalogue;
 mod chain;
 mod collect;
 mod dict;
+mod fact;
 pub(crate) mod fold;
 mod follow;
 mod house;
 mod ids;
+mod kinds;
 mod manage;
 mod open;
 pub mod read;
@@ -21,6 +23,7 @@ mod rows;
 #[cfg(test)]
 pub(crate) mod sample;
 mod schema;
+mod sketch;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -38,6 +41,7 @@ use uuid::Uuid;
 pub(crate) use append::{Appended, Appender, Keep, count_losses};
 pub use collect::{Collector, Placed, foreign_id};
 pub use follow::{Lease, Loss, Quarantined};
+pub use house::Folder;
 pub(crate) use house::{Housekeeping, sweep};
 pub use manage::{Checked, Forgotten, Imported, Pruned};
 pub use read::{Filter, Sort, UsersReport};

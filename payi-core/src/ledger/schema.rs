@@ -106,10 +106,18 @@ CREATE TABLE open_calls(
   user INTEGER NOT NULL, account INTEGER NOT NULL, purpose INTEGER NOT NULL, route INTEGER NOT NULL,
   PRIMARY KEY(id_hi, id_lo)) WITHOUT ROWID;
 
--- Sums per time slot, behind the watermark `folded` of `meta` (see fold/).
+-- What rollups are split by besides people (see kinds.rs).
+CREATE TABLE whats(
+  id INTEGER PRIMARY KEY, use_case INTEGER NOT NULL, version INTEGER NOT NULL, step INTEGER NOT NULL);
+CREATE TABLE hows(
+  id INTEGER PRIMARY KEY, provider INTEGER NOT NULL, model INTEGER NOT NULL, outcome INTEGER NOT NULL,
+  error INTEGER NOT NULL, source INTEGER NOT NULL, unpriced INTEGER NOT NULL);
+-- Sums of the facts up to the watermark `folded` of `meta` (see fold/). A slot's runs are added up; a run's rows are
+-- parts of it, each for users from `low` to `high`.
 CREATE TABLE rollup(
-  grain INTEGER NOT NULL, slot INTEGER NOT NULL, part INTEGER NOT NULL, body BLOB NOT NULL,
-  PRIMARY KEY(grain, slot, part)) WITHOUT ROWID;
+  grain INTEGER NOT NULL, slot INTEGER NOT NULL, run INTEGER NOT NULL, part INTEGER NOT NULL,
+  low INTEGER NOT NULL, high INTEGER NOT NULL, body BLOB NOT NULL,
+  PRIMARY KEY(grain, slot, run, part)) WITHOUT ROWID;
 -- Consecutive runs of facts: the time they span, and the chain of digests over them.
 CREATE TABLE batches(
   id INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,

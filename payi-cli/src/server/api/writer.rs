@@ -1,12 +1,16 @@
 //! The one thread that writes what arrives: batches of many clients in one transaction, answered when it is
 //! committed.
 
-use std::thread;
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    thread,
+    time::Duration,
+};
 
 use payi_core::{
     context::{Properties, Resolved},
     events::Event,
-    ledger::{Collector, Ledger, Placed},
+    ledger::{Collector, Folder, Ledger, Placed},
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -33,10 +37,14 @@ impl Writer {
     /// Starts the thread.
     pub(crate) fn start(ledger: &Ledger, keep_prompts: bool) -> payi_core::Result<Self> {
         let collector = Collector::new(ledger, keep_prompts)?;
+        let folder = Folder::new(ledger)?;
         let (to, jobs) = mpsc::channel(WAITING);
-        let spawned =
-            thread::Builder::new().name("payi-collector".into()).spawn(move || write(collector, jobs));
-        if let Err(e) = spawned {
+        let (news, grown) = sync_channel(1);
+        let threads = [
+            thread::Builder::new().name("payi-collector".into()).spawn(move || write(collector, jobs, &news)),
+            thread::Builder::new().name("payi-folder".into()).spawn(move || fold(&folder, &grown)),
+        ];
+        for e in threads.into_iter().filter_map(Result::err) {
             tracing::error!(error = %e, "payi serve: no thread for the collector; events are refused");
         }
         Ok(Self(to))
@@ -59,7 +67,27 @@ impl Writer {
     }
 }
 
-fn write(mut collector: Collector, mut jobs: mpsc::Receiver<Job>) {
+/// Folds when something was written, and from time to time what other processes wrote, until the writer ends.
+fn fold(folder: &Folder, grown: &Receiver<()>) {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let mut warned = false;
+    while grown.recv_timeout(PAUSE) != Err(RecvTimeoutError::Disconnected) {
+        loop {
+            match folder.fold() {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(e) => {
+                    if !std::mem::replace(&mut warned, true) {
+                        tracing::warn!(error = %e, "payi serve: the rollups are behind; reports stay exact, but take longer");
+                    }
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn write(mut collector: Collector, mut jobs: mpsc::Receiver<Job>, news: &SyncSender<()>) {
     let mut next = jobs.blocking_recv();
     while let Some(job) = next.take() {
         match job {
@@ -80,6 +108,8 @@ fn write(mut collector: Collector, mut jobs: mpsc::Receiver<Job>) {
                     }
                 }
                 answer(&mut collector, &batch, replies);
+                // One message is enough to wake the other thread.
+                let _ = news.try_send(());
             }
             Job::SetProperties(seq, properties, reply) => {
                 let done = collector.set_properties(seq, &properties);

@@ -1,81 +1,107 @@
-//! Rollups: sums per day and user, so that a report need not read every fact.
+//! Rollups: sums by what reports split by, so that a report need not read every fact.
 //!
-//! Everything is derived from the facts in the file, never from what a process remembers:
+//! Everything is derived from the facts in the file, never from what a process remembers. A *fold* reads the facts
+//! after the watermark `folded`, adds them up, and appends the sums as one *run* to the slots of `rollup` they
+//! belong to, moving the watermark in the same transaction. Sums need no order: a report adds up all runs of a slot,
+//! and merging runs ([`runs`]) changes how many there are, never what they add up to.
 //!
-//! 1. *fold* reads the facts after the watermark `folded`, adds them up per day and user, writes that as one
-//!    row of grain [`DELTA`], and moves the watermark, in one transaction;
-//! 2. *merge* adds the oldest deltas to the packs of their days ([`DAY`]) and of all time ([`ALL`]), and
-//!    deletes them, in one transaction.
-//!
-//! A fact is thus in the tail (after the watermark), in a delta, or in the packs, and never in two of them:
-//! a report that reads all three in one transaction is exact at any moment. Several processes may share the
-//! file; a lease keeps them from doing the work twice, and the watermark from counting it twice.
+//! There are four rollups of the same form ([`Cube`]). A fact is thus after the watermark or in one run of each, and
+//! never both: a report that reads rollup and later facts in one transaction is exact at any moment. Several
+//! processes may share the file; a lease keeps them from doing the work twice, and the watermark from counting twice.
 
 pub(crate) mod cell;
 pub(crate) mod chain;
+pub(crate) mod pack;
+mod runs;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use cell::{Cells, Key, decode, encode};
+use cell::{Cell, Key};
 use chain::{Chain, ChainKey};
-use rusqlite::{Connection, OptionalExtension as _, params};
+use pack::{Packer, Piece};
+use rusqlite::{Connection, params};
 
-use crate::ledger::{dict::meta, follow, read::scan::Fact, schema::writing};
+use crate::ledger::{
+    dict::meta,
+    fact::{Fact, Lookup},
+    follow,
+    kinds::Interner,
+    schema::writing,
+};
 
-/// Grains of `rollup`. A delta's slot is the number of its fold; a day's slot counts days since 1970.
-pub(crate) const DELTA: i64 = 0;
-pub(crate) const DAY: i64 = 1;
-pub(crate) const ALL: i64 = 2;
+/// What a rollup splits by; the codes are grains in the file. A slot is a UTC day, counted from 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Cube {
+    /// Everything: quarter of an hour, user, account, use case, version, step, provider, model, outcome, error, source.
+    Full = 1,
+    /// Day, user, account, outcome, source.
+    Users = 2,
+    /// Everything but user and account.
+    Kinds = 3,
+    /// As [`Cube::Users`], of all days before `meta.ever_day` together. A slot is a range of users.
+    Ever = 4,
+}
+
+impl Cube {
+    /// Where a slot begins, in milliseconds since 1970.
+    pub(crate) fn base_ms(self, slot: i64) -> i64 {
+        if self == Self::Ever { 0 } else { slot.saturating_mul(DAY_US / 1000) }
+    }
+}
+
+/// The slot of a key in [`Cube::Ever`]: 16,384 users share one.
+fn ever_slot(key: Key) -> i64 {
+    key.user >> 14
+}
 
 /// One day in microseconds.
 pub(crate) const DAY_US: i64 = 86_400_000_000;
+/// A quarter of an hour: all time zones differ from UTC by whole quarters.
+pub(crate) const QUARTER_US: i64 = 900_000_000;
+pub(crate) const QUARTER_MS: i64 = QUARTER_US / 1000;
 
-/// A fold takes this many facts: what a report has to read one by one stays below.
-pub(crate) const FOLD: i64 = 8_192;
-/// A merge takes this many deltas: rewriting the packs is what costs.
-const MERGE: i64 = 16;
-/// Users whose cells share one row of the packs.
-const PART: u32 = 12;
+/// A fold waits for this many facts; what a report has to read one by one stays below, where somebody folds.
+pub(crate) const FOLD: i64 = 4_096;
+/// A fold takes at most this many facts, so that it needs a few megabytes.
+const MOST: i64 = 16_384;
 
 /// How long the right to fold lasts.
 const LEASE: Duration = Duration::from_secs(30);
 
-/// Folds while there is enough to fold, and merges while there is enough to merge; `true` if it did anything.
+/// Folds if there is enough to fold, and merges what has become too many runs; `true` if it did anything.
 pub(crate) fn work(conn: &Connection, owner: &str, key: Option<&ChainKey>) -> rusqlite::Result<bool> {
-    let behind = crate::ledger::append::last_seq(conn)? - meta(conn, "folded")?;
-    let deltas = || {
-        conn.query_row("SELECT count(*) FROM rollup WHERE grain = ?1", [DELTA], |row| row.get::<_, i64>(0))
-    };
-    if behind < FOLD && deltas()? < MERGE {
+    if crate::ledger::append::last_seq(conn)? - meta(conn, "folded")? < FOLD {
         return Ok(false);
     }
     let Some(lease) = follow::lease(conn, "fold", owner, LEASE)? else { return Ok(false) };
-    let mut done = false;
-    if behind >= FOLD {
-        done |= fold(conn, key, FOLD)?;
-    }
-    if deltas()? >= MERGE {
-        done |= merge(conn)?;
-    }
+    let done = fold(conn, key, MOST).and_then(|slots| match slots {
+        Some(slots) => runs::tidy(conn, &slots).map(|()| true),
+        None => Ok(false),
+    });
     follow::release(conn, &lease)?;
-    Ok(done)
+    done
 }
 
-/// Folds and merges all there is, however little: for tests, and before facts are pruned.
+/// Folds all there is, however little: for tests, and before facts are pruned.
 pub(crate) fn finish(conn: &Connection, key: Option<&ChainKey>) -> rusqlite::Result<()> {
-    while fold(conn, key, FOLD)? {}
-    while merge(conn)? {}
+    while let Some(slots) = fold(conn, key, MOST)? {
+        runs::tidy(conn, &slots)?;
+    }
     Ok(())
 }
 
-/// Cells per day.
-type Days = BTreeMap<i64, Cells>;
+/// A rollup and a slot of it.
+type Slot = (Cube, i64);
+
+/// Sums by day and key.
+type Sums = BTreeMap<(i64, Key), Cell>;
 
 /// What one fold found.
 struct Found {
-    days: Days,
+    full: Sums,
+    kinds: Interner,
     first_seq: i64,
     last_seq: i64,
     min_us: i64,
@@ -83,46 +109,62 @@ struct Found {
     chain: Chain,
 }
 
-fn fold(conn: &Connection, key: Option<&ChainKey>, most: i64) -> rusqlite::Result<bool> {
+/// Folds up to `most` facts; the slots that have grown, or `None` if there was nothing to fold.
+fn fold(conn: &Connection, key: Option<&ChainKey>, most: i64) -> rusqlite::Result<Option<Vec<Slot>>> {
     // Facts never change, so they can be read before the file is locked for others.
     let folded = meta(conn, "folded")?;
-    let Some(found) = read(conn, key, folded, most)? else { return Ok(false) };
+    let Some(mut found) = read(conn, key, folded, most)? else { return Ok(None) };
+    let ever_day = meta(conn, "ever_day")?;
+    let packs = packs(&mut found, ever_day);
     transaction(conn, || {
-        if meta(conn, "folded")? != folded {
+        if meta(conn, "folded")? != folded || meta(conn, "ever_day")? != ever_day {
             // Somebody whose lease we took, or who took ours, was quicker.
-            return Ok(false);
+            return Ok(None);
         }
         // A later attempt may have come while we read; it will take back the earlier one's count itself,
         // because it is after the watermark.
-        write_delta(conn, &found)?;
+        found.kinds.write(conn)?;
+        write_batch(conn, &found)?;
+        let run = runs::next(conn)?;
+        for (&(cube, slot), pieces) in &packs {
+            runs::insert(conn, (cube, slot), run, pieces)?;
+        }
         set_meta(conn, "folded", found.last_seq)?;
-        Ok(true)
+        Ok(Some(packs.keys().copied().collect()))
     })
 }
 
 fn read(conn: &Connection, key: Option<&ChainKey>, after: i64, most: i64) -> rusqlite::Result<Option<Found>> {
     let reading = conn.unchecked_transaction()?;
     let Some(chain) = Chain::resume(conn, key)? else { return Ok(None) };
-    let mut found =
-        Found { days: Days::new(), first_seq: 0, last_seq: 0, min_us: i64::MAX, max_us: i64::MIN, chain };
+    let kinds = Interner::load(conn)?;
+    let mut found = Found {
+        full: Sums::new(),
+        kinds,
+        first_seq: 0,
+        last_seq: 0,
+        min_us: i64::MAX,
+        max_us: i64::MIN,
+        chain,
+    };
+    let mut lookup = Lookup::new(conn);
     let mut statement = conn.prepare("SELECT * FROM facts WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
     let mut rows = statement.query([after, most])?;
     while let Some(row) = rows.next()? {
         let seq = found.chain.add_fact(row)?;
-        let fact = Fact::of_facts(row)?;
+        let fact = Fact::read(row, &mut lookup)?;
         found.first_seq = if found.first_seq == 0 { seq } else { found.first_seq };
         found.last_seq = seq;
         found.min_us = found.min_us.min(fact.at_us);
         found.max_us = found.max_us.max(fact.at_us);
-        let cells = found.days.entry(fact.at_us.div_euclid(DAY_US)).or_default();
-        cells.entry((fact.user, fact.account)).or_default().add(&fact);
+        found.add(&fact, &fact.cell(true));
     }
     if found.first_seq == 0 {
         return Ok(None);
     }
-    taken_back(conn, after, found.last_seq, |fact| {
-        let cells = found.days.entry(fact.at_us.div_euclid(DAY_US)).or_default();
-        cells.entry((fact.user, fact.account)).or_default().take_back(fact);
+    taken_back(conn, &mut lookup, (after, found.last_seq), |fact| {
+        found.add(fact, &Fact::taken_back());
+        Ok(())
     })?;
     drop(rows);
     drop(statement);
@@ -133,25 +175,62 @@ fn read(conn: &Connection, key: Option<&ChainKey>, after: i64, most: i64) -> rus
 /// Shows `each` the facts that stopped counting as a call by a fact after `after`, up to `to`.
 pub(crate) fn taken_back(
     conn: &Connection,
-    after: i64,
-    to: i64,
-    mut each: impl FnMut(&Fact),
+    lookup: &mut Lookup<'_>,
+    (after, to): (i64, i64),
+    mut each: impl FnMut(&Fact) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let mut statement = conn.prepare(
         "SELECT f.* FROM superseded s JOIN facts f ON f.seq = s.seq WHERE s.by > ?1 AND s.by <= ?2",
     )?;
     let mut rows = statement.query([after, to])?;
     while let Some(row) = rows.next()? {
-        each(&Fact::of_facts(row)?);
+        each(&Fact::read(row, lookup)?)?;
     }
     Ok(())
 }
 
-fn write_delta(conn: &Connection, found: &Found) -> rusqlite::Result<()> {
+impl Found {
+    fn add(&mut self, fact: &Fact, cell: &Cell) {
+        let key = Key {
+            user: fact.user,
+            account: fact.account,
+            what: self.kinds.what(fact.what),
+            how: self.kinds.how(fact.how),
+            quarter: fact.at_us.rem_euclid(DAY_US) / QUARTER_US,
+        };
+        self.full.entry((fact.at_us.div_euclid(DAY_US), key)).or_default().merge(cell);
+    }
+}
+
+/// The same sums for each rollup, packed.
+fn packs(found: &mut Found, ever_day: i64) -> BTreeMap<Slot, Vec<Piece>> {
+    let (mut users, mut kinds, mut ever) = (Sums::new(), Sums::new(), Sums::new());
+    for (&(day, key), cell) in &found.full {
+        let how = found.kinds.kinds.hows.get(usize::try_from(key.how).unwrap_or(0)).copied();
+        let how = how.map_or(0, |how| found.kinds.how(how.ending()));
+        let person = Key { what: 0, how, quarter: 0, ..key };
+        users.entry((day, person)).or_default().merge_sums(cell);
+        if day < ever_day {
+            ever.entry((ever_slot(person), person)).or_default().merge_sums(cell);
+        }
+        kinds.entry((day, Key { user: 0, account: 0, ..key })).or_default().merge(cell);
+    }
+    let mut packers: BTreeMap<Slot, Packer> = BTreeMap::new();
+    let cubes =
+        [(Cube::Full, &found.full), (Cube::Users, &users), (Cube::Kinds, &kinds), (Cube::Ever, &ever)];
+    for (cube, sums) in cubes {
+        for (&(slot, key), cell) in sums {
+            let packer = packers.entry((cube, slot)).or_insert_with(|| Packer::new(cube.base_ms(slot)));
+            packer.push(key, cell);
+        }
+    }
+    packers.into_iter().map(|(slot, packer)| (slot, packer.finish())).collect()
+}
+
+fn write_batch(conn: &Connection, found: &Found) -> rusqlite::Result<()> {
     found.chain.remember_key(conn)?;
-    let number: i64 = conn.query_row(
-        "INSERT INTO batches(first_seq, last_seq, min_us, max_us, last_dict, head) VALUES(?1, ?2, ?3, ?4, ?5, ?6)
-         RETURNING id",
+    conn.execute(
+        "INSERT INTO batches(first_seq, last_seq, min_us, max_us, last_dict, head) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
         params![
             found.first_seq,
             found.last_seq,
@@ -160,69 +239,8 @@ fn write_delta(conn: &Connection, found: &Found) -> rusqlite::Result<()> {
             found.chain.last_dict(),
             found.chain.head()
         ],
-        |row| row.get(0),
-    )?;
-    for (&day, cells) in &found.days {
-        conn.execute(
-            "INSERT INTO rollup(grain, slot, part, body) VALUES(?1, ?2, ?3, ?4)",
-            params![DELTA, number, day, encode(cells)],
-        )?;
-    }
-    Ok(())
-}
-
-fn merge(conn: &Connection) -> rusqlite::Result<bool> {
-    transaction(conn, || {
-        let up_to: Option<i64> = conn.query_row(
-            "SELECT max(slot) FROM (SELECT slot FROM rollup WHERE grain = ?1 ORDER BY slot LIMIT ?2)",
-            [DELTA, MERGE * 4],
-            |row| row.get(0),
-        )?;
-        let Some(up_to) = up_to else { return Ok(false) };
-        let mut packs: BTreeMap<(i64, i64, i64), Cells> = BTreeMap::new();
-        let mut statement = conn
-            .prepare("SELECT part, body FROM rollup WHERE grain = ?1 AND slot <= ?2 ORDER BY slot, part")?;
-        let mut rows = statement.query([DELTA, up_to])?;
-        while let Some(row) = rows.next()? {
-            let day: i64 = row.get(0)?;
-            decode(row.get_ref(1)?.as_blob()?, |key, cell| {
-                for (grain, slot) in [(DAY, day), (ALL, 0)] {
-                    let pack = packs.entry((grain, slot, part(key))).or_default();
-                    pack.entry(key).or_default().merge(cell);
-                }
-            });
-        }
-        drop(rows);
-        for ((grain, slot, part), cells) in packs {
-            merge_pack(conn, (grain, slot, part), cells)?;
-        }
-        conn.execute("DELETE FROM rollup WHERE grain = ?1 AND slot <= ?2", [DELTA, up_to])?;
-        Ok(true)
-    })
-}
-
-fn merge_pack(conn: &Connection, place: (i64, i64, i64), mut cells: Cells) -> rusqlite::Result<()> {
-    let (grain, slot, part) = place;
-    let old: Option<Vec<u8>> = conn
-        .query_row(
-            "SELECT body FROM rollup WHERE grain = ?1 AND slot = ?2 AND part = ?3",
-            [grain, slot, part],
-            |row| row.get(0),
-        )
-        .optional()?;
-    if let Some(old) = old {
-        decode(&old, |key, cell| cells.entry(key).or_default().merge(cell));
-    }
-    conn.execute(
-        "INSERT OR REPLACE INTO rollup(grain, slot, part, body) VALUES(?1, ?2, ?3, ?4)",
-        params![grain, slot, part, encode(&cells)],
     )
     .map(drop)
-}
-
-/// The row of a pack that a user's cells are in.
-pub(crate) fn part(key: Key) -> i64 {
-    key.0 >> PART
 }
 
 /// Runs `work` in one write transaction.

@@ -40,8 +40,9 @@ pub struct Imported {
 
 /// Work on the whole ledger. None of it is done on a caller's task.
 impl Ledger {
-    /// Deletes facts that began before `before`, which is rounded down to a UTC day. Totals stay, in the rollups;
-    /// what is gone is the detail: single calls, and reports on those days by use case or model.
+    /// Deletes facts that began before `before`, which is rounded down to a UTC day. Totals stay, in the rollups, by
+    /// every dimension; what is gone is the detail: single calls, and reports that begin or end within a quarter of an
+    /// hour (they then count what began in it as one).
     /// What a deliverer has not seen yet is kept; what one has set aside goes with the rest.
     pub fn prune(&self, before: SystemTime) -> Result<Pruned> {
         self.with(|conn| prune::prune(conn, before))

@@ -1,18 +1,18 @@
 //! Cost drivers: who and what spend is made of, row by row, and a total that is the sum of the rows.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, SystemTime},
-};
-
-use rusqlite::Connection;
+use std::time::{Duration, SystemTime};
 
 use crate::{
-    ledger::read::{
-        Totals,
-        query::{Order, Plan, Query},
-        sketch::Sketch,
-        wide::{self, Wide},
+    ledger::{
+        read::{
+            Names, Totals,
+            groups::{Groups, Pile},
+            query::{Key, Order, Plan, Query},
+            scan::{Entry, Reader, Scope},
+            sums::Sum,
+        },
+        rows,
+        sketch::Histogram,
     },
     money::Money,
     pricing::CostSource,
@@ -57,9 +57,12 @@ pub struct Figures {
 }
 
 impl Figures {
-    fn add_fact(&mut self, fact: &Wide) {
-        fact.add_to(&mut self.totals);
-        self.cost_by_source[fact.source as usize] += fact.money();
+    fn of(sum: &Sum) -> Self {
+        Self {
+            totals: sum.totals(),
+            cost_by_source: sum.by_source.map(Money::from_pico),
+            before: sum.before.map(Money::from_pico),
+        }
     }
 
     /// Adds another row's figures.
@@ -111,178 +114,241 @@ pub struct Detail {
     pub top_use_case: Option<String>,
     /// The model most was spent on.
     pub top_model: Option<String>,
-    /// What half of the attempts did not cost more than; within 3 %.
+    /// What half of the attempts did not cost more than; within 3.2 %.
     pub cost_p50: Option<Money>,
-    /// What 95 of 100 attempts did not cost more than; within 3 %.
+    /// What 95 of 100 attempts did not cost more than; within 3.2 %.
     pub cost_p95: Option<Money>,
-    /// What half of the answered attempts did not take longer than; within 3 %.
+    /// What half of the answered attempts did not take longer than; within 3.2 %.
     pub latency_p50: Option<Duration>,
-    /// What 95 of 100 answered attempts did not take longer than; within 3 %.
+    /// What 95 of 100 answered attempts did not take longer than; within 3.2 %.
     pub latency_p95: Option<Duration>,
 }
 
-type Key = [i64; 4];
-type Row = (Key, Figures);
-
-/// The report; rows get their details if a `trend` of so many slots is wanted.
-pub(super) fn drivers(conn: &Connection, query: &Query, bounds: &[SystemTime]) -> rusqlite::Result<Drivers> {
-    let Some(plan) = Plan::of(conn, query)? else { return Ok(Drivers::default()) };
-    let mut rows = sums(conn, &plan)?;
-    let total = rows.values().fold(Figures::default(), |mut total, row| {
-        total.add(row);
-        total
-    });
-    let none = plan.by.first().map(|d| d.none());
-    let nameless: Vec<Row> = rows
-        .iter()
-        .filter(|(key, row)| Some(key[0]) == none && row.totals.first_seen.is_some())
-        .map(|(k, f)| (*k, *f))
-        .collect();
-    // Whoever was only there in the range before is no row, but his share of it is in the total.
-    rows.retain(|key, row| Some(key[0]) != none && row.totals.first_seen.is_some());
-    let count = rows.len();
-    let rows = page(conn, query, &plan, rows)?;
-    let mut details = details(conn, &plan, bounds, rows.iter().map(|row| row.0))?;
-    let mut shown = Vec::with_capacity(rows.len());
-    for (key, figures) in rows {
-        let names = names(conn, &plan, &key)?;
-        shown.push(Driver { names, figures, detail: details.remove(&key).unwrap_or_default() });
-    }
-    let nameless = (!nameless.is_empty()).then(|| {
-        let figures = nameless.iter().fold(Figures::default(), |mut sum, row| {
-            sum.add(&row.1);
-            sum
-        });
-        Driver { names: vec![None; plan.by.len()], figures, detail: Detail::default() }
-    });
-    Ok(Drivers { rows: shown, count, nameless, total })
+/// What rows are ordered by, in the making.
+#[derive(Clone, Copy, Debug, Default)]
+struct Weight {
+    sum: i128,
+    calls: i64,
+    seen: bool,
 }
 
-fn sums(conn: &Connection, plan: &Plan) -> rusqlite::Result<HashMap<Key, Figures>> {
-    let mut rows: HashMap<Key, Figures> = HashMap::new();
-    let compares = plan.before_us < plan.since_us;
-    wide::scan(conn, (plan.before_us, plan.until_us), |fact| {
-        if !plan.wants(fact) {
+impl Weight {
+    fn add(&mut self, order: Order, entry: &Entry<'_>, in_range: bool) {
+        let cell = entry.cell;
+        let cost = if in_range { cell.cost } else { -cell.cost };
+        if !in_range {
+            self.sum += if order == Order::Change { cost } else { 0 };
             return;
         }
-        let row = rows.entry(plan.key(fact)).or_default();
-        if compares {
-            let before = row.before.get_or_insert(Money::ZERO);
-            if fact.at_us < plan.since_us {
-                *before += fact.money();
+        match order {
+            Order::Cost | Order::Name | Order::Change => self.sum += cost,
+            Order::Failed if entry.how.outcome == crate::events::Outcome::Ok => {}
+            Order::Calls | Order::Failed => self.sum += i128::from(cell.calls),
+            Order::Tokens => self.sum += cell.tokens.iter().map(|&n| i128::from(n)).sum::<i128>(),
+            Order::CostPerCall => (self.sum, self.calls) = (self.sum + cost, self.calls + cell.calls),
+            Order::LastSeen if cell.is_seen() => self.sum = self.sum.max(cell.last_ms.into()),
+            Order::FirstSeen if cell.is_seen() && self.seen => self.sum = self.sum.min(cell.first_ms.into()),
+            Order::FirstSeen if cell.is_seen() => self.sum = cell.first_ms.into(),
+            Order::LastSeen | Order::FirstSeen => {}
+        }
+        self.seen |= cell.is_seen();
+    }
+
+    fn rank(&self, order: Order) -> i128 {
+        match order {
+            Order::CostPerCall => self.sum.checked_div(self.calls.into()).unwrap_or_default(),
+            _ => self.sum,
+        }
+    }
+}
+
+/// All rows, by no more than what orders them; and the sums that need no rows.
+pub(super) struct Ranked {
+    rows: Groups<Weight>,
+    total: Sum,
+    nameless: Sum,
+}
+
+/// Reads everything once.
+pub(super) fn rank(reader: &Reader<'_>, plan: &Plan, order: Order) -> rusqlite::Result<Ranked> {
+    let mut ranked = Ranked { rows: Groups::default(), total: Sum::default(), nameless: Sum::default() };
+    let none = plan.by.first().map(|d| d.none());
+    reader.scan(&plan.scope(plan.cube(&plan.by, false)), |entry| {
+        let (key, in_range) = (plan.key(entry), entry.at_us >= plan.since_us);
+        plan.add(&mut ranked.total, entry);
+        if Some(key[0]) == none {
+            plan.add(&mut ranked.nameless, entry);
+        }
+        ranked.rows.at(key).add(order, entry, in_range);
+    })?;
+    Ok(ranked)
+}
+
+impl Ranked {
+    /// The sum of all.
+    pub(super) fn total(&self) -> Totals {
+        self.total.totals()
+    }
+
+    /// Rows that are there in the range, without those that `leave` names.
+    pub(super) fn keys(&self, order: Order, leave: impl Fn(&Key) -> bool) -> Vec<(i128, Key)> {
+        let rows = self.rows.iter().filter(|(key, weight)| weight.seen && !leave(key));
+        rows.map(|(key, weight)| (weight.rank(order), *key)).collect()
+    }
+}
+
+/// The figures of these rows, in their order.
+pub(super) fn figures(reader: &Reader<'_>, plan: &Plan, keys: &[Key]) -> rusqlite::Result<Vec<Figures>> {
+    let mut rows: Groups<Sum> = keys.iter().copied().collect();
+    if !keys.is_empty() {
+        let scope = Scope { users: plan.users(keys), ..plan.scope(plan.cube(&plan.by, false)) };
+        reader.scan(&scope, |entry| {
+            if let Some(row) = rows.get(plan.key(entry)) {
+                plan.add(row, entry);
+            }
+        })?;
+    }
+    Ok(rows.iter().map(|(_, sum)| Figures::of(sum)).collect())
+}
+
+impl Plan {
+    /// Adds an entry to the range it is of.
+    fn add(&self, sum: &mut Sum, entry: &Entry<'_>) {
+        if self.before_us < self.since_us {
+            sum.before.get_or_insert(0);
+            if entry.at_us < self.since_us {
+                return sum.add_before(entry);
             }
         }
-        if fact.at_us >= plan.since_us {
-            row.add_fact(fact);
-        }
-    })?;
-    Ok(rows)
+        sum.add(entry);
+    }
 }
 
+/// The report; rows get their details if there are `bounds` of a trend.
+pub(super) fn drivers(
+    reader: &Reader<'_>,
+    query: &Query,
+    bounds: &[SystemTime],
+) -> rusqlite::Result<Drivers> {
+    let Some(plan) = Plan::of(reader.conn, query)? else { return Ok(Drivers::default()) };
+    let ranked = rank(reader, &plan, query.order)?;
+    let none = plan.by.first().map(|d| d.none());
+    // Whoever was only there in the range before is no row, but his share of it is in the total.
+    let rows = ranked.keys(query.order, |key| Some(key[0]) == none);
+    let count = rows.len();
+    let keys = page(reader, query, &plan, rows)?;
+    let figures = figures(reader, &plan, &keys)?;
+    let mut details = details(reader, &plan, bounds, &keys)?.into_iter();
+    let mut names = Names::new(reader.conn, keys.len())?;
+    let mut rows = Vec::with_capacity(keys.len());
+    for (key, figures) in keys.iter().zip(figures) {
+        let names = names.row(&plan.by, key)?;
+        rows.push(Driver { names, figures, detail: details.next().unwrap_or_default() });
+    }
+    let nameless = ranked.nameless.is_seen().then(|| Driver {
+        names: vec![None; plan.by.len()],
+        figures: Figures::of(&ranked.nameless),
+        detail: Detail::default(),
+    });
+    Ok(Drivers { rows, count, nameless, total: Figures::of(&ranked.total) })
+}
+
+/// The rows of the page that is asked for, in order.
 fn page(
-    conn: &Connection,
+    reader: &Reader<'_>,
     query: &Query,
     plan: &Plan,
-    rows: HashMap<Key, Figures>,
-) -> rusqlite::Result<Vec<Row>> {
-    let mut rows: Vec<Row> = rows.into_iter().collect();
-    if query.order == Order::Name {
-        let mut named = Vec::with_capacity(rows.len());
-        for row in rows {
-            named.push((names(conn, plan, &row.0)?, row));
-        }
-        named.sort_by(|a, b| a.0.cmp(&b.0));
-        rows = named.into_iter().map(|(_, row)| row).collect();
-    } else {
-        rows.sort_by(|a, b| rank(query.order, &b.1).cmp(&rank(query.order, &a.1)).then(a.0.cmp(&b.0)));
-    }
-    if query.reverse {
-        rows.reverse();
-    }
+    mut rows: Vec<(i128, Key)>,
+) -> rusqlite::Result<Vec<Key>> {
     let limit = query.limit.unwrap_or(usize::MAX);
-    Ok(rows.into_iter().skip(query.offset).take(limit).collect())
+    let keys: Vec<Key> = if query.order == Order::Name {
+        let mut names = Names::new(reader.conn, rows.len())?;
+        let mut list = Vec::with_capacity(rows.len());
+        for (_, key) in rows {
+            list.push((names.row(&plan.by, &key)?, key));
+        }
+        list.sort();
+        if query.reverse {
+            list.reverse();
+        }
+        list.into_iter().map(|(_, key)| key).collect()
+    } else {
+        let order = |a: &(i128, Key), b: &(i128, Key)| {
+            let order = b.0.cmp(&a.0).then(a.1.cmp(&b.1));
+            if query.reverse { order.reverse() } else { order }
+        };
+        let end = query.offset.saturating_add(limit);
+        if end < rows.len() {
+            rows.select_nth_unstable_by(end, order);
+            rows.truncate(end);
+        }
+        rows.sort_unstable_by(order);
+        rows.into_iter().map(|(_, key)| key).collect()
+    };
+    Ok(keys.into_iter().skip(query.offset).take(limit).collect())
 }
 
-fn rank(order: Order, figures: &Figures) -> i128 {
-    let totals = &figures.totals;
-    let micros = |at: Option<SystemTime>| at.map_or(0, |at| i128::from(crate::ledger::rows::micros(at)));
-    match order {
-        Order::Cost | Order::Name => totals.cost.pico(),
-        Order::Change => totals.cost.pico() - figures.before.unwrap_or_default().pico(),
-        Order::Calls => totals.calls.total().into(),
-        Order::Failed => (totals.calls.total() - totals.calls.ok).into(),
-        Order::Tokens => totals.tokens.total().into(),
-        Order::CostPerCall => figures.per_call().pico(),
-        Order::LastSeen => micros(totals.last_seen),
-        Order::FirstSeen => micros(totals.first_seen),
-    }
-}
-
-fn names(conn: &Connection, plan: &Plan, key: &Key) -> rusqlite::Result<Vec<Option<String>>> {
-    plan.by.iter().zip(key).map(|(dimension, &id)| dimension.label(conn, id)).collect()
-}
-
-#[derive(Default)]
+/// What a detail is made of.
+#[derive(Debug, Default)]
 struct Gathering {
-    trend: Vec<Money>,
-    use_cases: HashMap<i64, Money>,
-    models: HashMap<i64, Money>,
-    costs: Sketch,
-    latencies: Sketch,
+    trend: Vec<i128>,
+    use_cases: Pile,
+    models: Pile,
+    costs: Histogram,
+    latencies: Histogram,
 }
 
+/// The details of these rows, in their order; none without bounds.
 fn details(
-    conn: &Connection,
+    reader: &Reader<'_>,
     plan: &Plan,
     bounds: &[SystemTime],
-    keys: impl Iterator<Item = Key>,
-) -> rusqlite::Result<HashMap<Key, Detail>> {
-    let bounds: Vec<i64> = bounds.iter().map(|&at| crate::ledger::rows::micros(at)).collect();
-    let mut gathering: HashMap<Key, Gathering> = keys.map(|key| (key, Gathering::default())).collect();
-    if bounds.len() < 2 || gathering.is_empty() {
-        return Ok(HashMap::new());
+    keys: &[Key],
+) -> rusqlite::Result<Vec<Detail>> {
+    let bounds: Vec<i64> = bounds.iter().map(|&at| rows::micros(at)).collect();
+    if bounds.len() < 2 || keys.is_empty() {
+        return Ok(Vec::new());
     }
-    wide::scan(conn, (plan.since_us, plan.until_us), |fact| {
-        if plan.wants(fact)
-            && let Some(row) = gathering.get_mut(&plan.key(fact))
-        {
-            row.see(fact, &bounds);
+    let mut gathering: Groups<Gathering> = keys.iter().copied().collect();
+    let scope = Scope {
+        from_us: plan.since_us,
+        cuts: bounds.clone(),
+        users: plan.users(keys),
+        sketches: true,
+        ..plan.scope(plan.cube(&plan.by, true))
+    };
+    reader.scan(&scope, |entry| {
+        if let Some(row) = gathering.get(plan.key(entry)) {
+            row.see(entry, &bounds);
         }
     })?;
-    gathering.into_iter().map(|(key, row)| Ok((key, row.finish(conn)?))).collect()
+    gathering.iter().map(|(_, row)| row.finish(reader)).collect()
 }
 
 impl Gathering {
-    fn see(&mut self, fact: &Wide, bounds: &[i64]) {
-        self.trend.resize(bounds.len() - 1, Money::ZERO);
-        if let Some(slot) = slot(bounds, fact.at_us) {
-            self.trend[slot] += fact.money();
+    fn see(&mut self, entry: &Entry<'_>, bounds: &[i64]) {
+        let cell = entry.cell;
+        self.trend.resize(bounds.len() - 1, 0);
+        if let Some(slot) = slot(bounds, entry.at_us) {
+            self.trend[slot] += cell.cost;
         }
-        *self.use_cases.entry(fact.use_case).or_default() += fact.money();
-        *self.models.entry(fact.model).or_default() += fact.money();
-        // What was refused cost nothing, and says nothing of what a call costs.
-        if fact.source != CostSource::Unpriced && (fact.cost != 0 || fact.tokens != [0; 5]) {
-            self.costs.add(fact.cost);
-        }
-        if fact.outcome == crate::events::Outcome::Ok {
-            self.latencies.add(fact.latency_us);
-        }
+        self.use_cases.add(entry.what.use_case, cell.cost);
+        self.models.add(entry.how.model, cell.cost);
+        self.costs.add(&cell.costs);
+        self.latencies.add(&cell.latencies);
     }
 
-    fn finish(self, conn: &Connection) -> rusqlite::Result<Detail> {
-        let top = |of: &HashMap<i64, Money>| {
-            of.iter().max_by_key(|&(&id, &cost)| (cost, std::cmp::Reverse(id))).map_or(0, |(&id, _)| id)
-        };
+    fn finish(&self, reader: &Reader<'_>) -> rusqlite::Result<Detail> {
         let money = |percent| self.costs.percentile(percent).map(|pico| Money::from_pico(pico.into()));
         let time = |percent| self.latencies.percentile(percent).map(Duration::from_micros);
         Ok(Detail {
-            top_use_case: super::name(conn, top(&self.use_cases))?,
-            top_model: super::name(conn, top(&self.models))?,
+            top_use_case: super::name(reader.conn, self.use_cases.top())?,
+            top_model: super::name(reader.conn, self.models.top())?,
             cost_p50: money(50),
             cost_p95: money(95),
             latency_p50: time(50),
             latency_p95: time(95),
-            trend: self.trend,
+            trend: self.trend.iter().copied().map(Money::from_pico).collect(),
         })
     }
 }

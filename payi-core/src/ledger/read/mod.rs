@@ -1,22 +1,23 @@
 //! Reports: what was spent, summed exactly, at any moment.
 
 mod drivers;
+mod groups;
 mod query;
 mod requests;
 pub(crate) mod scan;
 mod series;
-mod sketch;
 mod sums;
 mod table;
 mod view;
-mod wide;
 
 use std::{collections::HashMap, time::SystemTime};
 
 pub use drivers::{Detail, Driver, Drivers, Figures};
 pub use query::{Dimension, Order, Pick, Query};
+use query::{Key, Plan};
 pub use requests::{Request, RequestOrder, Requests, WithAttempts};
 use rusqlite::{Connection, OptionalExtension as _};
+use scan::Reader;
 pub use series::{Part, PartName, Series};
 pub use sums::{Calls, Tokens, Totals};
 pub use table::{inert, users_table};
@@ -56,6 +57,25 @@ pub struct Filter {
 }
 
 impl Filter {
+    fn query(&self) -> Query {
+        let picks = [
+            (Dimension::User, &self.user_id),
+            (Dimension::Account, &self.account_name),
+            (Dimension::UseCase, &self.use_case_name),
+            (Dimension::Model, &self.model),
+        ];
+        let picks = picks.into_iter().filter_map(|(d, name)| Some((d, Pick::Is(name.clone()?)))).collect();
+        let order = match self.sort {
+            Sort::Cost => Order::Cost,
+            Sort::Calls => Order::Calls,
+            Sort::Tokens => Order::Tokens,
+            Sort::LastSeen => Order::LastSeen,
+            Sort::User | Sort::Account => Order::Name,
+        };
+        let by = vec![Dimension::User, Dimension::Account];
+        Query { since: self.since, until: self.until, picks, by, order, ..Query::default() }
+    }
+
     /// Whether it leaves nobody out.
     const fn is_of_all(&self) -> bool {
         self.user_id.is_none()
@@ -170,25 +190,27 @@ pub struct UserRow {
 pub(crate) fn users(conn: &Connection, filter: &Filter) -> rusqlite::Result<UsersReport> {
     let transaction = conn.unchecked_transaction()?;
     let as_of = SystemTime::now();
-    let Some(narrowed) = scan::Narrowed::resolve(conn, filter)? else {
+    let query = filter.query();
+    let Some(plan) = Plan::of(conn, &query)? else {
         // A name that the ledger has never seen: nothing matches.
         return Ok(UsersReport { as_of, rows: Vec::new(), total: Totals::default(), call_sites: Vec::new() });
     };
-    let mut sums = scan::by_user(conn, &narrowed)?;
-    let total = sum(sums.iter().map(|(_, totals)| totals));
-    let count = sums.len();
-    let by_name = matches!(filter.sort, Sort::User | Sort::Account);
+    let reader = Reader::new(conn)?;
+    let ranked = drivers::rank(&reader, &plan, query.order)?;
+    let mut keys = ranked.keys(query.order, |_| false);
+    let count = keys.len();
+    let by_name = query.order == Order::Name;
     if let Some(limit) = filter.limit.filter(|&limit| limit < count && !by_name) {
         // Only who is shown needs a name.
-        sums.select_nth_unstable_by(limit, |(a, x), (b, y)| {
-            figures(filter.sort, x, y).then_with(|| a.cmp(b))
-        });
-        sums.truncate(limit);
+        keys.select_nth_unstable_by(limit, |(a, x), (b, y)| b.cmp(a).then_with(|| x.cmp(y)));
+        keys.truncate(limit);
     }
-    let mut names = Names::new(conn, sums.len())?;
-    let mut rows = Vec::with_capacity(sums.len());
-    for ((user, account), totals) in sums {
-        rows.push(UserRow { user_id: names.get(user)?, account_name: names.get(account)?, totals });
+    let keys: Vec<_> = keys.into_iter().map(|(_, key)| key).collect();
+    let mut names = Names::new(conn, keys.len())?;
+    let mut rows = Vec::with_capacity(keys.len());
+    for (key, figures) in keys.iter().zip(drivers::figures(&reader, &plan, &keys)?) {
+        let (user_id, account_name) = (names.get(key[0])?, names.get(key[1])?);
+        rows.push(UserRow { user_id, account_name, totals: figures.totals });
     }
     let call_sites = if filter.is_of_all() {
         unattributed::call_sites(conn, filter.since.map_or(i64::MIN, rows::micros))?
@@ -198,7 +220,7 @@ pub(crate) fn users(conn: &Connection, filter: &Filter) -> rusqlite::Result<User
     transaction.finish()?;
     rows.sort_by(|a, b| order(filter.sort, a, b));
     rows.truncate(filter.limit.unwrap_or(count));
-    Ok(UsersReport { as_of, rows, total, call_sites })
+    Ok(UsersReport { as_of, rows, total: ranked.total(), call_sites })
 }
 
 fn order(sort: Sort, a: &UserRow, b: &UserRow) -> std::cmp::Ordering {
@@ -241,6 +263,16 @@ impl<'c> Names<'c> {
         Ok(Self { one: conn.prepare("SELECT text FROM dict WHERE id = ?1")?, met })
     }
 
+    /// The names of a row.
+    fn row(&mut self, by: &[Dimension], key: &Key) -> rusqlite::Result<Vec<Option<String>>> {
+        by.iter()
+            .zip(key)
+            .map(
+                |(dimension, &id)| if dimension.is_text() { self.get(id) } else { Ok(dimension.spelled(id)) },
+            )
+            .collect()
+    }
+
     fn get(&mut self, id: i64) -> rusqlite::Result<Option<String>> {
         if id == 0 {
             return Ok(None);
@@ -256,14 +288,6 @@ impl<'c> Names<'c> {
 /// What stands for a person who was forgotten: a number, so that totals stay apart.
 fn forgotten(id: i64) -> String {
     format!("(forgotten {id})")
-}
-
-/// The sum of several rows' figures.
-pub(crate) fn sum<'t>(rows: impl IntoIterator<Item = &'t Totals>) -> Totals {
-    rows.into_iter().fold(Totals::default(), |mut total, row| {
-        total.add(row);
-        total
-    })
 }
 
 /// The text of a dictionary id; a forgotten person keeps a number, so that totals stay apart.

@@ -6,7 +6,13 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::{
     events::Outcome,
-    ledger::{read::wide::Wide, rows::micros, schema::TextKind},
+    ledger::{
+        fold::Cube,
+        kinds::{How, What},
+        read::scan::{Entry, Scope},
+        rows::micros,
+        schema::TextKind,
+    },
     pricing::CostSource,
 };
 
@@ -89,28 +95,57 @@ impl Dimension {
         }
     }
 
-    pub(super) fn of(self, fact: &Wide) -> i64 {
+    pub(super) fn of(self, entry: &Entry<'_>) -> i64 {
         match self {
-            Self::User => fact.user,
-            Self::Account => fact.account,
-            Self::UseCase => fact.use_case,
-            Self::Version => fact.version,
-            Self::Step => fact.step,
-            Self::Provider => fact.provider,
-            Self::Model => fact.model,
-            Self::Outcome => fact.outcome as i64,
-            Self::Error => fact.error,
+            Self::User => entry.user,
+            Self::Account => entry.account,
+            Self::UseCase | Self::Version | Self::Step => self.of_what(entry.what),
+            Self::Provider | Self::Model | Self::Outcome | Self::Error => self.of_how(entry.how),
         }
+    }
+
+    fn of_what(self, what: What) -> i64 {
+        match self {
+            Self::UseCase => what.use_case,
+            Self::Version => what.version,
+            _ => what.step,
+        }
+    }
+
+    fn of_how(self, how: How) -> i64 {
+        match self {
+            Self::Provider => how.provider,
+            Self::Model => how.model,
+            Self::Outcome => how.outcome as i64,
+            _ => how.error,
+        }
+    }
+
+    const fn is_person(self) -> bool {
+        matches!(self, Self::User | Self::Account)
+    }
+
+    const fn is_what(self) -> bool {
+        matches!(self, Self::UseCase | Self::Version | Self::Step)
     }
 
     /// The name behind a number of this dimension.
     pub(super) fn label(self, conn: &Connection, id: i64) -> rusqlite::Result<Option<String>> {
+        if self.is_text() { super::name(conn, id) } else { Ok(self.spelled(id)) }
+    }
+
+    /// Whether its names are in the dictionary.
+    pub(super) fn is_text(self) -> bool {
+        self.kind().is_some()
+    }
+
+    /// The name behind a number of a dimension whose names are not in the dictionary.
+    pub(super) fn spelled(self, id: i64) -> Option<String> {
         match self {
-            Self::Version => Ok((id >= 0).then(|| id.to_string())),
             Self::Outcome => {
-                Ok(usize::try_from(id).ok().and_then(|i| Outcome::ALL.get(i)).map(|o| o.name().into()))
+                usize::try_from(id).ok().and_then(|i| Outcome::ALL.get(i)).map(|o| o.name().into())
             }
-            _ => super::name(conn, id),
+            _ => (id >= 0).then(|| id.to_string()),
         }
     }
 
@@ -129,7 +164,12 @@ impl Dimension {
     /// The numbers of all names that contain `text`, letter case of ASCII aside.
     fn containing(self, conn: &Connection, text: &str) -> rusqlite::Result<HashSet<i64>> {
         let Some(kind) = self.kind() else {
-            return Ok(self.number(conn, text)?.into_iter().collect());
+            let text = text.to_ascii_lowercase();
+            let outcomes = (0_i64..).zip(Outcome::ALL).filter(|(_, outcome)| outcome.name().contains(&text));
+            return Ok(match self {
+                Self::Outcome => outcomes.map(|(id, _)| id).collect(),
+                _ => self.number(conn, &text)?.into_iter().collect(),
+            });
         };
         let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
         conn.prepare("SELECT id FROM dict WHERE kind = ?1 AND text LIKE ?2 ESCAPE '\\'")?
@@ -214,20 +254,30 @@ pub enum Order {
     Name,
 }
 
+/// Names that make up a row, by their numbers.
+pub(super) type Key = [i64; 4];
+
 /// A query in the ledger's own numbers.
-#[derive(Clone, Debug)]
-pub(super) struct Plan {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
     pub(super) since_us: i64,
     pub(super) until_us: i64,
     /// Where the range before begins; `since_us` if none is wanted.
     pub(super) before_us: i64,
     pub(super) by: Vec<Dimension>,
     picks: Vec<(Dimension, i64)>,
+    /// The user among the picks, as a list of one.
+    user: Option<[i64; 1]>,
     source: Option<CostSource>,
     search: Option<Vec<(Dimension, HashSet<i64>)>>,
 }
 
 impl Plan {
+    /// Everything, in one row.
+    pub(crate) fn all() -> Self {
+        Self { until_us: i64::MAX, ..Self::default() }
+    }
+
     /// `None` if a name of the query is not in the ledger: then nothing matches.
     pub(super) fn of(conn: &Connection, query: &Query) -> rusqlite::Result<Option<Self>> {
         let mut picks = Vec::new();
@@ -251,23 +301,90 @@ impl Plan {
         let length = until_us.saturating_sub(since_us);
         let bounded = query.since.is_some() && query.until.is_some();
         let before_us = if query.compare && bounded { since_us.saturating_sub(length) } else { since_us };
-        Ok(Some(Self { since_us, until_us, before_us, by, picks, source: query.source, search }))
+        let user = picks.iter().find(|(dimension, _)| *dimension == Dimension::User).map(|&(_, user)| [user]);
+        Ok(Some(Self { since_us, until_us, before_us, by, picks, user, source: query.source, search }))
     }
 
-    /// Whether a fact of any time is asked for.
-    pub(super) fn wants(&self, fact: &Wide) -> bool {
-        self.picks.iter().all(|&(dimension, wanted)| dimension.of(fact) == wanted)
-            && self.source.is_none_or(|source| {
-                fact.source == source && (source != CostSource::Unpriced || fact.unpriced)
-            })
-            && self.search.as_ref().is_none_or(|any| any.iter().any(|(d, ids)| ids.contains(&d.of(fact))))
+    /// The same split by one dimension, in this range, compared with nothing.
+    pub(super) fn only(self, dimension: Dimension, (since_us, until_us): (i64, i64)) -> Self {
+        let since_us = self.since_us.max(since_us);
+        let until_us = self.until_us.min(until_us);
+        Self { by: vec![dimension], since_us, before_us: since_us, until_us, ..self }
     }
 
-    pub(super) fn key(&self, fact: &Wide) -> [i64; 4] {
+    pub(super) fn wants_what(&self, what: What) -> bool {
+        self.picks
+            .iter()
+            .all(|&(dimension, wanted)| !dimension.is_what() || dimension.of_what(what) == wanted)
+    }
+
+    pub(super) fn wants_how(&self, how: How) -> bool {
+        self.picks.iter().all(|&(dimension, wanted)| {
+            dimension.is_person() || dimension.is_what() || dimension.of_how(how) == wanted
+        }) && self
+            .source
+            .is_none_or(|source| how.source == source && (source != CostSource::Unpriced || how.unpriced))
+    }
+
+    pub(super) fn wants_person(&self, user: i64, account: i64) -> bool {
+        self.picks.iter().all(|&(dimension, wanted)| match dimension {
+            Dimension::User => user == wanted,
+            Dimension::Account => account == wanted,
+            _ => true,
+        })
+    }
+
+    /// Whether the search finds it.
+    pub(super) fn finds(&self, entry: &Entry<'_>) -> bool {
+        self.search.as_ref().is_none_or(|any| any.iter().any(|(d, ids)| ids.contains(&d.of(entry))))
+    }
+
+    /// The one user who is asked for.
+    pub(super) fn user(&self) -> Option<&[i64]> {
+        self.user.as_ref().map(<[i64; 1]>::as_slice)
+    }
+
+    pub(super) fn key(&self, entry: &Entry<'_>) -> Key {
         let mut key = [0; 4];
         for (id, dimension) in key.iter_mut().zip(&self.by) {
-            *id = dimension.of(fact);
+            *id = dimension.of(entry);
         }
         key
+    }
+
+    /// The users of rows, in order, if rows are of users.
+    pub(super) fn users(&self, keys: &[Key]) -> Option<Vec<i64>> {
+        let at = self.by.iter().position(|d| *d == Dimension::User)?;
+        let mut users: Vec<i64> = keys.iter().map(|key| key[at]).collect();
+        users.sort_unstable();
+        users.dedup();
+        Some(users)
+    }
+
+    /// Both ranges, with nothing that spans the moment between them.
+    pub(super) fn scope(&self, cube: Cube) -> Scope<'_> {
+        Scope {
+            plan: self,
+            from_us: self.before_us,
+            to_us: self.until_us,
+            cuts: vec![self.since_us],
+            users: None,
+            cube,
+            sketches: false,
+        }
+    }
+
+    /// The coarsest rollup that splits by `by` and by the conditions, and has details if they are wanted.
+    pub(super) fn cube(&self, by: &[Dimension], details: bool) -> Cube {
+        let search = self.search.iter().flatten().map(|(dimension, _)| *dimension);
+        let picks = self.picks.iter().map(|(dimension, _)| *dimension);
+        let mut split = by.iter().copied().chain(picks).chain(search);
+        if !split.clone().any(Dimension::is_person) {
+            Cube::Kinds
+        } else if details || split.any(|d| !d.is_person() && d != Dimension::Outcome) {
+            Cube::Full
+        } else {
+            Cube::Users
+        }
     }
 }

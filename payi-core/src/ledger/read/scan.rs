@@ -1,351 +1,392 @@
-//! Sums per user: from the packs for whole days, from the facts for the rest.
+//! What reports add up: the cells of the rollup that answers them with the least to read, and, one by one, the facts
+//! that no cell stands for. The sum of both is exact at any moment.
+//!
+//! A cell is of a quarter of an hour or a day. Where a range, or a slot of one, begins or ends within it, a day is
+//! read as quarters, and a quarter as facts. Once its facts are pruned, a quarter counts where it began.
 
-use std::{
-    collections::{HashMap, HashSet},
-    hash::{BuildHasherDefault, Hasher},
-};
+use std::cell::OnceCell;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::Connection;
 
-use crate::{
-    events::Outcome,
-    ledger::{
-        append::last_seq,
-        dict::meta,
-        fold::{
-            self, ALL, DAY, DAY_US, DELTA,
-            cell::{Cell, Key, decode},
-        },
-        ids,
-        read::{Filter, Totals},
-        rows::micros,
-        schema::TextKind,
-        stored::outcome,
+use crate::ledger::{
+    append::last_seq,
+    dict::meta,
+    fact::{Fact, Lookup},
+    fold::{
+        self, Cube, DAY_US, QUARTER_US,
+        cell::{Cell, Key},
+        pack::Chunk,
     },
-    pricing::CostSource,
+    kinds::{How, Kinds, What},
+    read::{Totals, query::Plan, sums::Sum},
 };
 
-/// A filter in the ledger's own integers; `None` is "any".
-#[derive(Clone, Debug)]
-pub(crate) struct Narrowed {
-    since_us: i64,
-    until_us: i64,
-    user: Option<i64>,
-    account: Option<i64>,
-    /// The purposes of the use case.
-    purposes: Option<HashSet<i64>>,
-    /// The routes to the model.
-    routes: Option<HashSet<i64>>,
+/// One moment of the ledger, with what all reports on it need. To be made inside a read transaction.
+#[derive(Debug)]
+pub(crate) struct Reader<'c> {
+    pub(crate) conn: &'c Connection,
+    folded: i64,
+    kinds: OnceCell<Kinds>,
+    extent: OnceCell<(i64, i64)>,
+    tail: OnceCell<Vec<Late>>,
 }
 
-impl Narrowed {
-    /// `None` if a name of the filter is not in the ledger.
-    pub(crate) fn resolve(conn: &Connection, filter: &Filter) -> rusqlite::Result<Option<Self>> {
-        let mut known = true;
-        let mut id = |kind: TextKind, text: &Option<String>| -> rusqlite::Result<Option<i64>> {
-            let Some(text) = text else { return Ok(None) };
-            let found = conn
-                .query_row(
-                    "SELECT id FROM dict WHERE kind = ?1 AND text = ?2",
-                    params![kind as u8, text],
-                    |row| row.get(0),
-                )
-                .optional()?;
-            known &= found.is_some();
-            Ok(found)
-        };
-        let of = |sql: &str, id: Option<i64>| -> rusqlite::Result<Option<HashSet<i64>>> {
-            let Some(id) = id else { return Ok(None) };
-            conn.prepare(sql)?.query_map([id], |row| row.get(0))?.collect::<Result<_, _>>().map(Some)
-        };
-        let narrowed = Self {
-            since_us: filter.since.map_or(i64::MIN, micros),
-            until_us: filter.until.map_or(i64::MAX, micros),
-            user: id(TextKind::User, &filter.user_id)?,
-            account: id(TextKind::Account, &filter.account_name)?,
-            purposes: of(
-                "SELECT id FROM purposes WHERE use_case = ?1",
-                id(TextKind::UseCase, &filter.use_case_name)?,
-            )?,
-            routes: of("SELECT id FROM routes WHERE model = ?1", id(TextKind::Model, &filter.model)?)?,
-        };
-        Ok(known.then_some(narrowed))
-    }
-
-    fn person(&self, (user, account): Key) -> bool {
-        self.user.is_none_or(|wanted| wanted == user) && self.account.is_none_or(|wanted| wanted == account)
-    }
-
-    fn holds(&self, fact: &Fact) -> bool {
-        (self.since_us..self.until_us).contains(&fact.at_us)
-            && self.person((fact.user, fact.account))
-            && self.purposes.as_ref().is_none_or(|set| set.contains(&fact.purpose))
-            && self.routes.as_ref().is_none_or(|set| set.contains(&fact.route))
-    }
-}
-
-/// What of a fact is summed, and under what.
+/// A fact after the watermark, and whether it is one that stopped counting as a call after it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Fact {
+struct Late {
+    fact: Fact,
+    taken_back: bool,
+}
+
+/// As many facts after the watermark are kept for the next report of the same moment.
+const KEPT: i64 = 3 * fold::FOLD;
+
+/// A sum of facts that agree in what a report splits by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry<'a> {
+    /// When they began, or where their quarter or day does.
     pub(crate) at_us: i64,
     pub(crate) user: i64,
     pub(crate) account: i64,
-    pub(crate) purpose: i64,
-    pub(crate) route: i64,
-    pub(crate) outcome: Outcome,
-    /// Whether it is how its call ended, as far as is known.
-    pub(crate) counts: bool,
-    /// Whether it is an attempt of its own, not the correction of one.
-    pub(crate) original: bool,
-    pub(crate) cost: i64,
-    pub(crate) unpriced: bool,
-    pub(crate) tokens: [i64; 5],
+    pub(crate) what: What,
+    pub(crate) how: How,
+    pub(crate) cell: &'a Cell,
 }
 
-/// The columns of [`Fact::read`]; the last says by which fact it stopped counting as a call.
-const COLUMNS: &str =
-    "f.at_us, f.user, f.account, f.purpose, f.route, f.outcome, f.corrects, f.cost, f.cost_source,
-   f.input + f.audio_input + f.image_input + f.video_input,
-   f.cache_read + f.audio_cache_read + f.image_cache_read, f.cache_write + f.cache_write_1h,
-   f.output + f.audio_output + f.image_output, f.reasoning";
-
-impl Fact {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let tokens = [row.get(9)?, row.get(10)?, row.get(11)?, row.get(12)?, row.get(13)?];
-        let fact = Self {
-            at_us: row.get(0)?,
-            user: row.get(1)?,
-            account: row.get(2)?,
-            purpose: row.get(3)?,
-            route: row.get(4)?,
-            outcome: outcome(row.get(5)?),
-            counts: true,
-            original: row.get::<_, Option<i64>>(6)?.is_none(),
-            cost: row.get(7)?,
-            unpriced: false,
-            tokens,
-        };
-        Ok(fact.priced(row.get(8)?))
-    }
-
-    /// From a row of all columns of `facts`, in their order.
-    pub(crate) fn of_facts(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let sum = |columns: &[usize]| -> rusqlite::Result<i64> {
-            columns.iter().try_fold(0, |sum, &column| Ok(sum + row.get::<_, i64>(column)?))
-        };
-        let fact = Self {
-            at_us: row.get(3)?,
-            user: row.get(10)?,
-            account: row.get(11)?,
-            purpose: row.get(12)?,
-            route: row.get(13)?,
-            outcome: outcome(row.get(7)?),
-            counts: true,
-            original: row.get::<_, Option<i64>>(18)?.is_none(),
-            cost: row.get(15)?,
-            unpriced: false,
-            tokens: [
-                sum(&[19, 23, 25, 27])?,
-                sum(&[20, 24, 26])?,
-                sum(&[21, 22])?,
-                sum(&[28, 30, 31])?,
-                row.get(29)?,
-            ],
-        };
-        Ok(fact.priced(row.get(16)?))
-    }
-
-    /// A refused attempt used nothing; it is not "of unknown cost".
-    fn priced(mut self, source: i64) -> Self {
-        let used = self.tokens != [0; 5] || matches!(self.outcome, Outcome::Ok | Outcome::Aborted);
-        self.unpriced = used && source == CostSource::Unpriced as i64;
-        self
-    }
+/// What to read.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope<'p> {
+    pub(crate) plan: &'p Plan,
+    pub(crate) from_us: i64,
+    pub(crate) to_us: i64,
+    /// Moments that no entry may span, besides the ends.
+    pub(crate) cuts: Vec<i64>,
+    /// Only these users, in order; all, if `None`. Others may be shown all the same.
+    pub(crate) users: Option<Vec<i64>>,
+    /// The coarsest rollup that has what is asked for.
+    pub(crate) cube: Cube,
+    /// Whether sketches are needed.
+    pub(crate) sketches: bool,
 }
 
-/// Sums in the making.
-#[derive(Default)]
-struct Sums(HashMap<Key, Cell, BuildHasherDefault<KeyHasher>>);
-
-/// Hashes the ledger's own small numbers; nobody outside chooses them.
-#[derive(Default)]
-struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        self.0
+impl<'c> Reader<'c> {
+    pub(crate) fn new(conn: &'c Connection) -> rusqlite::Result<Self> {
+        let folded = meta(conn, "folded")?;
+        Ok(Self { conn, folded, kinds: OnceCell::new(), extent: OnceCell::new(), tail: OnceCell::new() })
     }
 
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_i64(byte.into());
+    /// When the first and the last folded attempt began.
+    pub(crate) fn extent(&self) -> rusqlite::Result<(i64, i64)> {
+        if let Some(&extent) = self.extent.get() {
+            return Ok(extent);
         }
+        let sql = "SELECT coalesce(min(min_us), 0), coalesce(max(max_us), -1) FROM batches";
+        let extent = self.conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(*self.extent.get_or_init(|| extent))
     }
 
-    fn write_i64(&mut self, n: i64) {
-        self.0 = ids::mix(self.0 ^ n.cast_unsigned());
+    /// When the first attempt began, if there is one.
+    pub(crate) fn first_us(&self) -> rusqlite::Result<Option<i64>> {
+        let (oldest, newest) = self.extent()?;
+        let sql = "SELECT min(at_us) FROM facts WHERE seq > ?1";
+        let late: Option<i64> = self.conn.query_row(sql, [self.folded], |row| row.get(0))?;
+        Ok((oldest <= newest).then_some(oldest).into_iter().chain(late).min())
     }
-}
 
-impl Sums {
-    fn cell(&mut self, key: Key) -> &mut Cell {
-        self.0.entry(key).or_default()
-    }
-}
-
-/// Sums per (user, account). To be called inside a read transaction.
-pub(crate) fn by_user(conn: &Connection, filter: &Narrowed) -> rusqlite::Result<Vec<(Key, Totals)>> {
-    let mut sums = Sums::default();
-    let folded = meta(conn, "folded")?;
-    if filter.purposes.is_some() || filter.routes.is_some() {
-        // The packs do not split by these.
-        folded_facts(conn, filter, folded, (filter.since_us, filter.until_us), &mut sums)?;
-    } else {
-        packs(conn, filter, folded, &mut sums)?;
-    }
-    tail(conn, filter, folded, &mut sums)?;
-    Ok(sums.0.iter().filter(|(_, cell)| !cell.is_empty()).map(|(&key, cell)| (key, cell.totals())).collect())
-}
-
-/// The sum of all facts, one by one.
-pub(crate) fn total_of_facts(conn: &Connection) -> rusqlite::Result<Totals> {
-    let mut sum = Cell::default();
-    let mut statement = conn.prepare(&format!(
-        "SELECT {COLUMNS}, s.by IS NULL FROM facts f LEFT JOIN superseded s ON s.seq = f.seq"
-    ))?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let mut fact = Fact::read(row)?;
-        fact.counts = row.get(14)?;
-        sum.add(&fact);
-    }
-    Ok(sum.totals())
-}
-
-/// What came after the watermark.
-fn tail(conn: &Connection, filter: &Narrowed, folded: i64, sums: &mut Sums) -> rusqlite::Result<()> {
-    let mut statement = conn.prepare(&format!("SELECT {COLUMNS} FROM facts f WHERE f.seq > ?1"))?;
-    let mut rows = statement.query([folded])?;
-    while let Some(row) = rows.next()? {
-        let fact = Fact::read(row)?;
-        if filter.holds(&fact) {
-            sums.cell((fact.user, fact.account)).add(&fact);
+    fn kinds(&self) -> rusqlite::Result<&Kinds> {
+        if let Some(kinds) = self.kinds.get() {
+            return Ok(kinds);
         }
+        let kinds = Kinds::load(self.conn)?;
+        Ok(self.kinds.get_or_init(|| kinds))
     }
-    fold::taken_back(conn, folded, last_seq(conn)?, |fact| {
-        if filter.holds(fact) {
-            sums.cell((fact.user, fact.account)).take_back(fact);
-        }
-    })
-}
 
-/// Folded facts of a range of time, one by one.
-fn folded_facts(
-    conn: &Connection,
-    filter: &Narrowed,
-    folded: i64,
-    (from_us, to_us): (i64, i64),
-    sums: &mut Sums,
-) -> rusqlite::Result<()> {
-    let mut runs = conn
-        .prepare("SELECT first_seq, last_seq FROM batches WHERE max_us >= ?1 AND min_us < ?2 ORDER BY id")?;
-    let runs = runs.query_map([from_us, to_us], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let mut statement = conn.prepare(&format!(
-        "SELECT {COLUMNS} , s.by IS NULL OR s.by > ?3 FROM facts f LEFT JOIN superseded s ON s.seq = f.seq
-         WHERE f.seq >= ?1 AND f.seq <= ?2 AND f.at_us >= ?4 AND f.at_us < ?5"
-    ))?;
-    for run in runs {
-        let (first, last): (i64, i64) = run?;
-        let mut rows = statement.query([first, last, folded, from_us, to_us])?;
+    /// Shows `each` everything that the scope covers and its plan wants.
+    pub(crate) fn scan(&self, scope: &Scope<'_>, mut each: impl FnMut(&Entry<'_>)) -> rusqlite::Result<()> {
+        let (oldest, newest) = self.extent()?;
+        let inside = |at: &&i64| oldest < **at && **at <= newest;
+        let mut cuts: Vec<i64> =
+            scope.cuts.iter().chain([&scope.from_us, &scope.to_us]).filter(inside).copied().collect();
+        cuts.sort_unstable();
+        let mut packs = Packs::new(self, scope, oldest)?;
+        if cuts.is_empty() && scope.from_us <= oldest && scope.to_us > newest && scope.cube == Cube::Users {
+            let ever_day = meta(self.conn, "ever_day")?;
+            packs.read(Cube::Ever, (0, i64::MAX), None, &mut each)?;
+            packs.read(Cube::Users, (ever_day, i64::MAX), None, &mut each)?;
+        } else {
+            let (from, to) = (scope.from_us.max(oldest), scope.to_us.min(newest.saturating_add(1)));
+            if from < to {
+                self.days(scope, (from, to), &cuts, &mut packs, &mut each)?;
+            }
+        }
+        self.tail(scope, &mut each)
+    }
+
+    /// The sum of everything, by one of the rollups.
+    pub(crate) fn total(&self, cube: Cube) -> rusqlite::Result<Totals> {
+        let (plan, mut sum) = (Plan::all(), Sum::default());
+        self.scan(&plan.scope(cube), |entry| sum.add(entry))?;
+        Ok(sum.totals())
+    }
+
+    /// The sum of all facts, one by one.
+    pub(crate) fn total_of_facts(&self) -> rusqlite::Result<Totals> {
+        let (plan, mut sum) = (Plan::all(), Sum::default());
+        let scope = plan.scope(Cube::Full);
+        let mut lookup = Lookup::new(self.conn);
+        let mut statement = self.conn.prepare(
+            "SELECT f.*, s.by IS NULL AS counts FROM facts f LEFT JOIN superseded s ON s.seq = f.seq",
+        )?;
+        let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let mut fact = Fact::read(row)?;
-            fact.counts = row.get(14)?;
-            if filter.holds(&fact) {
-                sums.cell((fact.user, fact.account)).add(&fact);
+            let (fact, counts): (Fact, bool) = (Fact::read(row, &mut lookup)?, row.get("counts")?);
+            offer(&scope, &fact, || fact.cell(counts), &mut |entry: &Entry<'_>| sum.add(entry));
+        }
+        Ok(sum.totals())
+    }
+
+    /// Days by the coarsest cells that no cut goes through.
+    fn days(
+        &self,
+        scope: &Scope<'_>,
+        (from, to): (i64, i64),
+        cuts: &[i64],
+        packs: &mut Packs<'_>,
+        each: &mut impl FnMut(&Entry<'_>),
+    ) -> rusqlite::Result<()> {
+        let pruned = meta(self.conn, "pruned_before_us")?;
+        let mut broken: Vec<i64> = cuts
+            .iter()
+            .filter(|&cut| cut % QUARTER_US != 0 && *cut >= pruned)
+            .map(|cut| cut.div_euclid(QUARTER_US))
+            .collect();
+        broken.dedup();
+        let mut split: Vec<i64> =
+            cuts.iter().filter(|&cut| cut % DAY_US != 0).map(|cut| cut.div_euclid(DAY_US)).collect();
+        split.dedup();
+        let last = (to - 1).div_euclid(DAY_US);
+        let mut day = from.div_euclid(DAY_US);
+        for cut_day in split.iter().copied().chain([last.saturating_add(1)]) {
+            let whole = (day, cut_day.saturating_sub(1).min(last));
+            if whole.0 <= whole.1 {
+                packs.read(scope.cube, whole, None, each)?;
+            }
+            if (day..=last).contains(&cut_day) {
+                let cube = if scope.cube == Cube::Users { Cube::Full } else { scope.cube };
+                packs.read(cube, (cut_day, cut_day), Some(((from, to), &broken)), each)?;
+            }
+            day = day.max(cut_day.saturating_add(1));
+        }
+        for quarter in broken {
+            let begins = quarter * QUARTER_US;
+            self.folded_facts((from.max(begins), to.min(begins + QUARTER_US)), |fact, counts| {
+                offer(scope, fact, || fact.cell(counts), each);
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Shows `each` the folded facts of a range of time, and whether they count as calls as far as is folded.
+    pub(crate) fn folded_facts(
+        &self,
+        (from_us, to_us): (i64, i64),
+        mut each: impl FnMut(&Fact, bool) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        if from_us >= to_us {
+            return Ok(());
+        }
+        let mut runs = self.conn.prepare(
+            "SELECT first_seq, last_seq FROM batches WHERE max_us >= ?1 AND min_us < ?2 ORDER BY id",
+        )?;
+        let runs = runs.query_map([from_us, to_us], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut statement = self.conn.prepare(
+            "SELECT f.*, s.by IS NULL OR s.by > ?3 AS counts
+             FROM facts f LEFT JOIN superseded s ON s.seq = f.seq
+             WHERE f.seq >= ?1 AND f.seq <= ?2 AND f.at_us >= ?4 AND f.at_us < ?5",
+        )?;
+        let mut lookup = Lookup::new(self.conn);
+        for run in runs {
+            let (first, last): (i64, i64) = run?;
+            let mut rows = statement.query([first, last, self.folded, from_us, to_us])?;
+            while let Some(row) = rows.next()? {
+                each(&Fact::read(row, &mut lookup)?, row.get("counts")?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What came after the watermark.
+    fn tail(&self, scope: &Scope<'_>, each: &mut impl FnMut(&Entry<'_>)) -> rusqlite::Result<()> {
+        let show = |late: &Late| {
+            let fact = &late.fact;
+            if (scope.from_us..scope.to_us).contains(&fact.at_us) {
+                let cell = || if late.taken_back { Fact::taken_back() } else { fact.cell(true) };
+                offer(scope, fact, cell, each);
+            }
+        };
+        if let Some(tail) = self.tail.get() {
+            tail.iter().for_each(show);
+            return Ok(());
+        }
+        if last_seq(self.conn)? - self.folded > KEPT {
+            return self.late(show);
+        }
+        let mut tail = Vec::new();
+        self.late(|late| tail.push(*late))?;
+        self.tail.get_or_init(|| tail).iter().for_each(show);
+        Ok(())
+    }
+
+    fn late(&self, mut each: impl FnMut(&Late)) -> rusqlite::Result<()> {
+        let mut lookup = Lookup::new(self.conn);
+        let mut statement = self.conn.prepare("SELECT * FROM facts WHERE seq > ?1")?;
+        let mut rows = statement.query([self.folded])?;
+        while let Some(row) = rows.next()? {
+            each(&Late { fact: Fact::read(row, &mut lookup)?, taken_back: false });
+        }
+        fold::taken_back(self.conn, &mut lookup, (self.folded, last_seq(self.conn)?), |fact| {
+            each(&Late { fact: *fact, taken_back: true });
+            Ok(())
+        })
+    }
+}
+
+/// Shows `each` a fact as a cell of its own, if it is wanted.
+fn offer(scope: &Scope<'_>, fact: &Fact, cell: impl FnOnce() -> Cell, each: &mut impl FnMut(&Entry<'_>)) {
+    let (plan, Fact { at_us, user, account, what, how, .. }) = (scope.plan, *fact);
+    if plan.wants_what(what) && plan.wants_how(how) && plan.wants_person(user, account) {
+        let entry = Entry { at_us, user, account, what, how, cell: &cell() };
+        if plan.finds(&entry) {
+            each(&entry);
+        }
+    }
+}
+
+/// Quarters of a day that are partly asked for: those that begin in the range, without those that are read as facts.
+type Within<'b> = ((i64, i64), &'b [i64]);
+
+/// Reads packs of one scope.
+struct Packs<'r> {
+    conn: &'r Connection,
+    plan: &'r Plan,
+    kinds: &'r Kinds,
+    /// Which entries of `kinds` are wanted.
+    whats: Vec<bool>,
+    hows: Vec<bool>,
+    users: Option<&'r [i64]>,
+    sketches: bool,
+    /// A day or a quarter may begin before it, though nothing in it did.
+    oldest: i64,
+    chunk: Chunk,
+}
+
+impl<'r> Packs<'r> {
+    fn new(reader: &'r Reader<'_>, scope: &'r Scope<'_>, oldest: i64) -> rusqlite::Result<Self> {
+        let kinds = reader.kinds()?;
+        let plan = scope.plan;
+        let whats = kinds.whats.iter().map(|&what| plan.wants_what(what)).collect();
+        let hows = kinds.hows.iter().map(|&how| plan.wants_how(how)).collect();
+        Ok(Self {
+            conn: reader.conn,
+            plan,
+            kinds,
+            whats,
+            hows,
+            users: scope.users.as_deref().or_else(|| plan.user()),
+            sketches: scope.sketches,
+            oldest,
+            chunk: Chunk::default(),
+        })
+    }
+
+    fn read(
+        &mut self,
+        cube: Cube,
+        (first, last): (i64, i64),
+        within: Option<Within<'_>>,
+        each: &mut impl FnMut(&Entry<'_>),
+    ) -> rusqlite::Result<()> {
+        let (low, high) = match self.users.map(|users| (users.first(), users.last())) {
+            None => (i64::MIN, i64::MAX),
+            Some((Some(&low), Some(&high))) => (low, high),
+            Some(_) => return Ok(()),
+        };
+        let mut statement = self.conn.prepare(
+            "SELECT slot, low, high, body FROM rollup
+             WHERE grain = ?1 AND slot >= ?2 AND slot <= ?3 AND low <= ?5 AND high >= ?4",
+        )?;
+        let mut rows = statement.query([cube as i64, first, last, low, high])?;
+        while let Some(row) = rows.next()? {
+            if any_of(self.users, row.get(1)?, row.get(2)?) {
+                self.body(cube, row.get(0)?, row.get_ref(3)?.as_blob()?, within, each);
+            }
+        }
+        Ok(())
+    }
+
+    fn body(
+        &mut self,
+        cube: Cube,
+        slot: i64,
+        mut body: &[u8],
+        within: Option<Within<'_>>,
+        each: &mut impl FnMut(&Entry<'_>),
+    ) {
+        let (users, base_ms) = (self.users, cube.base_ms(slot));
+        while !body.is_empty() {
+            let wanted = |low, high| any_of(users, low, high);
+            if self.chunk.read(&mut body, base_ms, self.sketches, wanted).is_none() {
+                return;
+            }
+            for (key, cell) in self.chunk.cells() {
+                self.cell(key, cell, base_ms * 1000, within, each);
             }
         }
     }
-    Ok(())
-}
 
-/// Whole days from the packs, and the broken days at both ends from their facts.
-fn packs(conn: &Connection, filter: &Narrowed, folded: i64, sums: &mut Sums) -> rusqlite::Result<()> {
-    let (oldest, newest): (i64, i64) = conn.query_row(
-        "SELECT coalesce(min(min_us), 0), coalesce(max(max_us), 0) FROM batches",
-        [],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    if filter.since_us <= oldest && filter.until_us > newest {
-        read_packs(conn, filter, (ALL, 0, 0), sums)?;
-        return deltas(conn, filter, (i64::MIN, i64::MAX), sums);
-    }
-    let since = filter.since_us.max(oldest);
-    let until = filter.until_us.min(newest + 1);
-    if since >= until {
-        return Ok(());
-    }
-    let (first, last) = (since.div_euclid(DAY_US), (until - 1).div_euclid(DAY_US));
-    let whole = |day: i64| {
-        // A day is whole if nothing of it lies outside the filter.
-        filter.since_us <= (day * DAY_US).max(oldest)
-            && filter.until_us >= ((day + 1) * DAY_US).min(newest + 1)
-    };
-    let from = if whole(first) { first } else { first + 1 };
-    let to = if whole(last) { last } else { last - 1 };
-    if from <= to {
-        read_packs(conn, filter, (DAY, from, to), sums)?;
-        deltas(conn, filter, (from, to), sums)?;
-    }
-    if from > first {
-        folded_facts(conn, filter, folded, (since, until.min(from * DAY_US)), sums)?;
-    }
-    if to < last && (last > first || from == first) {
-        folded_facts(conn, filter, folded, (since.max((to + 1) * DAY_US), until), sums)?;
-    }
-    Ok(())
-}
-
-fn read_packs(
-    conn: &Connection,
-    filter: &Narrowed,
-    (grain, from, to): (i64, i64, i64),
-    sums: &mut Sums,
-) -> rusqlite::Result<()> {
-    let part = filter.user.map(|user| fold::part((user, 0)));
-    let mut statement = conn.prepare(
-        "SELECT body FROM rollup WHERE grain = ?1 AND slot >= ?2 AND slot <= ?3 AND (?4 IS NULL OR part = ?4)",
-    )?;
-    let mut rows = statement.query(params![grain, from, to, part])?;
-    while let Some(row) = rows.next()? {
-        read_cells(row.get_ref(0)?.as_blob()?, filter, sums);
-    }
-    Ok(())
-}
-
-/// What was folded and is not yet in the packs.
-fn deltas(
-    conn: &Connection,
-    filter: &Narrowed,
-    (from, to): (i64, i64),
-    sums: &mut Sums,
-) -> rusqlite::Result<()> {
-    let mut statement =
-        conn.prepare("SELECT body FROM rollup WHERE grain = ?1 AND part >= ?2 AND part <= ?3")?;
-    let mut rows = statement.query([DELTA, from, to])?;
-    while let Some(row) = rows.next()? {
-        read_cells(row.get_ref(0)?.as_blob()?, filter, sums);
-    }
-    Ok(())
-}
-
-fn read_cells(body: &[u8], filter: &Narrowed, sums: &mut Sums) {
-    if filter.user.is_none() && sums.0.capacity() == 0 {
-        // The first pack says how many there are; growing step by step would hash them all again each time.
-        sums.0.reserve(body.len() / 4);
-    }
-    decode(body, |key, cell| {
-        if filter.person(key) {
-            sums.cell(key).merge(cell);
+    #[inline]
+    fn cell(
+        &self,
+        key: &Key,
+        cell: &Cell,
+        base_us: i64,
+        within: Option<Within<'_>>,
+        each: &mut impl FnMut(&Entry<'_>),
+    ) {
+        let (Some(what), Some(how)) = (index(key.what), index(key.how)) else { return };
+        if self.whats.get(what) != Some(&true)
+            || self.hows.get(how) != Some(&true)
+            || !self.plan.wants_person(key.user, key.account)
+        {
+            return;
         }
-    });
+        let begins = base_us.saturating_add(key.quarter.saturating_mul(QUARTER_US));
+        let at_us = begins.max(self.oldest);
+        if let Some(((from, to), broken)) = within
+            && !((from..to).contains(&at_us) && broken.binary_search(&begins.div_euclid(QUARTER_US)).is_err())
+        {
+            return;
+        }
+        let (Some(&what), Some(&how)) = (self.kinds.whats.get(what), self.kinds.hows.get(how)) else {
+            return;
+        };
+        let (user, account) = (key.user, key.account);
+        let entry = Entry { at_us, user, account, what, how, cell };
+        if self.plan.finds(&entry) {
+            each(&entry);
+        }
+    }
+}
+
+fn index(id: i64) -> Option<usize> {
+    usize::try_from(id).ok()
+}
+
+/// Whether one of the users, who are in order, is in the range.
+fn any_of(users: Option<&[i64]>, low: i64, high: i64) -> bool {
+    users.is_none_or(|users| {
+        let at = users.partition_point(|&user| user < low);
+        users.get(at).is_some_and(|&user| user <= high)
+    })
 }

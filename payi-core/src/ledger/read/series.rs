@@ -1,15 +1,15 @@
 //! Spend over time, split by who or what it was for.
 
-use std::{collections::HashMap, time::SystemTime};
-
-use rusqlite::Connection;
+use std::time::SystemTime;
 
 use crate::{
+    events::Outcome,
     ledger::{
         read::{
-            drivers::slot,
-            query::{Plan, Query},
-            wide,
+            drivers::{rank, slot},
+            groups::Groups,
+            query::{Key, Order, Plan, Query},
+            scan::{Reader, Scope},
         },
         rows::micros,
     },
@@ -55,7 +55,7 @@ pub enum PartName {
 
 /// The `most` largest parts by the query's first dimension, and the rest as one, per slot of consecutive `bounds`.
 pub(super) fn series(
-    conn: &Connection,
+    reader: &Reader<'_>,
     query: &Query,
     bounds: &[SystemTime],
     most: usize,
@@ -63,40 +63,75 @@ pub(super) fn series(
     let bounds: Vec<i64> = bounds.iter().map(|&at| micros(at)).collect();
     let slots = bounds.len().saturating_sub(1);
     let mut series = Series { parts: Vec::new(), ok: vec![0; slots], not_ok: vec![0; slots] };
-    let (Some(plan), Some(&dimension)) = (Plan::of(conn, query)?, query.by.first()) else {
+    let (Some(plan), Some(&dimension)) = (Plan::of(reader.conn, query)?, query.by.first()) else {
         return Ok(series);
     };
-    let mut parts: HashMap<i64, HashMap<usize, Money>> = HashMap::new();
-    wide::scan(conn, (plan.since_us, plan.until_us), |fact| {
-        let Some(slot) = slot(&bounds, fact.at_us) else { return };
-        if !plan.wants(fact) {
-            return;
+    let (Some(&first), Some(&last)) = (bounds.first(), bounds.last()) else { return Ok(series) };
+    // Neither what is outside of the slots nor the range before is in the picture.
+    let plan = plan.only(dimension, (first, last));
+    let mut keys = rank(reader, &plan, Order::Cost)?.keys(Order::Cost, |_| false);
+    keys.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+    keys.truncate(most);
+    let keys: Vec<Key> = keys.into_iter().map(|(_, key)| key).collect();
+    let mut left = whole(reader, &plan, &bounds, &mut series)?;
+    for (key, costs) in parts(reader, &plan, &bounds, &keys)?.iter() {
+        let name = dimension.label(reader.conn, key[0])?.map_or(PartName::Nameless, PartName::Named);
+        for (left, cost) in left.iter_mut().zip(costs) {
+            *left -= cost;
         }
-        *parts.entry(dimension.of(fact)).or_default().entry(slot).or_default() += fact.money();
-        if fact.counts {
-            let ok = fact.outcome == crate::events::Outcome::Ok;
-            let counts = if ok { &mut series.ok } else { &mut series.not_ok };
-            counts[slot] += 1;
-        }
-    })?;
-    let mut parts: Vec<(i64, Money, HashMap<usize, Money>)> =
-        parts.into_iter().map(|(id, costs)| (id, costs.values().copied().sum(), costs)).collect();
-    parts.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-    let mut other = Part { costs: vec![Money::ZERO; slots], ..Part::default() };
-    for (i, (id, total, costs)) in parts.into_iter().enumerate() {
-        let mut fresh = Part { costs: vec![Money::ZERO; slots], ..Part::default() };
-        let part = if i < most { &mut fresh } else { &mut other };
-        for (slot, cost) in costs {
-            part.costs[slot] += cost;
-        }
-        part.total += total;
-        if i < most {
-            fresh.name = dimension.label(conn, id)?.map_or(PartName::Nameless, PartName::Named);
-            series.parts.push(fresh);
-        }
+        series.parts.push(part(name, costs));
     }
-    if other.total != Money::ZERO {
+    let other = part(PartName::Other, &left);
+    if other.costs.iter().any(|cost| *cost != Money::ZERO) {
         series.parts.push(other);
     }
     Ok(series)
+}
+
+fn part(name: PartName, costs: &[i128]) -> Part {
+    let total = Money::from_pico(costs.iter().sum());
+    Part { name, costs: costs.iter().copied().map(Money::from_pico).collect(), total }
+}
+
+/// The cost of everything per slot; its calls are counted in `series`.
+fn whole(
+    reader: &Reader<'_>,
+    plan: &Plan,
+    bounds: &[i64],
+    series: &mut Series,
+) -> rusqlite::Result<Vec<i128>> {
+    let slots = series.ok.len();
+    let (mut costs, mut ok, mut not_ok) = (vec![0_i128; slots], vec![0_i64; slots], vec![0_i64; slots]);
+    let scope = Scope { cuts: bounds.to_vec(), ..plan.scope(plan.cube(&[], false)) };
+    reader.scan(&scope, |entry| {
+        let Some(slot) = slot(bounds, entry.at_us) else { return };
+        costs[slot] += entry.cell.cost;
+        let calls = if entry.how.outcome == Outcome::Ok { &mut ok } else { &mut not_ok };
+        calls[slot] += entry.cell.calls;
+    })?;
+    let count = |calls: Vec<i64>| calls.into_iter().map(|n| n.max(0).cast_unsigned()).collect();
+    (series.ok, series.not_ok) = (count(ok), count(not_ok));
+    Ok(costs)
+}
+
+/// The cost of these parts per slot, in their order.
+fn parts(
+    reader: &Reader<'_>,
+    plan: &Plan,
+    bounds: &[i64],
+    keys: &[Key],
+) -> rusqlite::Result<Groups<Vec<i128>>> {
+    let mut parts: Groups<Vec<i128>> = keys.iter().copied().collect();
+    let slots = bounds.len().saturating_sub(1);
+    for key in keys {
+        *parts.at(*key) = vec![0; slots];
+    }
+    let scope =
+        Scope { cuts: bounds.to_vec(), users: plan.users(keys), ..plan.scope(plan.cube(&plan.by, false)) };
+    reader.scan(&scope, |entry| {
+        if let (Some(slot), Some(part)) = (slot(bounds, entry.at_us), parts.get(plan.key(entry))) {
+            part[slot] += entry.cell.cost;
+        }
+    })?;
+    Ok(parts)
 }

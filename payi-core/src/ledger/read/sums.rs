@@ -2,7 +2,12 @@
 
 use std::time::SystemTime;
 
-use crate::{events::Outcome, money::Money};
+use crate::{
+    events::Outcome,
+    ledger::{read::scan::Entry, rows::time},
+    money::Money,
+    pricing::CostSource,
+};
 
 /// Calls by how they ended.
 ///
@@ -78,9 +83,9 @@ pub struct Totals {
     pub cost: Money,
     /// Calls whose cost is not known and not in `cost`: no price is known for their model.
     pub unpriced_calls: u64,
-    /// When the first attempt began.
+    /// When the first attempt began, to the millisecond.
     pub first_seen: Option<SystemTime>,
-    /// When the last attempt began.
+    /// When the last attempt began, to the millisecond.
     pub last_seen: Option<SystemTime>,
 }
 
@@ -118,5 +123,80 @@ impl Totals {
         self.tokens.reasoning = self.tokens.reasoning.saturating_sub(part.tokens.reasoning);
         self.cost = Money::from_pico(self.cost.pico().saturating_sub(part.cost.pico()));
         self.unpriced_calls = self.unpriced_calls.saturating_sub(part.unpriced_calls);
+    }
+}
+
+/// Figures in the making. What is signed here, because a part may take back what another part counted, is not in
+/// the end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sum {
+    calls: [i64; Outcome::ALL.len()],
+    attempts: i64,
+    unpriced: i64,
+    tokens: [i64; 5],
+    pub(super) cost: i128,
+    pub(super) by_source: [i128; CostSource::ALL.len()],
+    first_ms: i64,
+    last_ms: i64,
+    /// What was spent in the range before, if that is asked for.
+    pub(super) before: Option<i128>,
+}
+
+impl Default for Sum {
+    fn default() -> Self {
+        Self {
+            calls: [0; 5],
+            attempts: 0,
+            unpriced: 0,
+            tokens: [0; 5],
+            cost: 0,
+            by_source: [0; 4],
+            first_ms: i64::MAX,
+            last_ms: i64::MIN,
+            before: None,
+        }
+    }
+}
+
+impl Sum {
+    pub(crate) fn add(&mut self, entry: &Entry<'_>) {
+        let (cell, how) = (entry.cell, entry.how);
+        self.calls[how.outcome as usize] += cell.calls;
+        self.attempts += cell.attempts;
+        self.unpriced += if how.unpriced { cell.calls } else { 0 };
+        for (sum, n) in self.tokens.iter_mut().zip(cell.tokens) {
+            *sum = sum.saturating_add(n);
+        }
+        self.cost += cell.cost;
+        self.by_source[how.source as usize] += cell.cost;
+        self.first_ms = self.first_ms.min(cell.first_ms);
+        self.last_ms = self.last_ms.max(cell.last_ms);
+    }
+
+    /// Adds what was spent in the range before.
+    pub(super) fn add_before(&mut self, entry: &Entry<'_>) {
+        self.before = Some(self.before.unwrap_or(0) + entry.cell.cost);
+    }
+
+    pub(super) fn is_seen(&self) -> bool {
+        self.first_ms <= self.last_ms
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        let count = |n: i64| n.max(0).cast_unsigned();
+        let mut totals = Totals::default();
+        for (outcome, n) in Outcome::ALL.into_iter().zip(self.calls) {
+            *totals.calls.of(outcome) = count(n);
+        }
+        let [input, cache_read, cache_write, output, reasoning] = self.tokens.map(count);
+        totals.tokens = Tokens { input, cache_read, cache_write, output, reasoning };
+        totals.attempts = count(self.attempts);
+        totals.unpriced_calls = count(self.unpriced);
+        totals.cost = Money::from_pico(self.cost);
+        if self.is_seen() {
+            totals.first_seen = Some(time(self.first_ms.saturating_mul(1000)));
+            totals.last_seen = Some(time(self.last_ms.saturating_mul(1000)));
+        }
+        totals
     }
 }

@@ -13,6 +13,7 @@ use crate::{
             drivers::{self, Drivers},
             query::{Dimension, Query},
             requests::{self, RequestOrder, Requests, WithAttempts},
+            scan::Reader,
             series::{self, Series},
         },
     },
@@ -22,6 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub struct View<'c> {
     conn: &'c Connection,
+    reader: Reader<'c>,
     as_of: SystemTime,
 }
 
@@ -61,13 +63,13 @@ impl View<'_> {
     /// Who or what spend is made of. Rows get their details if `bounds` names the slots of their trend:
     /// consecutive times, one more than slots.
     pub fn drivers(&self, query: &Query, bounds: &[SystemTime]) -> Answer<Drivers> {
-        Ok(drivers::drivers(self.conn, query, bounds)?)
+        Ok(drivers::drivers(&self.reader, query, bounds)?)
     }
 
     /// Spend per slot of consecutive `bounds`, split by the query's first dimension: the `most` largest parts and
     /// the rest as one.
     pub fn series(&self, query: &Query, bounds: &[SystemTime], most: usize) -> Answer<Series> {
-        Ok(series::series(self.conn, query, bounds, most)?)
+        Ok(series::series(&self.reader, query, bounds, most)?)
     }
 
     /// Attempts one by one.
@@ -92,8 +94,7 @@ impl View<'_> {
 
     /// When the first attempt in the ledger began.
     pub fn first(&self) -> Answer<Option<SystemTime>> {
-        let first: Option<i64> = self.conn.query_row("SELECT min(at_us) FROM facts", [], |row| row.get(0))?;
-        Ok(first.map(crate::ledger::rows::time))
+        Ok(self.reader.first_us()?.map(crate::ledger::rows::time))
     }
 
     /// How the ledger itself is doing.
@@ -137,7 +138,7 @@ impl Ledger {
             let transaction = conn.unchecked_transaction()?;
             // A deferred transaction begins with its first read.
             transaction.query_row("SELECT count(*) FROM meta", [], |_| Ok(()))?;
-            let view = View { conn, as_of: SystemTime::now() };
+            let view = View { conn, reader: Reader::new(conn)?, as_of: SystemTime::now() };
             let done = work(&view).map_err(|e| e.0)?;
             transaction.finish()?;
             Ok(done)
