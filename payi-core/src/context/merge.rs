@@ -187,16 +187,32 @@ fn list(to: &mut Vec<Text>, value: &Slot) {
 }
 
 fn map(to: &mut Properties, value: &Slot) {
-    let mut lay = |key: Text, value: Option<Text>| match to.iter_mut().find(|(it, _)| *it == key) {
-        Some((_, old)) => *old = value,
-        None => to.push((key, value)),
-    };
     match value {
         Slot::LiteralPairs(pairs) => {
-            pairs.iter().for_each(|(key, value)| lay(Text::literal(key), Some(Text::literal(value))));
+            for (key, value) in *pairs {
+                lay(to, &Text::literal(key), Some(&Text::literal(value)));
+            }
         }
-        Slot::Held(held) => held.map().iter().for_each(|(key, value)| lay(key.clone(), value.clone())),
+        Slot::Held(held) => {
+            for (key, value) in held.map() {
+                lay(to, key, value.as_ref());
+            }
+        }
         Slot::Clear => to.clear(),
         _ => {}
     }
+}
+
+fn lay(to: &mut Properties, key: &Text, value: Option<&Text>) {
+    for (known, old) in to.iter_mut() {
+        if known == key {
+            *old = value.cloned();
+            return;
+        }
+    }
+    if to.capacity() == 0 {
+        // Most have no more, and growing takes longer than all the rest.
+        to.reserve_exact(8);
+    }
+    to.push((key.clone(), value.cloned()));
 }

@@ -67,7 +67,8 @@ impl Answer {
             b"\"response.failed\"",
             b"\"error\"",
         ];
-        self.complete |= ends.iter().any(|end| is(Key::Type, end)) || is(Key::Done, b"true");
+        self.complete |=
+            picked.last(Key::Type).is_some_and(|kind| ends.contains(&kind)) || is(Key::Done, b"true");
         self.reading.background |= is(Key::Background, b"true");
         self.reading.inconsistent |= picked.is_clipped() && picked.last(Key::Usage).is_none();
     }

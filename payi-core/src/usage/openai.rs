@@ -18,12 +18,14 @@ pub(crate) fn read(api: Api, usage: Object<'_>, reading: &mut Reading) {
     // Rerankers and some embedders say nothing else.
     let alone = ["prompt_tokens", "input_tokens", "completion_tokens", "output_tokens"];
     let prompt = if alone.iter().any(|key| usage.contains_key(*key)) { prompt } else { total };
-    let detail = |objects: &[&str], key: &str| {
-        objects.iter().map(|object| inner(usage, object, key)).find(|&n| n > 0).unwrap_or(0)
+    let details = |names: [&str; 3]| names.map(|name| usage.get(name).and_then(Value::as_object));
+    let detail = |objects: &[Option<Object<'_>>], key: &str| {
+        objects.iter().flatten().map(|object| count(*object, key)).find(|&n| n > 0).unwrap_or(0)
     };
-    let read = |key| detail(&["prompt_tokens_details", "input_tokens_details", "input_token_details"], key);
-    let wrote =
-        |key| detail(&["completion_tokens_details", "output_tokens_details", "output_token_details"], key);
+    let of_input = details(["prompt_tokens_details", "input_tokens_details", "input_token_details"]);
+    let of_output = details(["completion_tokens_details", "output_tokens_details", "output_token_details"]);
+    let read = |key| detail(&of_input, key);
+    let wrote = |key| detail(&of_output, key);
 
     let mut reasoning = if wrote("reasoning_tokens") > 0 {
         wrote("reasoning_tokens")

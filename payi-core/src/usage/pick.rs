@@ -74,18 +74,65 @@ enum State {
         escaped: bool,
     },
     InScalar,
-    /// Inside a container that holds nothing of interest; only its own kind of bracket is counted.
-    InContainer {
-        open: u8,
-        close: u8,
-        depth: u32,
-        string: bool,
-        escaped: bool,
-    },
+    /// Inside a container that holds nothing of interest.
+    InContainer(Container),
     /// The outermost value has ended.
     Done,
     /// This is not JSON.
     Broken,
+}
+
+/// A container that is passed over; only its own kind of bracket is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Container {
+    open: u8,
+    close: u8,
+    depth: u32,
+    string: bool,
+    escaped: bool,
+}
+
+impl Container {
+    const fn new(open: u8, close: u8) -> Self {
+        Self { open, close, depth: 1, string: false, escaped: false }
+    }
+
+    /// How much of `bytes` belongs to it, and whether it ends there. In one go: an answer's choices are
+    /// mostly short strings.
+    fn pass(&mut self, bytes: &[u8]) -> (usize, bool) {
+        let mut at = 0;
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            if self.string {
+                let (taken, closed) = string(rest, &mut self.escaped);
+                self.string = !closed;
+                at += taken;
+                continue;
+            }
+            let Some(found) = self.next(rest) else { return (bytes.len(), false) };
+            at += found + 1;
+            match rest.get(found) {
+                Some(b'"') => self.string = true,
+                Some(byte) if *byte == self.open => self.depth = self.depth.saturating_add(1),
+                _ => self.depth -= 1,
+            }
+            if self.depth == 0 {
+                return (at, true);
+            }
+        }
+        (at, false)
+    }
+
+    /// The next quote or bracket. Between strings there are a few bytes, which a search by vectors is slower at.
+    fn next(&self, bytes: &[u8]) -> Option<usize> {
+        const FEW: usize = 16;
+        let wanted = |byte: &u8| *byte == b'"' || *byte == self.open || *byte == self.close;
+        let few = bytes.len().min(FEW);
+        bytes
+            .iter()
+            .take(FEW)
+            .position(wanted)
+            .or_else(|| memchr3(b'"', self.open, self.close, bytes.get(few..)?).map(|found| found + few))
+    }
 }
 
 /// Walks one document.
@@ -211,7 +258,7 @@ impl<K: Copy + PartialEq> Picker<K> {
     fn step(&mut self, bytes: &[u8]) -> usize {
         let first = bytes[0];
         match self.state {
-            State::InString { .. } | State::InScalar | State::InContainer { .. } => self.inside(bytes),
+            State::InString { .. } | State::InScalar | State::InContainer(_) => self.inside(bytes),
             State::InKey { escaped } => self.in_key(bytes, escaped),
             _ if first.is_ascii_whitespace() => {
                 bytes.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(bytes.len())
@@ -222,26 +269,34 @@ impl<K: Copy + PartialEq> Picker<K> {
                 } else {
                     self.begin(first);
                 }
-                1
-            }
-            State::Key { first: empty } => {
-                match first {
-                    b'"' => {
-                        self.key_len = 0;
-                        self.state = State::InKey { escaped: false };
+                match (&self.state, bytes.get(1..)) {
+                    (State::InString { .. } | State::InContainer(_), Some(rest @ [_, ..])) => {
+                        1 + self.inside(rest)
                     }
-                    b'}' if empty => self.pop(false),
-                    _ => self.state = State::Broken,
+                    _ => 1,
                 }
-                1
             }
+            State::Key { first: empty } => match first {
+                b'"' => self.key(bytes),
+                b'}' if empty => {
+                    self.pop(false);
+                    1
+                }
+                _ => {
+                    self.state = State::Broken;
+                    1
+                }
+            },
             State::Colon => {
                 self.state = if first == b':' { State::Value { first: false } } else { State::Broken };
                 1
             }
             State::After => {
                 self.after(first);
-                1
+                match (&self.state, bytes.get(1..)) {
+                    (State::Key { .. }, Some(rest @ [b'"', ..])) => 1 + self.key(rest),
+                    _ => 1,
+                }
             }
             State::Done | State::Broken => bytes.len(),
         }
@@ -291,12 +346,30 @@ impl<K: Copy + PartialEq> Picker<K> {
             _ => {}
         }
         self.state = match byte {
-            b'{' => State::InContainer { open: b'{', close: b'}', depth: 1, string: false, escaped: false },
-            b'[' => State::InContainer { open: b'[', close: b']', depth: 1, string: false, escaped: false },
+            b'{' => State::InContainer(Container::new(b'{', b'}')),
+            b'[' => State::InContainer(Container::new(b'[', b']')),
             b'"' => State::InString { escaped: false },
             b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => State::InScalar,
             _ => State::Broken,
         };
+    }
+
+    /// A key begins with the first byte. Most are short, plain, and all there.
+    fn key(&mut self, bytes: &[u8]) -> usize {
+        let ends = |byte: &u8| matches!(byte, b'"' | b'\\');
+        match bytes.iter().skip(1).take(KEY_MAX).position(ends).map(|end| end + 1) {
+            Some(end) if bytes[end] == b'"' => {
+                self.then = self.rule(&bytes[1..end]);
+                let colon = bytes.get(end + 1) == Some(&b':');
+                self.state = if colon { State::Value { first: false } } else { State::Colon };
+                end + 1 + usize::from(colon)
+            }
+            _ => {
+                self.key_len = 0;
+                self.state = State::InKey { escaped: false };
+                1
+            }
+        }
     }
 
     fn in_key(&mut self, bytes: &[u8], escaped: bool) -> usize {
@@ -312,7 +385,7 @@ impl<K: Copy + PartialEq> Picker<K> {
             self.key_len = KEY_MAX + 1;
         }
         if closing {
-            self.then = self.rule();
+            self.then = self.key.get(..self.key_len).map_or(Then::Skip, |key| self.rule(key));
             self.state = State::Colon;
         } else {
             self.state = State::InKey { escaped: !escaped && end.is_some() };
@@ -320,10 +393,9 @@ impl<K: Copy + PartialEq> Picker<K> {
         taken
     }
 
-    fn rule(&self) -> Then<K> {
+    fn rule(&self, key: &[u8]) -> Then<K> {
         let top = self.depth.checked_sub(1).map(|top| self.stack[top].then);
         let Some(Then::Enter(level) | Then::Each(level, _)) = top else { return Then::Skip };
-        let Some(key) = self.key.get(..self.key_len) else { return Then::Skip };
         self.rules
             .iter()
             .find(|rule| rule.level == level && rule.key.as_bytes() == key)
@@ -353,22 +425,12 @@ impl<K: Copy + PartialEq> Picker<K> {
                 }
                 Some(end) => end,
             },
-            State::InContainer { open, close, depth, string: in_string, escaped } => {
-                if *in_string {
-                    let (taken, closed) = string(bytes, escaped);
-                    *in_string = !closed;
-                    return taken;
-                }
-                let Some(at) = memchr3(b'"', *open, *close, bytes) else { return bytes.len() };
-                match bytes[at] {
-                    b'"' => *in_string = true,
-                    byte if byte == *open => *depth = depth.saturating_add(1),
-                    _ => *depth -= 1,
-                }
-                if *depth == 0 {
+            State::InContainer(container) => {
+                let (taken, closed) = container.pass(bytes);
+                if closed {
                     self.ended();
                 }
-                at + 1
+                taken
             }
             _ => bytes.len(),
         }
