@@ -103,10 +103,24 @@ pub use payi_core::context::{JoinSetExt, spawn, spawn_blocking, spawn_local};
 #[doc(inline)]
 pub use payi_core::{
     events, money, pricing,
-    runtime::{Builder, DeliveryMetrics, Guard, Metrics, instrument, metrics, proxy},
+    runtime::{Builder, DeliveryMetrics, Guard, Metrics, instrument, limits, metrics, proxy},
     sink::{Delivered, LimitState},
     usage,
 };
+
+/// What may be spent, by whom: budgets and rate limits that refuse a call before it is sent.
+///
+/// ```
+/// use payi::limits::{Limit, Window};
+///
+/// # fn main() -> Result<(), payi::Error> {
+/// let per_user = Limit::block("per-user", "10".parse()?).each_user().window(Window::month("Europe/Berlin")?);
+/// # let _ = per_user; Ok(())
+/// # }
+/// ```
+#[cfg(feature = "_calls")]
+#[doc(inline)]
+pub use payi_core::limits;
 
 #[cfg(feature = "_calls")]
 #[doc(inline)]

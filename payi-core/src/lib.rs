@@ -33,6 +33,9 @@ pub mod pricing;
 #[cfg(feature = "_calls")]
 pub mod events;
 
+#[cfg(feature = "_calls")]
+pub mod limits;
+
 #[cfg(feature = "ledger")]
 pub mod ledger;
 

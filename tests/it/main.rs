@@ -12,6 +12,7 @@ mod adopt;
 mod clients;
 mod conformance_context;
 mod corpus;
+mod limits;
 mod macros;
 mod required;
 #[path = "../tidy.rs"]

@@ -177,7 +177,7 @@ impl Service<HttpRequestFactory> for Attempts {
                 call_id: call.id.get().copied(),
                 attempt: call.attempts.fetch_add(1, Ordering::Relaxed) + 1,
             });
-            let begun = reqwest::attempt(context, &mut request, repeat, MODULE);
+            let begun = reqwest::attempt(context, &mut request, repeat, MODULE).await;
             let Some(begun) = begun.map_err(|refused| OpenAIError::Boxed(Box::new(refused)))? else {
                 return client.execute(request).await.map_err(OpenAIError::Reqwest);
             };

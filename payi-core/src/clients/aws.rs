@@ -59,6 +59,7 @@ use crate::{
         receipt::Receipt,
     },
     context::Context,
+    limits::block_on,
 };
 
 /// An interceptor for the `Config` of a client, or of one call.
@@ -214,7 +215,8 @@ fn begin(context: Context, request: &mut HttpRequest, repeat: Repeat) -> crate::
         body: request.body().bytes(),
         module: MODULE,
     };
-    let begun = outgoing::begin(context, outgoing, &mut headers, repeat)?;
+    // The SDK's hooks are not async: where a limit's store has to be asked, this thread waits, for a bounded time.
+    let begun = block_on(outgoing::begin(context, outgoing, &mut headers, repeat))?;
     if begun.is_some() {
         take_over(&headers, request);
     }

@@ -16,7 +16,8 @@ use crate::{
         receipt::{Receipt, Settled},
     },
     context::{Context, Text},
-    events::{Event, Exchange, Opening, Outcome, Pipeline},
+    events::{Event, Exchange, LimitMark, Opening, Outcome, Pipeline},
+    limits::{Estimate, Hold, Spent},
     money::Money,
     pricing::{Cost, CostSource, Names, Priced},
     usage::{Reading, Usage},
@@ -52,6 +53,13 @@ impl Repeat {
     pub(crate) const NONE: Self = Self { call_id: None, attempt: 1 };
 }
 
+/// What limits have reserved for an attempt.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) hold: Hold,
+    pub(crate) estimate: Estimate,
+}
+
 /// How an attempt ended.
 #[derive(Debug)]
 pub(crate) enum End {
@@ -80,18 +88,49 @@ struct Inner {
     streamed: bool,
     first: Option<Instant>,
     receipt: Receipt,
+    held: Option<Held>,
 }
 
 impl Attempt {
     /// Begins an attempt.
     pub(crate) fn begin(pipeline: Arc<Pipeline>, context: Context, request: Request, repeat: Repeat) -> Self {
+        Self::begin_held(pipeline, context, request, repeat, None)
+    }
+
+    /// Begins an attempt for which limits have reserved what it may come to.
+    pub(crate) fn begin_held(
+        pipeline: Arc<Pipeline>,
+        context: Context,
+        request: Request,
+        repeat: Repeat,
+        held: Option<Held>,
+    ) -> Self {
         let begun = (pipeline.clock.now(), Instant::now());
         #[cfg(feature = "tracing")]
         crate::clients::tracing::transported();
-        Self::begin_at(pipeline, context, request, repeat, begun)
+        let inner = Inner::new(pipeline, context, request, repeat, begun, held);
+        inner.open();
+        Self(Some(inner))
+    }
+
+    /// Records an attempt that a limit has refused: it was never sent.
+    #[cfg(feature = "_http")]
+    pub(crate) fn block(
+        pipeline: Arc<Pipeline>,
+        context: Context,
+        request: Request,
+        repeat: Repeat,
+        marks: Vec<LimitMark>,
+    ) {
+        let begun = (pipeline.clock.now(), Instant::now());
+        #[cfg(feature = "tracing")]
+        crate::clients::tracing::transported();
+        let inner = Inner::new(pipeline, context, request, repeat, begun, None);
+        inner.record(Reading::default(), Closed { limits: marks, ..Closed::blocked() });
     }
 
     /// Records an attempt that began a while ago.
+    #[cfg(feature = "tracing")]
     pub(crate) fn begin_at(
         pipeline: Arc<Pipeline>,
         context: Context,
@@ -99,32 +138,9 @@ impl Attempt {
         repeat: Repeat,
         (started_at, started): (SystemTime, Instant),
     ) -> Self {
-        let id = pipeline.clock.id();
-        pipeline.sink.open(Opening {
-            id,
-            call_id: repeat.call_id.unwrap_or(id),
-            attempt: repeat.attempt,
-            context: context.clone(),
-            provider: (*request.endpoint.provider).into(),
-            operation: (*request.endpoint.operation).into(),
-            category: (*request.endpoint.category).into(),
-            request_model: request.model.clone(),
-            started_at,
-        });
-        let receipt = Receipt::new(id);
-        Self(Some(Box::new(Inner {
-            pipeline,
-            context,
-            id,
-            repeat,
-            request,
-            started_at,
-            started,
-            status: None,
-            streamed: false,
-            first: None,
-            receipt,
-        })))
+        let inner = Inner::new(pipeline, context, request, repeat, (started_at, started), None);
+        inner.open();
+        Self(Some(inner))
     }
 
     /// The handle by which the caller learns what the attempt cost.
@@ -179,8 +195,80 @@ impl Drop for Attempt {
     }
 }
 
+/// How an attempt ended, all told.
+struct Closed {
+    outcome: Outcome,
+    error: Option<Box<str>>,
+    usage: Usage,
+    usage_estimated: bool,
+    suspect: bool,
+    cost: Cost,
+    limits: Vec<LimitMark>,
+}
+
+impl Closed {
+    /// Refused by a limit: nothing was sent, nothing is owed.
+    #[cfg(feature = "_http")]
+    fn blocked() -> Self {
+        Self {
+            outcome: Outcome::Blocked,
+            error: Some("limit_reached".into()),
+            usage: Usage::new(),
+            usage_estimated: false,
+            suspect: false,
+            cost: NOTHING,
+            limits: Vec::new(),
+        }
+    }
+}
+
+const NOTHING: Cost = Cost { amount: Money::ZERO, source: CostSource::Computed };
+
 impl Inner {
-    fn end(self: Box<Self>, reading: Reading, end: &End) {
+    fn new(
+        pipeline: Arc<Pipeline>,
+        context: Context,
+        request: Request,
+        repeat: Repeat,
+        (started_at, started): (SystemTime, Instant),
+        held: Option<Held>,
+    ) -> Box<Self> {
+        let id = pipeline.clock.id();
+        Box::new(Self {
+            pipeline,
+            context,
+            id,
+            repeat,
+            request,
+            started_at,
+            started,
+            status: None,
+            streamed: false,
+            first: None,
+            receipt: Receipt::new(id),
+            held,
+        })
+    }
+
+    /// Says that it is under way.
+    fn open(&self) {
+        let request = &self.request;
+        let reserved = self.held.as_ref().filter(|held| held.hold.reserves());
+        self.pipeline.sink.open(Opening {
+            id: self.id,
+            call_id: self.repeat.call_id.unwrap_or(self.id),
+            attempt: self.repeat.attempt,
+            context: self.context.clone(),
+            provider: (*request.endpoint.provider).into(),
+            operation: (*request.endpoint.operation).into(),
+            category: (*request.endpoint.category).into(),
+            request_model: request.model.clone(),
+            started_at: self.started_at,
+            estimate: reserved.map(|held| Box::new((held.estimate.usage, held.estimate.cost))),
+        });
+    }
+
+    fn end(mut self: Box<Self>, mut reading: Reading, end: &End) {
         let refused = self.status.is_some_and(|status| status >= 400);
         let outcome = match end {
             _ if refused => Outcome::Failed,
@@ -196,15 +284,33 @@ impl Inner {
             }
             _ => None,
         };
-        let cost = self.cost(&reading, outcome, end);
-        let usage = reading.usage.unwrap_or_default();
+        let mut cost = self.cost(&reading, outcome, end);
+        let usage = reading.usage.take().unwrap_or_default();
         // What is shown again was counted when it was made.
         let shown = self.request.endpoint.free && !reading.background;
         let usage = if shown { Usage::new() } else { usage };
-        let whole = reading.elsewhere.iter().fold(usage, |mut sum, (_, usage)| {
+        let mut whole = reading.elsewhere.iter().fold(usage, |mut sum, (_, usage)| {
             sum += *usage;
             sum
         });
+        // What was sent, and never said what it used, is charged what was reserved for it.
+        let held = self.held.take();
+        let silent = cost.source == CostSource::Unpriced && whole.is_empty();
+        let assumed = held.as_ref().filter(|held| silent && held.hold.reserves()).map(|held| held.estimate);
+        if let Some(estimate) = assumed {
+            (whole, cost) = (estimate.usage, estimate.cost);
+        }
+        let tokens = whole.input_tokens() + whole.output_tokens();
+        let limits = held.as_ref().map(|held| held.hold.marks()).unwrap_or_default();
+        if let Some(held) = held {
+            self.receipt.stand(held.hold.settle(&Spent { outcome, cost, tokens }));
+        }
+        let suspect = !refused && (reading.inconsistent || reading.malformed);
+        let usage_estimated = assumed.is_some();
+        self.record(reading, Closed { outcome, error, usage: whole, usage_estimated, suspect, cost, limits });
+    }
+
+    fn record(self: Box<Self>, reading: Reading, closed: Closed) {
         let mut exchange = self.request.exchange;
         if let Some(exchange) = &mut exchange {
             exchange.function_calls = reading.function_calls;
@@ -213,8 +319,7 @@ impl Inner {
         if let (Some(id), Some(_)) = (&reading.response_id, self.status) {
             crate::clients::tracing::answered(id);
         }
-        let suspect = !refused && (reading.inconsistent || reading.malformed);
-        let settled = Settled { outcome, usage: whole, cost };
+        let settled = Settled { outcome: closed.outcome, usage: closed.usage, cost: closed.cost };
         self.pipeline.sink.record(Event {
             id: self.id,
             call_id: self.repeat.call_id.unwrap_or(self.id),
@@ -229,17 +334,18 @@ impl Inner {
             started_at: self.started_at,
             latency: self.started.elapsed(),
             time_to_first_token: self.first.map(|first| first.duration_since(self.started)),
-            outcome,
+            outcome: closed.outcome,
             http_status: self.status,
-            error,
-            usage: whole,
-            usage_estimated: false,
-            usage_suspect: suspect,
-            cost,
+            error: closed.error,
+            usage: closed.usage,
+            usage_estimated: closed.usage_estimated,
+            usage_suspect: closed.suspect,
+            cost: closed.cost,
             reported_cost: reading.reported_cost,
             response_id: reading.response_id,
             service_tier: reading.service_tier,
             geo: reading.geo,
+            limits: closed.limits,
             exchange,
         });
         self.receipt.settle(settled);
@@ -247,18 +353,17 @@ impl Inner {
 
     /// What it costs; a refusal costs nothing, and what nobody said is unpriced.
     fn cost(&self, reading: &Reading, outcome: Outcome, end: &End) -> Cost {
-        let nothing = Cost { amount: Money::ZERO, source: CostSource::Computed };
         let refused = outcome == Outcome::Failed
             && (self.status.is_some_and(|status| status >= 400) || matches!(end, End::Broken("connect")));
         let free = self.request.endpoint.free && !(reading.background && reading.usage.is_some());
         if free {
-            return nothing;
+            return NOTHING;
         }
         if let Some(amount) = reading.reported_cost {
             return Cost { amount, source: CostSource::Reported };
         }
         let Some(usage) = &reading.usage else {
-            return if refused { nothing } else { Cost::UNPRICED };
+            return if refused { NOTHING } else { Cost::UNPRICED };
         };
         // Of the models that took part, only the one asked for can be priced as another.
         let mut cost = self

@@ -5,6 +5,8 @@
 
 mod call;
 mod detect;
+#[cfg(feature = "_http")]
+mod gate;
 pub mod realtime;
 mod receipt;
 #[cfg(any(feature = "testing", feature = "_http"))]

@@ -10,6 +10,7 @@ use crate::{
         call::{self, Attempt, PriceAs, Repeat},
         capture::KEPT_MAX,
         detect::{Endpoint, detect},
+        gate::{self, Sent},
         headers::{self, Effective},
         request::Body,
     },
@@ -49,8 +50,9 @@ pub(crate) struct Begun {
 ///
 /// # Errors
 ///
-/// [`Kind::Unattributed`], where a test demands that calls are for somebody.
-pub(crate) fn begin(
+/// [`Kind::Unattributed`], where a test demands that calls are for somebody; [`Kind::Limit`], where a limit refuses
+/// the call.
+pub(crate) async fn begin(
     context: Context,
     request: Outgoing<'_>,
     headers: &mut HeaderMap,
@@ -88,8 +90,14 @@ pub(crate) fn begin(
     let model = body.model.or_else(|| endpoint.model.clone());
     let described = call::Request { endpoint, model, price_as, exchange };
     let (described, context) = mapped(settings, request.host, described, context);
-    let attempt = Attempt::begin(Arc::clone(&pipeline), context, described, repeat);
-    Ok(Some(Begun { attempt, api, keep, hide: asked.is_some(), body: asked }))
+    let hide = asked.is_some();
+    let sent = Sent {
+        body: asked.as_deref().or(request.body).filter(|_| !headers.contains_key(header::CONTENT_ENCODING)),
+        may_be_changed: may_be_changed(headers),
+    };
+    let admitted = gate::begin(Arc::clone(&pipeline), context, described, sent, repeat).await?;
+    let body = admitted.body.or(asked);
+    Ok(Some(Begun { attempt: admitted.attempt, api, keep, hide, body }))
 }
 
 /// Lays over what was found by itself what the settings say of this host and of this model.

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     events::Outcome,
+    limits::LimitState,
     pricing::Cost,
     sink::delivered::{self, Delivered},
     usage::Usage,
@@ -28,6 +29,7 @@ pub struct Receipt(Arc<Shared>);
 struct Shared {
     id: Uuid,
     settled: OnceLock<Settled>,
+    limits: OnceLock<Vec<(Arc<str>, LimitState)>>,
     waiting: Mutex<Vec<Waker>>,
 }
 
@@ -45,7 +47,12 @@ pub struct Settled {
 
 impl Receipt {
     pub(crate) fn new(id: Uuid) -> Self {
-        let receipt = Self(Arc::new(Shared { id, settled: OnceLock::new(), waiting: Mutex::default() }));
+        let receipt = Self(Arc::new(Shared {
+            id,
+            settled: OnceLock::new(),
+            limits: OnceLock::new(),
+            waiting: Mutex::default(),
+        }));
         Collector::collect(&receipt);
         receipt
     }
@@ -60,6 +67,12 @@ impl Receipt {
         self.0.settled.get().copied()
     }
 
+    /// The limits it counts against, by id, each with its state after it, as far as this process knows;
+    /// empty until it has ended. What Pay-i says of its own limits: [`delivered`](Self::delivered).
+    pub fn limits(&self) -> &[(Arc<str>, LimitState)] {
+        self.0.limits.get().map_or(&[], Vec::as_slice)
+    }
+
     /// Waits until it has ended. Without a time limit: an answer that nobody reads does not end.
     pub fn settled(&self) -> impl Future<Output = Settled> + Send + 'static {
         Settling(Arc::clone(&self.0))
@@ -72,6 +85,10 @@ impl Receipt {
     /// (the last 1,024 are).
     pub fn delivered(&self) -> impl Future<Output = Option<Arc<Delivered>>> + Send + 'static {
         delivered::delivered(self.0.id)
+    }
+
+    pub(crate) fn stand(&self, limits: Vec<(Arc<str>, LimitState)>) {
+        let _ = self.0.limits.set(limits);
     }
 
     pub(crate) fn settle(&self, settled: Settled) {

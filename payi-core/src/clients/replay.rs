@@ -23,6 +23,7 @@ use crate::{
     },
     context::{Context, Frame},
     events::{Clock, Event, Pipeline, Sink},
+    limits::block_on,
     pricing::PriceBook,
 };
 
@@ -140,7 +141,8 @@ fn exchange(context: Context, asked: &Value, answered: &Recorded) -> Result<(), 
         body: body.as_deref().map(str::as_bytes),
         module: "recorded",
     };
-    let Some(begun) = outgoing::begin(context, request, &mut headers, Repeat::NONE)? else { return Ok(()) };
+    let begun = block_on(outgoing::begin(context, request, &mut headers, Repeat::NONE))?;
+    let Some(begun) = begun else { return Ok(()) };
     let mut head = http::Response::builder()
         .status(answered.status)
         .header(http::header::CONTENT_TYPE, &answered.content_type)

@@ -107,7 +107,7 @@ where
             let counted = head.extensions.get::<Counted>().is_some();
             let body = if counted { CallBody::new(body) } else { CallBody::filled(body).await };
             let mut request = Request::from_parts(head, body);
-            let begun = if counted { None } else { begin(context, &mut request)? };
+            let begun = if counted { None } else { begin(context, &mut request).await? };
             let Some(begun) = begun else {
                 let answer = inner.call(request).await.map_err(Into::into)?;
                 return Ok(answer.map(|body| AnswerBody::new(body, Watch::none())));
@@ -129,7 +129,7 @@ where
     }
 }
 
-fn begin<B: Body<Data = Bytes>>(
+async fn begin<B: Body<Data = Bytes>>(
     context: Context,
     request: &mut Request<CallBody<B>>,
 ) -> crate::Result<Option<Begun>> {
@@ -145,7 +145,7 @@ fn begin<B: Body<Data = Bytes>>(
         body: whole.as_deref(),
         module: MODULE,
     };
-    let begun = outgoing::begin(context, outgoing, &mut headers, Repeat::NONE);
+    let begun = outgoing::begin(context, outgoing, &mut headers, Repeat::NONE).await;
     *request.headers_mut() = headers;
     let mut begun = begun?;
     if let Some(body) = begun.as_mut().and_then(Begun::take_body) {

@@ -1,6 +1,9 @@
 //! An attempt, settled: who it was for, what was used, what it cost, how it ended.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use uuid::Uuid;
 
@@ -65,6 +68,8 @@ pub struct Opening {
     pub request_model: Option<Box<str>>,
     /// When the attempt began.
     pub started_at: SystemTime,
+    /// What it may come to, where limits have reserved that: charged should its end never be known.
+    pub estimate: Option<Box<(Usage, Cost)>>,
 }
 
 /// One attempt at one provider call. Immutable once made.
@@ -119,6 +124,8 @@ pub struct Event {
     pub service_tier: Option<Box<str>>,
     /// The region the answer names, where prices depend on it.
     pub geo: Option<Box<str>>,
+    /// The limits that were asked before it was sent, and what they said.
+    pub limits: Vec<LimitMark>,
     /// What travels to Pay-i and nowhere else.
     pub exchange: Option<Box<Exchange>>,
 }
@@ -151,9 +158,30 @@ impl Event {
             response_id: None,
             service_tier: None,
             geo: None,
+            limits: Vec::new(),
             exchange: None,
         }
     }
+}
+
+/// A limit that was asked before a call was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitMark {
+    /// The limit's id.
+    pub limit: Arc<str>,
+    /// What it said.
+    pub verdict: Verdict,
+}
+
+/// What a limit said before a call was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// It has reserved the most that the call can come to.
+    Held,
+    /// It has refused the call.
+    Blocked,
+    /// Another limit has refused the call.
+    BlockedExternal,
 }
 
 /// The parts of an exchange that Pay-i keeps with an event, and reports do not need.
@@ -172,4 +200,20 @@ pub struct Exchange {
     pub request_json: Option<Box<str>>,
     /// The answer's body, or its stream's events; only where prompts are asked for.
     pub response_json: Vec<Box<str>>,
+}
+
+impl Event {
+    /// The event of an attempt that has begun, and of whose end nothing is known: abandoned, unpriced.
+    pub(crate) fn begun(opening: &Opening) -> Self {
+        Self {
+            call_id: opening.call_id,
+            attempt: opening.attempt,
+            context: opening.context.clone(),
+            provider: opening.provider.clone(),
+            operation: opening.operation.clone(),
+            request_model: opening.request_model.clone(),
+            outcome: Outcome::Abandoned,
+            ..Self::collected(opening.id, opening.started_at, &opening.category)
+        }
+    }
 }

@@ -11,7 +11,7 @@ mod secret;
 
 pub(crate) use clock::deadline;
 pub use clock::{Clock, SystemClock};
-pub use event::{CallId, Event, Exchange, Opening, Outcome};
+pub use event::{CallId, Event, Exchange, LimitMark, Opening, Outcome, Verdict};
 pub use mapping::{Mappings, ModelMapping};
 pub use pipeline::{Pipeline, Settings, Sink, StreamUsage};
 pub(crate) use secret::{PAY_I, PayIAccess, Secret};

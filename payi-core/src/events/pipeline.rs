@@ -1,6 +1,6 @@
 //! Where a finished event goes, and what a call needs to know to make one.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{any::Any, fmt, sync::Arc, time::Instant};
 
 use crate::{
     context::KeySet,
@@ -76,6 +76,8 @@ pub struct Pipeline {
     pub clock: Arc<dyn Clock>,
     /// Says how calls are treated.
     pub settings: Settings,
+    /// The gate of `limits`, which is not known here.
+    pub(crate) gate: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Pipeline {
@@ -86,6 +88,7 @@ impl Pipeline {
             book: PriceBook::embedded(),
             clock: Arc::new(SystemClock),
             settings: Settings::default(),
+            gate: None,
         }
     }
 }

@@ -14,10 +14,12 @@ use crate::{
     ledger::{
         dict::{self, Dictionary},
         ids,
+        limits::{Charged, Folder},
         rows::{self, Who, flags, labels, micros},
         schema::{TextKind, writing},
         unattributed,
     },
+    limits::Spent,
     usage::Bucket,
 };
 
@@ -53,6 +55,8 @@ impl std::ops::AddAssign for Appended {
 #[derive(Debug, Default)]
 pub(crate) struct Appender {
     dictionary: Dictionary,
+    /// Charges what is written to the limits it counts against.
+    pub(crate) limits: Folder,
     /// Calls seen to have more than one attempt, so that a late first attempt finds its successor.
     retried: HashSet<Uuid>,
     /// Rows of `open_calls` that this appender wrote.
@@ -154,6 +158,7 @@ impl Appender {
         keep: Keep,
     ) -> rusqlite::Result<Appended> {
         self.dictionary.refresh(conn)?;
+        self.limits.begin(conn)?;
         let mut statements = Statements::prepare(conn)?;
         let mut last = last_seq(conn)?;
         let floor = dict::meta(conn, "pruned_before_us")?;
@@ -184,6 +189,7 @@ impl Appender {
         for (opening, who) in openings {
             self.write_open(conn, opening, who, process)?;
         }
+        self.limits.finish(conn, process)?;
         Ok(done)
     }
 
@@ -211,7 +217,30 @@ impl Appender {
         if !event.context.unattributed().is_empty() && corrects.is_none() {
             unattributed::count(conn, event)?;
         }
+        self.charge(conn, event, &ids_of, (seq, corrects))?;
         self.follow_attempts(conn, event, seq)
+    }
+
+    /// Charges an event to the limits it counts against.
+    pub(crate) fn charge(
+        &mut self,
+        conn: &Connection,
+        event: &Event,
+        who: &Who,
+        (seq, corrects): (i64, Option<i64>),
+    ) -> rusqlite::Result<()> {
+        let tokens = event.usage.input_tokens() + event.usage.output_tokens();
+        self.limits.fact(
+            conn,
+            &Charged {
+                seq,
+                at_us: micros(event.started_at),
+                spent: Spent { outcome: event.outcome, cost: event.cost, tokens },
+                who,
+                marks: &event.limits,
+                corrects,
+            },
+        )
     }
 
     fn who(&mut self, conn: &Connection, event: &Event, who: &Resolved) -> rusqlite::Result<Who> {
@@ -286,9 +315,11 @@ impl Appender {
         )?;
         let (user, account, purpose) = self.person(conn, who)?;
         let ((hi, lo), (call_hi, call_lo)) = (ids::halves(opening.id), ids::halves(opening.call_id));
+        let estimate = opening.estimate.as_deref();
         conn.execute(
             "INSERT OR IGNORE INTO open_calls(id_hi, id_lo, call_hi, call_lo, attempt, at_us, process,
-               user, account, purpose, route) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+               user, account, purpose, route, cost, cost_source, input, output)
+             VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             params![
                 hi,
                 lo,
@@ -300,7 +331,11 @@ impl Appender {
                 user,
                 account,
                 purpose,
-                route
+                route,
+                estimate.map(|(_, cost)| cost.amount.to_fact().unwrap_or(i64::MAX)),
+                estimate.map(|(_, cost)| cost.source as i64),
+                estimate.map(|(usage, _)| rows::count(usage.get(Bucket::Input))),
+                estimate.map(|(usage, _)| rows::count(usage.get(Bucket::Output))),
             ],
         )?;
         self.opening.push(opening.id);

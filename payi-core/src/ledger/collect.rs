@@ -1,7 +1,7 @@
 //! Events that arrive from elsewhere: each once, however often it is sent, and nothing acknowledged
 //! before it is committed.
 
-use std::{collections::HashSet, time::SystemTime};
+use std::{collections::HashSet, sync::Arc, time::SystemTime};
 
 use ring::digest::{SHA256, digest};
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -17,6 +17,7 @@ use crate::{
         ids,
         rows::micros,
     },
+    limits::LimitState,
 };
 
 /// The event id of something that happened elsewhere: the same for the same category, response id and time, so
@@ -61,7 +62,15 @@ impl Collector {
     /// # Errors
     /// [`Error::is_ledger`](crate::Error::is_ledger) if the ledger cannot be opened once more.
     pub fn new(ledger: &Ledger, keep_prompts: bool) -> Result<Self> {
-        Ok(Self { ledger: ledger.another()?, appender: Appender::default(), keep_prompts })
+        let mut appender = Appender::default();
+        appender.limits.states = Some(Vec::new());
+        Ok(Self { ledger: ledger.another()?, appender, keep_prompts })
+    }
+
+    /// How the event `seq` of the batch that was placed last has left the limits it counts against.
+    pub fn limit_states(&self, seq: i64) -> &[(Arc<str>, LimitState)] {
+        let states = self.appender.limits.states.iter().flatten();
+        states.into_iter().find(|(of, _)| *of == seq).map_or(&[], |(_, states)| states.as_slice())
     }
 
     /// Writes a batch in one transaction. It is durable, as far as the ledger is, when this returns.

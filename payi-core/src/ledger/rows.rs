@@ -65,7 +65,7 @@ pub(crate) fn insert_fact(
         corrects,
     ];
     // Far above any real count, and low enough that no sum of rows overflows.
-    let buckets = Bucket::ALL.map(|b| Some(i64::try_from(event.usage.get(b)).unwrap_or(MOST).min(MOST)));
+    let buckets = Bucket::ALL.map(|b| Some(count(event.usage.get(b))));
     for (i, value) in fixed.iter().chain(&buckets).enumerate() {
         statement.raw_bind_parameter(i + 1, value)?;
     }
@@ -118,6 +118,16 @@ pub(crate) fn insert_exchange(
     Ok(())
 }
 
+/// The count of one bucket as a fact holds it.
+pub(crate) fn count(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(MOST).min(MOST)
+}
+
+/// The flags of an event whose context is not at hand.
+pub(crate) fn estimated(event: &Event) -> i64 {
+    if event.usage_estimated { flag::ESTIMATED } else { 0 }
+}
+
 pub(crate) fn flags(event: &Event, who: &Resolved) -> i64 {
     let when = |on: bool, flag: i64| if on { flag } else { 0 };
     when(event.streamed, flag::STREAMED)
@@ -143,7 +153,7 @@ fn text<T: serde::Serialize + ?Sized>(value: &T) -> Option<String> {
 
 /// Microseconds since 1970; times before it, or absurdly far after it, stop at the edge.
 pub(crate) fn micros(at: SystemTime) -> i64 {
-    at.duration_since(UNIX_EPOCH).map_or(0, duration_us)
+    crate::limits::micros(at)
 }
 
 /// The time of a number of microseconds since 1970.

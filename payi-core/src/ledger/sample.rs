@@ -62,5 +62,6 @@ pub(crate) fn opening(event: &Event) -> Opening {
         category: event.category.clone(),
         request_model: event.request_model.clone(),
         started_at: event.started_at,
+        estimate: None,
     }
 }

@@ -104,6 +104,8 @@ CREATE TABLE open_calls(
   id_hi INTEGER NOT NULL, id_lo INTEGER NOT NULL, call_hi INTEGER NOT NULL, call_lo INTEGER NOT NULL,
   attempt INTEGER NOT NULL, at_us INTEGER NOT NULL, process TEXT NOT NULL,
   user INTEGER NOT NULL, account INTEGER NOT NULL, purpose INTEGER NOT NULL, route INTEGER NOT NULL,
+  -- What limits have reserved for it: charged should its end never come.
+  cost INTEGER, cost_source INTEGER, input INTEGER, output INTEGER,
   PRIMARY KEY(id_hi, id_lo)) WITHOUT ROWID;
 
 -- What rollups are split by besides people (see kinds.rs).
@@ -141,15 +143,35 @@ CREATE TABLE unattributed(
   PRIMARY KEY(site, missing)) WITHOUT ROWID;
 CREATE TABLE losses(reason TEXT PRIMARY KEY, count INTEGER NOT NULL, last_us INTEGER NOT NULL) WITHOUT ROWID;
 
+-- What may be spent. `body` is the rule as JSON; what began before `epoch_us` does not count.
 CREATE TABLE limits(
-  id TEXT PRIMARY KEY, name TEXT NOT NULL, kind INTEGER NOT NULL, max_micro INTEGER NOT NULL,
-  max_pico INTEGER NOT NULL, threshold INTEGER, body TEXT, created_us INTEGER NOT NULL,
-  updated_us INTEGER NOT NULL, reset_us INTEGER NOT NULL,
-  settled_micro INTEGER NOT NULL DEFAULT 0, settled_pico INTEGER NOT NULL DEFAULT 0,
-  folded_seq INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
-CREATE TABLE reservations(
-  limit_id TEXT NOT NULL, id_hi INTEGER NOT NULL, id_lo INTEGER NOT NULL, amount INTEGER NOT NULL,
-  process TEXT NOT NULL, expires_us INTEGER NOT NULL, PRIMARY KEY(limit_id, id_hi, id_lo)) WITHOUT ROWID;
+  number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, body TEXT NOT NULL,
+  created_us INTEGER NOT NULL, updated_us INTEGER NOT NULL, epoch_us INTEGER NOT NULL);
+-- What was spent, a sum over facts kept by the transaction that appends them. `a` and `b` are whose, by their ids
+-- in `dict`; amounts are millions and the rest. Of a rate it is the level, and when it was that.
+CREATE TABLE counters(
+  limit_no INTEGER NOT NULL, a INTEGER NOT NULL, b INTEGER NOT NULL, slot INTEGER NOT NULL,
+  mega INTEGER NOT NULL, rest INTEGER NOT NULL, at_us INTEGER NOT NULL,
+  PRIMARY KEY(limit_no, a, b, slot)) WITHOUT ROWID;
+-- What processes were given of a counter and have not spent, and the last call for it that they have answered.
+CREATE TABLE holdings(
+  limit_no INTEGER NOT NULL, a INTEGER NOT NULL, b INTEGER NOT NULL, process INTEGER NOT NULL,
+  mega INTEGER NOT NULL, rest INTEGER NOT NULL, answered INTEGER NOT NULL,
+  PRIMARY KEY(limit_no, a, b, process)) WITHOUT ROWID;
+-- Processes that hold something; each has a lease of the same name.
+CREATE TABLE holders(number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE);
+-- Counters that somebody has asked others to give back.
+CREATE TABLE recalls(
+  limit_no INTEGER NOT NULL, a INTEGER NOT NULL, b INTEGER NOT NULL, number INTEGER NOT NULL,
+  at_us INTEGER NOT NULL, PRIMARY KEY(limit_no, a, b)) WITHOUT ROWID;
+-- How calls left a limit, by the code of the state.
+CREATE TABLE tallies(
+  limit_no INTEGER NOT NULL, state INTEGER NOT NULL, calls INTEGER NOT NULL,
+  PRIMARY KEY(limit_no, state)) WITHOUT ROWID;
+-- What limits had come to when they were reset.
+CREATE TABLE limit_history(
+  id TEXT NOT NULL, reset_us INTEGER NOT NULL, body TEXT NOT NULL, settled TEXT NOT NULL, overrun TEXT NOT NULL,
+  tally TEXT NOT NULL, PRIMARY KEY(id, reset_us)) WITHOUT ROWID;
 ";
 
 /// What a database turns out to be.

@@ -126,6 +126,7 @@ fn read(row: &Row<'_>, texts: &mut Texts<'_>) -> rusqlite::Result<StoredEvent> {
         response_id: boxed(row, "response_id")?,
         service_tier: texts.boxed(int("tier")?)?,
         geo: texts.boxed(int("geo")?)?,
+        limits: Vec::new(),
         exchange: exchange(row, texts)?,
     };
     Ok(StoredEvent { seq: int("seq")?, who: who(row, texts, flags)?, event, corrects: row.get("corrects")? })

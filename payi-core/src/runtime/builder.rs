@@ -1,6 +1,6 @@
 //! What may be said before the start.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{any::Any, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
@@ -11,6 +11,7 @@ use crate::{
         entry::expression, field::fields,
     },
     events::{Clock, ModelMapping, Pipeline, Settings, Sink, StreamUsage, SystemClock},
+    limits::{Crossing, Gate, Limit, Limits, OnLimit},
     pricing::PriceBook,
     runtime::{
         engines::Engines,
@@ -29,6 +30,8 @@ pub struct Builder {
     sinks: Vec<Arc<dyn Sink>>,
     clock: Arc<dyn Clock>,
     book: Option<&'static PriceBook>,
+    limits: Vec<Limit>,
+    on_limit: Option<Arc<OnLimit>>,
 }
 
 impl Default for Builder {
@@ -39,6 +42,8 @@ impl Default for Builder {
             sinks: Vec::new(),
             clock: Arc::new(SystemClock),
             book: None,
+            limits: Vec::new(),
+            on_limit: None,
         }
     }
 }
@@ -256,6 +261,33 @@ impl Builder {
         self
     }
 
+    /// A limit that is to be in force: it is made, or changed where the ledger has another one of its id.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), payi_core::Error> {
+    /// use payi_core::limits::{Limit, Window};
+    ///
+    /// let monthly = Limit::block("per-user", "10".parse()?).each_user().window(Window::month("UTC")?);
+    /// let builder = payi_core::runtime::instrument().limit(monthly);
+    /// # drop(builder); Ok(())
+    /// # }
+    /// ```
+    pub fn limit(mut self, limit: Limit) -> Self {
+        if let Err(error) = limit.check() {
+            self.refuse(error);
+        }
+        self.limits.push(limit);
+        self
+    }
+
+    /// Calls `tell` when a counter of a limit reaches its threshold or goes over its maximum: once each time,
+    /// in the one process that recorded the call which did it. A log line (`tracing`, target `payi`) says the
+    /// same. It runs on a thread of payi's and must return at once. Needs the feature `ledger`.
+    pub fn on_limit(mut self, tell: impl Fn(&Crossing) + Send + Sync + 'static) -> Self {
+        self.on_limit = Some(Arc::new(tell));
+        self
+    }
+
     /// Starts, or joins what is running.
     ///
     /// If payi is already running in this process, its handle is returned, these settings are
@@ -292,11 +324,16 @@ impl Builder {
         for conflict in conflicting_versions() {
             tracing::warn!(target: "payi", "{conflict}");
         }
-        let engines = Engines::start(&options)?;
+        let engines = Engines::start(&options, self.on_limit)?;
+        if let Some(gate) = engines.gate() {
+            let limits = Limits::of_gate(gate);
+            self.limits.into_iter().try_for_each(|limit| limits.declare(limit))?;
+        }
         let on_spans =
             options.record_on_spans.unwrap_or(false).then(|| -> Arc<dyn Sink> { Arc::new(OnSpans) });
         let sinks = engines.sinks().chain(on_spans).chain(self.sinks);
-        let pipeline = Pipeline { sink: Arc::new(Fan::new(sinks)), book, clock: self.clock, settings };
+        let gate = engines.gate().map(|gate| Arc::<Gate>::clone(gate) as Arc<dyn Any + Send + Sync>);
+        let pipeline = Pipeline { sink: Arc::new(Fan::new(sinks)), book, clock: self.clock, settings, gate };
         let pipeline = Arc::new(pipeline);
         let root = Frame::root(Some(Arc::<Pipeline>::clone(&pipeline)), entries);
         Ok(Running::new(pipeline, root, engines))

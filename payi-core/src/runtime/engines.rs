@@ -11,11 +11,12 @@ use crate::sink::pay_i::PayI;
 use crate::{
     Result,
     events::Sink,
+    limits::{Gate, OnLimit},
     runtime::{metrics::Metrics, options::Options},
 };
 #[cfg(feature = "ledger")]
 use crate::{
-    ledger::Ledger,
+    ledger::{Durability, Ledger, LedgerStore},
     runtime::options::{LEDGER, Place},
     sink::{
         Shared, Writer, WriterOptions,
@@ -42,6 +43,7 @@ pub(super) struct Engines {
     #[cfg(any(feature = "reqwest", feature = "ledger"))]
     couriers: Vec<Courier>,
     sinks: Vec<Arc<dyn Sink>>,
+    gate: Option<Arc<Gate>>,
 }
 
 #[cfg_attr(
@@ -54,8 +56,9 @@ pub(super) struct Engines {
 )]
 impl Engines {
     #[cfg(feature = "ledger")]
-    pub(super) fn start(options: &Options) -> Result<Self> {
-        let writer = Writer::start(&writer_options(options))?;
+    pub(super) fn start(options: &Options, on_limit: Option<Arc<OnLimit>>) -> Result<Self> {
+        let writer = Writer::start(&WriterOptions { on_limit, ..writer_options(options) })?;
+        let gate = Arc::new(Gate::start(Arc::new(store(writer.ledger())?), writer.process().into())?);
         #[cfg_attr(not(feature = "otel"), allow(unused_mut, reason = "only OpenTelemetry adds to them"))]
         let mut sinks = vec![writer.sink()];
         let source = |name| OfLedger::new(writer.ledger().another()?, name);
@@ -82,19 +85,30 @@ impl Engines {
             tracing::warn!(target: "payi", "PAYI_OTLP is set, but payi was built without the feature `otel`");
         }
         let counts = writer.counts();
-        Ok(Self { writer: Mutex::new(Some(writer)), counts, couriers, sinks })
+        Ok(Self { writer: Mutex::new(Some(writer)), counts, couriers, sinks, gate: Some(gate) })
     }
 
     #[cfg(all(feature = "reqwest", not(feature = "ledger")))]
-    pub(super) fn start(options: &Options) -> Result<Self> {
+    pub(super) fn start(options: &Options, _on_limit: Option<Arc<OnLimit>>) -> Result<Self> {
+        let (gate, charges) = in_memory()?;
         let memory = crate::sink::deliver::Memory::default();
-        let Some(pay_i) = pay_i(options)? else { return Ok(Self::default()) };
-        Ok(Self { couriers: vec![Courier::start(memory.clone(), pay_i)?], sinks: vec![Arc::new(memory)] })
+        let mut sinks: Vec<Arc<dyn Sink>> = vec![charges];
+        let mut couriers = Vec::new();
+        if let Some(pay_i) = pay_i(options)? {
+            couriers.push(Courier::start(memory.clone(), pay_i)?);
+            sinks.push(Arc::new(memory));
+        }
+        Ok(Self { couriers, sinks, gate: Some(gate) })
     }
 
     #[cfg(not(any(feature = "reqwest", feature = "ledger")))]
-    pub(super) fn start(_options: &Options) -> Result<Self> {
+    pub(super) fn start(_options: &Options, _on_limit: Option<Arc<OnLimit>>) -> Result<Self> {
         Ok(Self::default())
+    }
+
+    /// The gate before calls.
+    pub(super) fn gate(&self) -> Option<&Arc<Gate>> {
+        self.gate.as_ref()
     }
 
     /// Where calls hand their events over.
@@ -150,6 +164,9 @@ impl Engines {
 
     /// Ends the threads, or leaves them behind at `deadline`.
     pub(super) fn stop(&self, deadline: Instant) {
+        if let Some(gate) = &self.gate {
+            gate.stop(deadline);
+        }
         #[cfg(any(feature = "reqwest", feature = "ledger"))]
         for courier in &self.couriers {
             courier.stop(deadline);
@@ -168,6 +185,27 @@ impl Engines {
     fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The ledger as the store of limits, over a connection of its own. What it grants need not survive a power
+/// cut, which no holder survives.
+#[cfg(feature = "ledger")]
+fn store(ledger: &Ledger) -> Result<LedgerStore> {
+    let own = match ledger.path() {
+        Some(path) => Ledger::open_with(path, Durability::Buffered)?,
+        None => ledger.clone(),
+    };
+    Ok(LedgerStore::new(own))
+}
+
+/// Limits without a ledger: those that the program itself makes, for as long as it runs.
+#[cfg(all(feature = "reqwest", not(feature = "ledger")))]
+fn in_memory() -> Result<(Arc<Gate>, Arc<dyn Sink>)> {
+    use crate::limits::{MemorySink, MemoryStore, Store};
+    const PROCESS: &str = "process";
+    let store = Arc::new(MemoryStore::new());
+    let gate = Gate::start(Arc::clone(&store) as Arc<dyn Store>, PROCESS.into())?;
+    Ok((Arc::new(gate), Arc::new(MemorySink::new(store, PROCESS))))
 }
 
 #[cfg(feature = "ledger")]

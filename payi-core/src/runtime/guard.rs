@@ -18,6 +18,7 @@ use crate::{
     context::{self, Frame},
     error::{Error, Kind},
     events::{Pipeline, deadline},
+    limits::Limits,
     runtime::{engines::Engines, metrics::Metrics},
 };
 
@@ -88,6 +89,13 @@ pub(super) fn start_once(build: impl FnOnce() -> Result<Running>) -> Result<Guar
 pub fn metrics() -> Option<Metrics> {
     let latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner).clone();
     latest.map(|engines| engines.metrics())
+}
+
+/// The limits of the running instrumentation: made, changed, read and reset here; `None` if payi is not
+/// running.
+pub fn limits() -> Option<Limits> {
+    let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+    running?.engines.gate().map(Limits::of_gate)
 }
 
 /// Keeps payi running; when the last one is dropped, what is recorded is written and sent, which

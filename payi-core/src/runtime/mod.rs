@@ -18,7 +18,7 @@ mod options;
 pub mod proxy;
 
 pub use builder::Builder;
-pub use guard::{Guard, metrics};
+pub use guard::{Guard, limits, metrics};
 pub use metrics::{DeliveryMetrics, Metrics};
 
 /// Starts payi, once per process: `let guard = payi::instrument().start()?;`
@@ -43,6 +43,7 @@ pub use metrics::{DeliveryMetrics, Metrics};
 /// | the usage of streams | [`stream_usage`](Builder::stream_usage), [`stream_usage_host`](Builder::stream_usage_host) | | `stream_usage`: `"auto"`, `"never"`; `stream_usage_hosts` | asked for, where a host is known to tell |
 /// | as what hosts and models are priced | [`host_mapping`](Builder::host_mapping), [`model_mapping`](Builder::model_mapping) | | `host_mappings`, `model_mapping` (tables) | as they are called |
 /// | the global context, prompts and answers among it | a method for each [`Key`](crate::context::Key), as `use_case_name` | | `context`, a table | the executable's name as use case |
+/// | limits | [`limit`](Builder::limit), [`on_limit`](Builder::on_limit) | | | those in the ledger |
 /// | more takers of events | [`sink`](Builder::sink) | | | none |
 /// | times and ids | [`clock`](Builder::clock) | | | the system's |
 ///

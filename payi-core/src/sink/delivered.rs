@@ -13,6 +13,7 @@ use std::{
 
 use uuid::Uuid;
 
+pub use crate::limits::LimitState;
 use crate::money::Money;
 
 /// How many of the last answers are kept for receipts that ask late.
@@ -38,42 +39,6 @@ pub struct Delivered {
     pub warnings: Vec<Box<str>>,
     /// Pay-i had it already.
     pub duplicate: bool,
-}
-
-/// How a limit stands after a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum LimitState {
-    /// Below its threshold.
-    Ok,
-    /// The threshold is reached, the maximum is not.
-    Exceeded,
-    /// This call took it over its maximum.
-    Overrun,
-    /// It refuses further calls.
-    Blocked,
-    /// Another limit of the call refuses it.
-    BlockedExternal,
-    /// The call failed and cost nothing.
-    Failed,
-    /// A state that this version of payi does not know.
-    Unknown,
-}
-
-impl LimitState {
-    /// The state of that name on the wire.
-    #[cfg(feature = "reqwest")]
-    pub(crate) fn named(name: &str) -> Self {
-        match name {
-            "ok" => Self::Ok,
-            "exceeded" => Self::Exceeded,
-            "overrun" => Self::Overrun,
-            "blocked" => Self::Blocked,
-            "blocked_external" => Self::BlockedExternal,
-            "failed" => Self::Failed,
-            _ => Self::Unknown,
-        }
-    }
 }
 
 /// Where answers and receipts meet.

@@ -15,10 +15,11 @@ use crate::{
     error::Result,
     events::{Event, Opening},
     ledger::{Appended, Appender, Keep, Ledger, count_losses},
+    limits::OnLimit,
     sink::{
         losses::LossReason,
         queue::Message,
-        writer::{Errand, Shared},
+        writer::{Errand, Shared, WriterOptions},
     },
 };
 
@@ -47,6 +48,7 @@ pub(crate) struct Drain {
     ledger: Ledger,
     keep: Keep,
     after_commit: Option<Arc<dyn Fn() + Send + Sync>>,
+    on_limit: Option<Arc<OnLimit>>,
     appender: Appender,
     /// The name of this process among those that write the ledger.
     process: String,
@@ -71,16 +73,17 @@ impl Drain {
         receiver: Receiver<Message>,
         ledger: Ledger,
         keep: Keep,
-        after_commit: Option<Arc<dyn Fn() + Send + Sync>>,
+        process: String,
     ) -> Self {
         Self {
             shared,
             receiver,
             ledger,
             keep,
-            after_commit,
+            after_commit: None,
+            on_limit: None,
             appender: Appender::default(),
-            process: format!("process:{}", Uuid::now_v7()),
+            process,
             events: Vec::with_capacity(BATCH),
             openings: Vec::new(),
             told: Default::default(),
@@ -88,6 +91,11 @@ impl Drain {
             recovered: None,
             failing: None,
         }
+    }
+
+    /// Whom to tell what.
+    pub(crate) fn telling(self, options: &WriterOptions) -> Self {
+        Self { after_commit: options.after_commit.clone(), on_limit: options.on_limit.clone(), ..self }
     }
 
     /// Until the writer is stopped. A panic in here is a defect of ours; it ends a batch, not the thread.
@@ -243,11 +251,23 @@ impl Drain {
             self.events.drain(..size);
             self.openings.clear();
             self.count(done);
+            self.tell_limits();
         }
         if losses.is_empty() {
             return Ok(());
         }
         self.ledger.with(|conn| count_losses(conn, losses))
+    }
+
+    /// Counters that came to another state: logged, and told to whoever asked for it.
+    fn tell_limits(&mut self) {
+        for crossing in std::mem::take(&mut self.appender.limits.crossings) {
+            crossing.tell();
+            if let Some(tell) = &self.on_limit {
+                // A panic in there is its maker's, and ends with it.
+                let _ = catch_unwind(AssertUnwindSafe(|| tell(&crossing)));
+            }
+        }
     }
 
     fn count(&self, done: Appended) {

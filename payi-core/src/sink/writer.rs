@@ -15,10 +15,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use uuid::Uuid;
+
 use crate::{
     error::{Error, Kind, Result},
     events::Sink,
     ledger::{Durability, Keep, Ledger},
+    limits::OnLimit,
     sink::{
         drain::Drain,
         keeper::Keeper,
@@ -48,6 +51,8 @@ pub struct WriterOptions {
     pub deadline: Duration,
     /// Called on the writer's thread after each commit; it must return at once.
     pub after_commit: Option<Arc<dyn Fn() + Send + Sync>>,
+    /// Called on the writer's thread when a limit's counter has come to another state; it must return at once.
+    pub on_limit: Option<Arc<OnLimit>>,
 }
 
 impl Default for WriterOptions {
@@ -60,6 +65,7 @@ impl Default for WriterOptions {
             keep_prompts: Duration::from_secs(30 * 86_400),
             deadline: DEADLINE,
             after_commit: None,
+            on_limit: None,
         }
     }
 }
@@ -106,6 +112,7 @@ pub struct Writer {
     thread: Option<JoinHandle<()>>,
     keeper: Option<JoinHandle<()>>,
     deadline: Duration,
+    process: String,
 }
 
 impl Writer {
@@ -127,8 +134,9 @@ impl Writer {
             leftover: Mutex::default(),
         });
         let keep = Keep { exchanges: options.keep_exchanges, prompts: true };
+        let process = format!("process:{}", Uuid::now_v7());
         let drain =
-            Drain::new(shared.clone(), receiver, ledger.another()?, keep, options.after_commit.clone());
+            Drain::new(shared.clone(), receiver, ledger.another()?, keep, process.clone()).telling(options);
         let thread = thread::Builder::new()
             .name("payi-writer".into())
             .spawn(move || drain.run())
@@ -140,7 +148,19 @@ impl Writer {
             .name("payi-keeper".into())
             .spawn(move || keeper.run())
             .map_err(|e| Error::with_source(Kind::Config, "the ledger's thread could not be started", e))?;
-        Ok(Self { shared, ledger, thread: Some(thread), keeper: Some(keeper), deadline: options.deadline })
+        Ok(Self {
+            shared,
+            ledger,
+            thread: Some(thread),
+            keeper: Some(keeper),
+            deadline: options.deadline,
+            process,
+        })
+    }
+
+    /// The name of this process among those that write the ledger.
+    pub(crate) fn process(&self) -> &str {
+        &self.process
     }
 
     /// Where calls hand their events over.

@@ -217,6 +217,7 @@ fn make(dice: &mut Dice, started_at: SystemTime, users: u64) -> (Event, Resolved
         response_id: None,
         service_tier: None,
         geo: None,
+        limits: Vec::new(),
         exchange: None,
     };
     let who = Resolved {

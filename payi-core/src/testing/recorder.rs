@@ -17,7 +17,10 @@ use uuid::Uuid;
 
 use crate::{
     context::{Entered, Frame, Key, Scoped},
+    error::Result,
     events::{Clock, Event, Opening, Pipeline, Settings, Sink, SystemClock},
+    limits::{Gate, Limit, Limits, MemorySink, MemoryStore, Store},
+    sink::Fan,
 };
 
 /// Records the events of the calls inside its scope.
@@ -37,11 +40,27 @@ pub struct Recorder {
     events: Arc<Events>,
     clock: Arc<dyn Clock>,
     settings: Settings,
+    limited: Option<Limited>,
 }
+
+/// Limits of this test alone, in memory.
+#[derive(Clone)]
+struct Limited {
+    gate: Arc<Gate>,
+    store: Arc<MemoryStore>,
+}
+
+/// The process that a test's limits are held by.
+const PROCESS: &str = "test";
 
 impl Default for Recorder {
     fn default() -> Self {
-        Self { events: Arc::default(), clock: Arc::new(SystemClock), settings: Settings::default() }
+        Self {
+            events: Arc::default(),
+            clock: Arc::new(SystemClock),
+            settings: Settings::default(),
+            limited: None,
+        }
     }
 }
 
@@ -77,6 +96,29 @@ impl Recorder {
         self
     }
 
+    /// Calls are measured by this limit, too, whose counters live in memory and belong to this test.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_config`](crate::Error::is_config) if the limit cannot be kept.
+    pub fn limit(mut self, limit: Limit) -> Result<Self> {
+        let limited = if let Some(limited) = self.limited {
+            limited
+        } else {
+            let store = Arc::new(MemoryStore::new());
+            let gate = Gate::start(Arc::clone(&store) as Arc<dyn Store>, PROCESS.into())?;
+            Limited { gate: Arc::new(gate), store }
+        };
+        Limits::of_gate(&limited.gate).update(limit)?;
+        self.limited = Some(limited);
+        Ok(self)
+    }
+
+    /// The limits given with [`limit`](Self::limit), to be read and changed.
+    pub fn limits(&self) -> Option<Limits> {
+        self.limited.as_ref().map(|limited| Limits::of_gate(&limited.gate))
+    }
+
     /// Runs `future`; the calls it makes are recorded here, and nowhere else.
     ///
     /// Scopes around it are not seen inside. What it spawns must carry the context
@@ -108,7 +150,11 @@ impl Recorder {
 
     fn root(&self) -> Arc<Frame> {
         let sink: Arc<dyn Sink> = Arc::<Events>::clone(&self.events);
-        let mut pipeline = Pipeline::new(sink);
+        let charges =
+            self.limited.as_ref().map(|limited| MemorySink::new(Arc::clone(&limited.store), PROCESS));
+        let charges = charges.map(|charges| Arc::new(charges) as Arc<dyn Sink>);
+        let mut pipeline = Pipeline::new(Arc::new(Fan::new(std::iter::once(sink).chain(charges))));
+        pipeline.gate = self.limited.as_ref().map(|limited| Arc::clone(&limited.gate) as Arc<_>);
         pipeline.clock = Arc::clone(&self.clock);
         pipeline.settings = self.settings.clone();
         Frame::root(Some(Arc::new(pipeline)), Vec::new())

@@ -145,6 +145,7 @@ fn event(&(_, _, _, model, outcome, (input, cached, output, reasoning), pico): &
         response_id: Some(format!("chatcmpl-{n}").into()),
         service_tier: None,
         geo: None,
+        limits: Vec::new(),
         exchange: None,
     }
 }

@@ -137,6 +137,7 @@ fn attempt(workload: &Workload, n: u64, dice: &mut Dice) -> (Event, Resolved) {
         response_id: None,
         service_tier: None,
         geo: None,
+        limits: Vec::new(),
         exchange: None,
     };
     (event, who(workload, dice))

@@ -73,7 +73,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
         Ok(forwarded) => forwarded,
         Err(Unreadable) => return own(StatusCode::BAD_REQUEST, "payi_request", "the request broke off"),
     };
-    let begun = match reqwest::attempt(context, &mut forwarded, Repeat::NONE, MODULE) {
+    let begun = match reqwest::attempt(context, &mut forwarded, Repeat::NONE, MODULE).await {
         Ok(begun) => begun,
         Err(refused) => {
             let mut answer = own(StatusCode::FORBIDDEN, "payi_refused", &refused.to_string());

@@ -17,7 +17,7 @@ use crate::{
 
 /// Sends `request` for `context`.
 pub(crate) async fn send(context: Context, client: Client, mut request: Request) -> Result<Response, Error> {
-    let Some(begun) = attempt(context, &mut request, Repeat::NONE, MODULE)? else {
+    let Some(begun) = attempt(context, &mut request, Repeat::NONE, MODULE).await? else {
         return Ok(client.execute(request).await?);
     };
     Ok(result(begun, client.execute(request).await)?)
@@ -27,7 +27,7 @@ pub(crate) async fn send(context: Context, client: Client, mut request: Request)
 const MODULE: &str = "reqwest";
 
 /// Begins an attempt; `None` if nobody is listening, and the request is not touched then.
-pub(crate) fn attempt(
+pub(crate) async fn attempt(
     context: Context,
     request: &mut Request,
     repeat: Repeat,
@@ -44,7 +44,7 @@ pub(crate) fn attempt(
         body: request.body().and_then(backend::Body::as_bytes),
         module,
     };
-    let begun = outgoing::begin(context, outgoing, &mut headers, repeat);
+    let begun = outgoing::begin(context, outgoing, &mut headers, repeat).await;
     *request.headers_mut() = headers;
     let mut begun = begun?;
     if let Some(body) = begun.as_mut().and_then(Begun::take_body) {

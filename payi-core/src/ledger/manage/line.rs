@@ -206,6 +206,7 @@ fn event(line: Line) -> Option<(Event, Resolved)> {
         response_id: line.response_id,
         service_tier: line.service_tier,
         geo: line.geo,
+        limits: Vec::new(),
         exchange: (exchange != Exchange::default()).then(|| Box::new(exchange)),
     };
     let use_case = line.use_case_name.map(|name| UseCase {

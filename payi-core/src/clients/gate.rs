@@ -1,0 +1,139 @@
+//! The way into a call: through the gate of limits, or not at all.
+//!
+//! Every wrapper that can refuse begins its attempts here. What is refused is recorded as blocked and
+//! never leaves the process.
+
+use std::sync::Arc;
+
+use crate::{
+    clients::call::{Attempt, Held, Repeat, Request},
+    context::{Context, Resolved},
+    events::Pipeline,
+    limits::{Admission, Asked, Estimate, Gate, Model, Prompt, Refused, Unbounded, micros, refused},
+    pricing::Names,
+    usage::Api,
+};
+
+/// What a wrapper knows of the request's body.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sent<'a> {
+    /// All of it, where it is in memory and not packed; else the call has no bound.
+    pub(crate) body: Option<&'a [u8]>,
+    /// Whether it may grow: not if the caller has signed or measured it.
+    pub(crate) may_be_changed: bool,
+}
+
+/// An attempt that may be sent.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) attempt: Attempt,
+    /// To be sent instead of the body that was given; only where a limit says so (`InjectMaxTokens`).
+    pub(crate) body: Option<Vec<u8>>,
+}
+
+/// Begins an attempt, once every limit it counts against has reserved what it can cost.
+///
+/// It waits only where this process holds too little of a limit and has to ask for more, and then for a
+/// bounded time.
+///
+/// # Errors
+///
+/// [`Error::is_limit`](crate::Error::is_limit): a limit refuses the call. Nothing may be sent; the refusal
+/// is recorded already.
+pub(crate) async fn begin(
+    pipeline: Arc<Pipeline>,
+    context: Context,
+    request: Request,
+    sent: Sent<'_>,
+    repeat: Repeat,
+) -> crate::Result<Admitted> {
+    let gate = pipeline.gate.clone().and_then(|gate| gate.downcast::<Gate>().ok());
+    let Some(gate) = gate.filter(|gate| gate.has_limits() && !request.endpoint.free) else {
+        return Ok(Admitted { attempt: Attempt::begin(pipeline, context, request, repeat), body: None });
+    };
+    let who = context.resolve();
+    let at_us = micros(pipeline.clock.now());
+    let mut prompt = Prompt::read(sent.body);
+    let found = ask(&gate, &pipeline, &who, &request, &prompt, at_us).await;
+    let (found, body) = match (found, sent.body) {
+        (Err(no), Some(body)) if sent.may_be_changed && gate.may_shorten(&who, &no) => {
+            shorten(&gate, &pipeline, &who, &request, &mut prompt, (body, at_us), no).await
+        }
+        (found, _) => (found, None),
+    };
+    match found {
+        Ok(held) => {
+            Ok(Admitted { attempt: Attempt::begin_held(pipeline, context, request, repeat, held), body })
+        }
+        Err(no) => {
+            Attempt::block(pipeline, context, request, repeat, no.marks.clone());
+            Err(refused(no.refusal))
+        }
+    }
+}
+
+async fn ask(
+    gate: &Gate,
+    pipeline: &Pipeline,
+    who: &Resolved,
+    request: &Request,
+    prompt: &Prompt,
+    at_us: i64,
+) -> Result<Option<Held>, Box<Refused>> {
+    let admission = {
+        let name = request.price_as.resource.as_deref().or(request.model.as_deref());
+        let category = request.price_as.category.as_deref();
+        let provider = Names { category, ..Names::of(&request.endpoint.provider) }.provider();
+        let api = request.endpoint.api;
+        let estimate = || Estimate::new(pipeline.book, &Model { provider, name, api, at_us }, prompt);
+        gate.admit(&Asked { who, at_us, estimate: &estimate })
+    };
+    match admission {
+        Admission::Unlimited => Ok(None),
+        Admission::Held(hold, estimate) => Ok(Some(Held { hold, estimate })),
+        Admission::Wait(waiting, estimate) => Ok(Some(Held { hold: waiting.await?, estimate })),
+        Admission::Refused(no) => Err(Box::new(no)),
+    }
+}
+
+/// Answers so long are tried for, in turn.
+const LENGTHS: [u64; 4] = [4_096, 1_024, 256, 64];
+
+/// Gives the request the longest maximum that what is left can pay for.
+async fn shorten(
+    gate: &Gate,
+    pipeline: &Pipeline,
+    who: &Resolved,
+    request: &Request,
+    prompt: &mut Prompt,
+    (body, at_us): (&[u8], i64),
+    mut no: Box<Refused>,
+) -> (Result<Option<Held>, Box<Refused>>, Option<Vec<u8>>) {
+    if prompt.names_maximum || !matches!(prompt.unbounded, None | Some(Unbounded::NoMaximum)) {
+        return (Err(no), None);
+    }
+    for length in LENGTHS {
+        let Some(body) = with_maximum(body, &request.endpoint, length) else { break };
+        prompt.set_maximum(length);
+        match ask(gate, pipeline, who, request, prompt, at_us).await {
+            Ok(held) => return (Ok(held), Some(body)),
+            Err(again) => no = again,
+        }
+    }
+    (Err(no), None)
+}
+
+/// The body with a maximum before its first key; every other byte stays.
+fn with_maximum(body: &[u8], endpoint: &crate::clients::detect::Endpoint, length: u64) -> Option<Vec<u8>> {
+    let key = match endpoint.api {
+        Api::Chat if endpoint.provider == "openai" => "max_completion_tokens",
+        Api::Chat | Api::Completions | Api::Messages => "max_tokens",
+        Api::Responses => "max_output_tokens",
+        _ => return None,
+    };
+    let brace = body.iter().position(|b| *b == b'{')?;
+    let (head, tail) = body.split_at_checked(brace + 1)?;
+    let empty = tail.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'}');
+    let comma = if empty { "" } else { "," };
+    Some([head, format!("\"{key}\":{length}{comma}").as_bytes(), tail].concat())
+}

@@ -1,0 +1,237 @@
+//! Limits as rows: making, changing, resetting and removing them.
+
+use std::{collections::HashSet, sync::Arc};
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use crate::{
+    ledger::limits::rows::{self, Key},
+    limits::{Definition, Definitions, History, Limit, LimitState, Tally, comparable},
+};
+
+/// For the limits' version in `meta`.
+const VERSION: &str = "limits_version";
+
+/// Grows with every change of a limit.
+pub(crate) fn version(conn: &Connection) -> rusqlite::Result<u64> {
+    crate::ledger::dict::meta(conn, VERSION).map(i64::cast_unsigned)
+}
+
+/// To be called by whoever changes a limit, in the same transaction.
+fn changed(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute("INSERT INTO meta VALUES(?1, 1) ON CONFLICT DO UPDATE SET value = value + 1", [VERSION])
+        .map(drop)
+}
+
+const COLUMNS: &str = "number, body, created_us, updated_us, epoch_us";
+
+fn definition(row: &Row<'_>) -> rusqlite::Result<(i64, Definition)> {
+    let body: String = row.get(1)?;
+    let limit: Limit = serde_json::from_str(&body)
+        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, e.into()))?;
+    let definition = Definition {
+        limit: Arc::new(limit),
+        created_us: row.get(2)?,
+        updated_us: row.get(3)?,
+        epoch_us: row.get(4)?,
+    };
+    Ok((row.get(0)?, definition))
+}
+
+/// All limits with their numbers, in the order of their ids.
+pub(crate) fn all(conn: &Connection) -> rusqlite::Result<Vec<(i64, Definition)>> {
+    conn.prepare(&format!("SELECT {COLUMNS} FROM limits ORDER BY id"))?.query_map([], definition)?.collect()
+}
+
+pub(crate) fn definitions(conn: &Connection, known: u64) -> rusqlite::Result<Option<Definitions>> {
+    let version = version(conn)?;
+    if version == known {
+        return Ok(None);
+    }
+    let limits = all(conn)?.into_iter().map(|(_, definition)| definition).collect();
+    Ok(Some(Definitions { version, limits }))
+}
+
+/// One limit with its number.
+pub(crate) fn find(conn: &Connection, id: &str) -> rusqlite::Result<Option<(i64, Definition)>> {
+    conn.prepare(&format!("SELECT {COLUMNS} FROM limits WHERE id = ?1"))?
+        .query_row([id], definition)
+        .optional()
+}
+
+pub(crate) fn put(conn: &Connection, limit: Limit, at_us: i64) -> rusqlite::Result<Definition> {
+    let old = find(conn, &limit.id)?;
+    let body = serde_json::to_string(&limit).unwrap_or_default();
+    changed(conn)?;
+    let Some((number, old)) = old else {
+        conn.execute(
+            "INSERT INTO limits(id, body, created_us, updated_us, epoch_us) VALUES(?1, ?2, ?3, ?3, ?3)",
+            params![limit.id, body, at_us],
+        )?;
+        return Ok(Definition {
+            limit: Arc::new(limit),
+            created_us: at_us,
+            updated_us: at_us,
+            epoch_us: at_us,
+        });
+    };
+    let same = comparable(&old.limit, &limit);
+    if !same {
+        clear(conn, number)?;
+        conn.execute("DELETE FROM holdings WHERE limit_no = ?1", [number])?;
+    }
+    let epoch_us = if same { old.epoch_us } else { at_us };
+    conn.execute(
+        "UPDATE limits SET body = ?2, updated_us = ?3, epoch_us = ?4 WHERE number = ?1",
+        params![number, body, at_us, epoch_us],
+    )?;
+    Ok(Definition { limit: Arc::new(limit), created_us: old.created_us, updated_us: at_us, epoch_us })
+}
+
+/// Forgets what was spent.
+fn clear(conn: &Connection, number: i64) -> rusqlite::Result<()> {
+    for table in ["counters", "tallies"] {
+        conn.execute(&format!("DELETE FROM {table} WHERE limit_no = ?1"), [number])?;
+    }
+    Ok(())
+}
+
+pub(crate) fn remove(conn: &Connection, id: &str) -> rusqlite::Result<bool> {
+    let Some((number, _)) = find(conn, id)? else { return Ok(false) };
+    changed(conn)?;
+    clear(conn, number)?;
+    for table in ["holdings", "recalls"] {
+        conn.execute(&format!("DELETE FROM {table} WHERE limit_no = ?1"), [number])?;
+    }
+    conn.execute("DELETE FROM limits WHERE number = ?1", [number])?;
+    Ok(true)
+}
+
+pub(crate) fn reset(conn: &Connection, id: &str, at_us: i64) -> rusqlite::Result<Option<History>> {
+    let Some((number, old)) = find(conn, id)? else { return Ok(None) };
+    let limit = Limit::clone(&old.limit);
+    let mut history = History { limit, reset_us: at_us, settled: 0, overrun: 0, tally: tally(conn, number)? };
+    for (_, standing) in standings(conn, number, &old.limit, at_us)? {
+        history.settled += standing.settled;
+        history.overrun += (standing.settled - standing.max).max(0);
+    }
+    conn.execute(
+        "INSERT OR REPLACE INTO limit_history VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+        params![
+            id,
+            at_us,
+            serde_json::to_string(&history.limit).unwrap_or_default(),
+            history.settled.to_string(),
+            history.overrun.to_string(),
+            serde_json::to_string(&history.tally).unwrap_or_default()
+        ],
+    )?;
+    changed(conn)?;
+    clear(conn, number)?;
+    conn.execute("UPDATE limits SET epoch_us = ?2, updated_us = ?2 WHERE number = ?1", [number, at_us])?;
+    Ok(Some(history))
+}
+
+/// What the limit had come to at each of its resets, newest first.
+pub(crate) fn history(conn: &Connection, id: &str) -> rusqlite::Result<Vec<History>> {
+    conn.prepare(
+        "SELECT body, reset_us, settled, overrun, tally FROM limit_history WHERE id = ?1 ORDER BY reset_us DESC",
+    )?
+    .query_map([id], |row| {
+        let text = |at: usize| row.get::<_, String>(at);
+        let (Ok(limit), tally) = (serde_json::from_str(&text(0)?), serde_json::from_str(&text(4)?)) else {
+            return Ok(None);
+        };
+        let number = |at: usize| text(at).map(|n| n.parse().unwrap_or(0));
+        Ok(Some(History {
+            limit,
+            reset_us: row.get(1)?,
+            settled: number(2)?,
+            overrun: number(3)?,
+            tally: tally.unwrap_or_default(),
+        }))
+    })?
+    .filter_map(Result::transpose)
+    .collect()
+}
+
+/// Every counter of a limit, in no order.
+pub(crate) fn standings(
+    conn: &Connection,
+    number: i64,
+    limit: &Limit,
+    at_us: i64,
+) -> rusqlite::Result<Vec<(crate::limits::Subject, crate::limits::Standing)>> {
+    let mut keys: HashSet<(i64, i64)> = HashSet::new();
+    for table in ["counters", "holdings"] {
+        let mut all = conn.prepare(&format!("SELECT DISTINCT a, b FROM {table} WHERE limit_no = ?1"))?;
+        for key in all.query_map([number], |row| Ok((row.get(0)?, row.get(1)?)))? {
+            keys.insert(key?);
+        }
+    }
+    let mut standings = Vec::with_capacity(keys.len());
+    for (a, b) in keys {
+        let key = Key { limit: number, a, b };
+        let subject = key.subject(conn)?;
+        let standing = rows::standing(conn, key, limit, (&subject, at_us))?;
+        standings.push((subject, standing));
+    }
+    Ok(standings)
+}
+
+pub(crate) fn count(conn: &Connection, number: i64, tally: &Tally) -> rusqlite::Result<()> {
+    for (state, calls) in LimitState::ALL.into_iter().enumerate().map(|(i, state)| (i, tally.of(state))) {
+        if calls > 0 {
+            conn.prepare(
+                "INSERT INTO tallies VALUES(?1, ?2, ?3) ON CONFLICT DO UPDATE SET calls = calls + excluded.calls",
+            )?
+            .execute(params![number, i64::try_from(state).unwrap_or(0), i64::try_from(calls).unwrap_or(i64::MAX)])?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn tally(conn: &Connection, number: i64) -> rusqlite::Result<Tally> {
+    let mut tally = Tally::default();
+    let mut rows = conn.prepare("SELECT state, calls FROM tallies WHERE limit_no = ?1")?;
+    for row in rows.query_map([number], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))? {
+        let (state, calls) = row?;
+        if let Some(state) = usize::try_from(state).ok().and_then(|state| LimitState::ALL.get(state)) {
+            tally.add(*state, calls.max(0).cast_unsigned());
+        }
+    }
+    Ok(tally)
+}
+
+/// The number of a process that holds something.
+pub(crate) fn holder(conn: &Connection, process: &str) -> rusqlite::Result<Option<i64>> {
+    conn.prepare("SELECT number FROM holders WHERE name = ?1")?
+        .query_row([process], |row| row.get(0))
+        .optional()
+}
+
+/// The number of a process, which holds nothing if it is a new one; `true` then.
+pub(crate) fn holder_or_new(conn: &Connection, process: &str) -> rusqlite::Result<(i64, bool)> {
+    if let Some(number) = holder(conn, process)? {
+        return Ok((number, false));
+    }
+    conn.execute("INSERT INTO holders(name) VALUES(?1)", [process])?;
+    Ok((conn.last_insert_rowid(), true))
+}
+
+/// Frees what dead processes hold; their attempts under way have been charged before.
+pub(crate) fn bury(conn: &Connection, now_us: i64) -> rusqlite::Result<()> {
+    let dead: Vec<i64> = conn
+        .prepare(&format!("SELECT h.number {DEAD}"))?
+        .query_map([now_us], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for number in dead {
+        conn.execute("DELETE FROM holdings WHERE process = ?1", [number])?;
+        conn.execute("DELETE FROM holders WHERE number = ?1", [number])?;
+    }
+    Ok(())
+}
+
+/// Holders whose lease is over.
+pub(crate) const DEAD: &str = "FROM holders h WHERE NOT EXISTS
+   (SELECT 1 FROM leases l WHERE l.name = h.name AND l.expires_us > ?1)";

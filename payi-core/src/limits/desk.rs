@@ -1,0 +1,191 @@
+//! Where calls that have to wait leave their wishes, and find their answers.
+//!
+//! A thread of ours sees to it that each is answered in a bounded time, whatever hangs.
+
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering::Relaxed},
+    task::{Context as Task, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use crate::limits::{Counter, Hold, Rule, gate::Refused, slice::Slice};
+
+/// A call waits for the store, and for what others give back, no longer than this.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// What a call needs of one limit.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) rule: Arc<Rule>,
+    pub(crate) counter: Counter,
+    pub(crate) slot: i64,
+    /// `None`: nothing is reserved, the limit only counts.
+    pub(crate) amount: Option<i128>,
+}
+
+/// Where calls leave their wishes.
+#[derive(Default)]
+pub(crate) struct Desk {
+    todo: Mutex<Todo>,
+    pub(crate) bell: Condvar,
+    watch: Condvar,
+}
+
+#[derive(Default)]
+pub(crate) struct Todo {
+    pub(crate) requests: Vec<Request>,
+    tickets: Vec<(Instant, Weak<Ticket>)>,
+    pub(crate) looks: Vec<(Counter, i64)>,
+    pub(crate) returns: Vec<Arc<Slice>>,
+    pub(crate) stop: bool,
+}
+
+impl Todo {
+    /// What there is to do; whoever waits to be answered in time stays.
+    pub(crate) fn take(&mut self) -> Self {
+        let stop = self.stop;
+        let tickets = std::mem::take(&mut self.tickets);
+        let taken = std::mem::replace(self, Self { tickets, stop, ..Self::default() });
+        Self { stop, ..taken }
+    }
+}
+
+/// A call that waits.
+pub(crate) struct Request {
+    pub(crate) wanted: Vec<Wanted>,
+    /// What was collected so far for each part.
+    pub(crate) have: Vec<i128>,
+    /// The number under which others were asked for each part.
+    pub(crate) recalled: Vec<Option<u64>>,
+    pub(crate) at_us: i64,
+    pub(crate) until: Instant,
+    pub(crate) ticket: Arc<Ticket>,
+}
+
+/// Where a waiting call and its answer meet.
+#[derive(Default)]
+pub(crate) struct Ticket(Mutex<Slot>);
+
+#[derive(Default)]
+struct Slot {
+    answer: Option<Result<Hold, Box<Refused>>>,
+    waker: Option<Waker>,
+    /// What to say if nobody else does.
+    late: Option<Late>,
+    answered: bool,
+}
+
+type Late = Box<dyn FnOnce() -> Result<Hold, Box<Refused>> + Send>;
+
+impl Ticket {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn poll(&self, task: &mut Task<'_>) -> Poll<Result<Hold, Box<Refused>>> {
+        let mut slot = self.slot();
+        if let Some(answer) = slot.answer.take() {
+            return Poll::Ready(answer);
+        }
+        slot.waker = Some(task.waker().clone());
+        Poll::Pending
+    }
+
+    /// The first answer counts; what a later one holds goes back.
+    pub(crate) fn answer(&self, answer: Result<Hold, Box<Refused>>) {
+        let mut slot = self.slot();
+        if std::mem::replace(&mut slot.answered, true) {
+            drop(slot);
+            return drop(answer);
+        }
+        slot.answer = Some(answer);
+        slot.late = None;
+        let waker = slot.waker.take();
+        drop(slot);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// What to say if nobody has in time.
+    pub(crate) fn else_say(&self, late: impl FnOnce() -> Result<Hold, Box<Refused>> + Send + 'static) {
+        self.slot().late = Some(Box::new(late));
+    }
+
+    fn give_up(&self) {
+        let late = self.slot().late.take();
+        if let Some(late) = late {
+            self.answer(late());
+        }
+    }
+}
+
+impl Desk {
+    pub(crate) fn todo(&self) -> MutexGuard<'_, Todo> {
+        self.todo.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn ask(&self, wanted: Vec<Wanted>, at_us: i64, ticket: &Arc<Ticket>) {
+        let until = Instant::now() + PATIENCE;
+        let parts = wanted.len();
+        let mut todo = self.todo();
+        todo.tickets.push((until + PATIENCE, Arc::downgrade(ticket)));
+        todo.requests.push(Request {
+            wanted,
+            have: vec![0; parts],
+            recalled: vec![None; parts],
+            at_us,
+            until,
+            ticket: Arc::clone(ticket),
+        });
+        drop(todo);
+        self.bell.notify_one();
+        self.watch.notify_one();
+    }
+
+    /// Asks how a counter stands, without hurry.
+    pub(crate) fn look(&self, counter: &Counter, slot: i64) {
+        self.todo().looks.push((counter.clone(), slot));
+    }
+
+    /// Something of the slice is to go to the store: what is over at once, what was used of a rate soon.
+    pub(crate) fn return_soon(&self, slice: &Arc<Slice>) {
+        if slice.noted.swap(true, Relaxed) {
+            return;
+        }
+        self.todo().returns.push(Arc::clone(slice));
+        if slice.is_scarce() {
+            self.bell.notify_one();
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.todo().stop = true;
+        self.bell.notify_all();
+        self.watch.notify_all();
+    }
+}
+
+/// Answers calls that nobody else has.
+pub(crate) fn watch(desk: &Desk) {
+    let mut todo = desk.todo();
+    while !todo.stop {
+        let now = Instant::now();
+        todo.tickets.retain(|(_, ticket)| ticket.strong_count() > 0);
+        let due: Vec<_> =
+            todo.tickets.iter().filter(|(at, _)| *at <= now).filter_map(|(_, t)| t.upgrade()).collect();
+        todo.tickets.retain(|(at, _)| *at > now);
+        let next = todo.tickets.iter().map(|(at, _)| *at).min();
+        if !due.is_empty() {
+            drop(todo);
+            for ticket in due {
+                ticket.give_up();
+            }
+            todo = desk.todo();
+            continue;
+        }
+        let nap = next.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(now));
+        todo = desk.watch.wait_timeout(todo, nap).unwrap_or_else(PoisonError::into_inner).0;
+    }
+}

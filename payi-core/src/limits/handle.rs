@@ -1,0 +1,135 @@
+//! Limits, for those who make, change and read them.
+
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+    time::SystemTime,
+};
+
+use crate::{
+    error::{Error, Kind, Result},
+    limits::{
+        Counter, Definition, Gate, History, Limit, Standing, Store, Subject, Tally, clerk::block_on,
+        gate::micros,
+    },
+};
+
+/// The limits of a store: made, changed, read and reset here.
+///
+/// Changes hold at once in this process, and in others that share the store within half a second. The
+/// methods read and write the store on the thread that calls them, some milliseconds at the most: in
+/// async code that minds, call them on a blocking thread.
+///
+/// ```
+/// use std::sync::Arc;
+/// use payi_core::limits::{Limit, Limits, MemoryStore, Subject};
+///
+/// let limits = Limits::of(Arc::new(MemoryStore::new()));
+/// limits.create(Limit::block("premium", "20".parse()?).threshold_percent(80))?;
+/// let standing = limits.standing("premium", &Subject::default())?.expect("it was just made");
+/// assert_eq!((standing.settled, standing.max), (0, 20_000_000_000_000));
+/// # Ok::<(), payi_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Limits {
+    store: Arc<dyn Store>,
+    gate: Weak<Gate>,
+}
+
+impl Limits {
+    /// Those of a store that no call of this process is measured by.
+    pub fn of(store: Arc<dyn Store>) -> Self {
+        Self { store, gate: Weak::new() }
+    }
+
+    /// Those of a running gate, which learns of changes at once.
+    pub(crate) fn of_gate(gate: &Arc<Gate>) -> Self {
+        Self { store: Arc::clone(&gate.shared.store), gate: Arc::downgrade(gate) }
+    }
+
+    fn changed<T>(&self, done: Result<T>) -> Result<T> {
+        if let (Some(gate), true) = (self.gate.upgrade(), done.is_ok()) {
+            gate.refresh()?;
+        }
+        done
+    }
+
+    /// Makes a limit. If there is one of that id, it has to say the same.
+    ///
+    /// # Errors
+    /// [`Error::is_config`] if the limit cannot be kept, or its id belongs to another one;
+    /// [`Error::is_ledger`] if the store cannot be written.
+    pub fn create(&self, limit: Limit) -> Result<Definition> {
+        match self.get(&limit.id)? {
+            Some(old) if *old.limit == limit => Ok(old),
+            Some(_) => Err(Error::new(
+                Kind::Config,
+                format!("there is a limit {:?} that says something else; change it with `update`", limit.id),
+            )),
+            None => self.update(limit),
+        }
+    }
+
+    /// Makes a limit, or changes the one of its id. What was spent stays, unless the limit now counts
+    /// something else, by other subjects or over another window.
+    pub fn update(&self, limit: Limit) -> Result<Definition> {
+        self.changed(block_on(self.store.put(limit, now())))
+    }
+
+    /// Makes or changes a limit, unless it says the same already.
+    pub(crate) fn declare(&self, limit: Limit) -> Result<()> {
+        match self.get(&limit.id)? {
+            Some(old) if *old.limit == limit => Ok(()),
+            _ => self.update(limit).map(drop),
+        }
+    }
+
+    /// One limit; `None` if there is none of that id.
+    pub fn get(&self, id: &str) -> Result<Option<Definition>> {
+        Ok(self.list()?.into_iter().find(|definition| &*definition.limit.id == id))
+    }
+
+    /// All limits, in the order of their ids.
+    pub fn list(&self) -> Result<Vec<Definition>> {
+        let all = block_on(self.store.definitions(u64::MAX))?;
+        Ok(all.unwrap_or_default().limits)
+    }
+
+    /// Starts a limit anew: only calls that begin now, or at `from`, count. What it had come to is kept as
+    /// history. `None` if there is no such limit.
+    pub fn reset(&self, id: &str, from: Option<SystemTime>) -> Result<Option<History>> {
+        self.changed(block_on(self.store.reset(id, from.map_or_else(now, micros))))
+    }
+
+    /// Removes a limit and its counters; whether there was one.
+    pub fn delete(&self, id: &str) -> Result<bool> {
+        self.changed(block_on(self.store.remove(id)))
+    }
+
+    /// How one counter of a limit stands; `None` if there is no such limit.
+    pub fn standing(&self, id: &str, subject: &Subject) -> Result<Option<Standing>> {
+        let counter = Counter { limit: id.into(), subject: subject.clone() };
+        block_on(self.store.counter(&counter, now()))
+    }
+
+    /// The counters of a limit that something was spent or reserved of, those nearest to their maximum
+    /// first, `most` at most.
+    pub fn status(&self, id: &str, most: usize) -> Result<Vec<(Subject, Standing)>> {
+        block_on(self.store.counters(id, now(), most))
+    }
+
+    /// How many calls left a limit in which state since its last reset.
+    pub fn tally(&self, id: &str) -> Result<Tally> {
+        block_on(self.store.tally(id))
+    }
+}
+
+fn now() -> i64 {
+    micros(SystemTime::now())
+}
+
+impl fmt::Debug for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limits").finish_non_exhaustive()
+    }
+}

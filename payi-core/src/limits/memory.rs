@@ -1,0 +1,473 @@
+//! A store in memory: the model that others are compared with, and what a build without a ledger uses.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use uuid::Uuid;
+
+use crate::{
+    events::{Event, Opening, Outcome, Sink, Verdict},
+    limits::{
+        Answer, Ask, Counter, Crossing, Definition, Definitions, Give, History, Later, Limit, LimitState,
+        Rules, Spent, Standing, Store, Subject, Tally, charge,
+        clerk::block_on,
+        decayed,
+        gate::{micros, now_us},
+        granted,
+        rate::falls_by,
+    },
+};
+
+/// How long after somebody ran short nobody is given more than he needs.
+pub(crate) const SCARCE: i64 = 2_000_000;
+
+/// Counters of one process.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+    changed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    version: u64,
+    limits: BTreeMap<Arc<str>, Kept>,
+    /// When each process is given up.
+    alive: HashMap<Box<str>, Instant>,
+    /// Attempts under way, by the process they run in.
+    open: HashMap<Uuid, (Box<str>, Opening)>,
+    /// What each attempt was charged; by estimate if its process was given up.
+    charged: HashMap<Uuid, Charged>,
+}
+
+#[derive(Clone, Debug)]
+struct Charged {
+    estimated: bool,
+    parts: Vec<(Counter, i64, i128)>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    definition: Definition,
+    tally: Tally,
+    counters: HashMap<Subject, Entry>,
+}
+
+/// One counter.
+#[derive(Debug, Default)]
+struct Entry {
+    /// What was spent, by slot of the window.
+    slots: BTreeMap<i64, i128>,
+    /// Of a rate: its level, and when it was that.
+    level: (i128, i64),
+    held: HashMap<Box<str>, Held>,
+    recall: u64,
+    recalled_us: i64,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    amount: i128,
+    answered: u64,
+}
+
+impl Entry {
+    fn held(&self) -> i128 {
+        self.held.values().map(|held| held.amount).sum()
+    }
+
+    fn standing(&self, limit: &Limit, subject: &Subject, at_us: i64) -> Standing {
+        let max = limit.max_of(subject);
+        let held = self.held();
+        if let Some(per) = limit.rate_us() {
+            let (level, then) = decayed(self.level.0, self.level.1, at_us, limit.max, per);
+            let frees_us = (level > 0).then(|| falls_by(1, then, limit.max, per)).flatten();
+            return Standing { max, settled: level, held, frees_us };
+        }
+        let slot = limit.window.slot(at_us).0;
+        let counts = || self.slots.range(limit.window.oldest(slot)..=slot).filter(|(_, spent)| **spent > 0);
+        let settled = counts().map(|(_, spent)| *spent).sum();
+        let frees_us = counts().next().and_then(|(slot, _)| limit.window.forgotten(*slot));
+        Standing { max, settled, held, frees_us }
+    }
+}
+
+impl MemoryStore {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<T: Send + 'static>(&self, work: impl FnOnce(&mut State) -> T) -> Later<'_, T> {
+        let value = work(&mut self.state());
+        self.changed.store(true, Relaxed);
+        done(value)
+    }
+}
+
+fn done<'a, T: Send + 'a>(value: T) -> Later<'a, T> {
+    Box::pin(std::future::ready(Ok(value)))
+}
+
+impl State {
+    fn take(&mut self, process: &str, ask: &Ask) -> Answer {
+        let Some(kept) = self.limits.get_mut(&ask.counter.limit) else { return Answer::Gone };
+        let limit = Arc::clone(&kept.definition.limit);
+        let entry = kept.counters.entry(ask.counter.subject.clone()).or_default();
+        let mut standing = entry.standing(&limit, &ask.counter.subject, ask.at_us);
+        let now = now_us();
+        let scarce = entry.recalled_us > now - SCARCE && entry.recalled_us <= now;
+        if let Some(amount) = granted(standing.room(), ask.need, ask.want, scarce) {
+            entry.held.entry(process.into()).or_default().amount += amount;
+            standing.held += amount;
+            return Answer::Granted { amount, standing };
+        }
+        let others = entry.held.iter().filter(|(name, held)| &***name != process && held.amount > 0);
+        let asked = match ask.recall {
+            Some(number) => others.into_iter().any(|(_, held)| held.answered < number).then_some(number),
+            None if others.count() > 0 => {
+                (entry.recall, entry.recalled_us) = (entry.recall + 1, now);
+                Some(entry.recall)
+            }
+            None => None,
+        };
+        Answer::Short { standing, asked }
+    }
+
+    fn give(&mut self, process: &str, give: &Give) {
+        let Some(kept) = self.limits.get_mut(&give.counter.limit) else { return };
+        let limit = Arc::clone(&kept.definition.limit);
+        let Some(entry) = kept.counters.get_mut(&give.counter.subject) else { return };
+        if let (Some(at_us), Some(per)) = (give.used_at_us, limit.rate_us()) {
+            let (level, then) = decayed(entry.level.0, entry.level.1, at_us, limit.max, per);
+            entry.level = (level + give.amount, then);
+        }
+        entry.let_go(process, give.amount);
+    }
+
+    fn settle(&mut self, process: &str, event: &Event) -> Vec<Crossing> {
+        let spent = Spent {
+            outcome: event.outcome,
+            cost: event.cost,
+            tokens: event.usage.input_tokens() + event.usage.output_tokens(),
+        };
+        let estimated = event.outcome == Outcome::Abandoned;
+        let before = match self.charged.get(&event.id) {
+            Some(before) if !before.estimated || estimated => return Vec::new(),
+            before => before.cloned(),
+        };
+        let again = before.is_some();
+        for (counter, slot, amount) in before.into_iter().flat_map(|charged| charged.parts) {
+            if let Some(entry) = self.entry(&counter) {
+                *entry.slots.entry(slot).or_default() -= amount;
+            }
+        }
+        let at_us = micros(event.started_at);
+        let rules = Rules::new(&self.definitions());
+        let mut parts = Vec::new();
+        let mut crossings = Vec::new();
+        for (rule, counter) in rules.of(&event.context.resolve()) {
+            if at_us < rule.epoch_us {
+                continue;
+            }
+            let amount = charge(&rule.limit, &spent);
+            let slot = rule.limit.window.slot(at_us).0;
+            let Some(kept) = self.limits.get_mut(&counter.limit) else { continue };
+            let entry = kept.counters.entry(counter.subject.clone()).or_default();
+            let old = entry.standing(&rule.limit, &counter.subject, at_us);
+            if rule.limit.settles() {
+                *entry.slots.entry(slot).or_default() += amount;
+            }
+            let verdict =
+                event.limits.iter().find(|mark| mark.limit == counter.limit).map(|mark| mark.verdict);
+            if verdict == Some(Verdict::Held) && rule.limit.settles() && !again {
+                entry.let_go(process, amount);
+            }
+            let settled = old.settled + amount;
+            let was = LimitState::of(&rule.limit, old.max, old.settled);
+            let is = LimitState::of(&rule.limit, old.max, settled);
+            if !again {
+                kept.tally.count(state_of(verdict, event.outcome, amount, is));
+            }
+            if is != was && amount > 0 {
+                crossings.push(Crossing { counter: counter.clone(), state: is, settled, max: old.max });
+            }
+            parts.push((counter, slot, amount));
+        }
+        self.charged.insert(event.id, Charged { estimated, parts });
+        self.open.remove(&event.id);
+        crossings
+    }
+
+    fn entry(&mut self, counter: &Counter) -> Option<&mut Entry> {
+        self.limits.get_mut(&counter.limit)?.counters.get_mut(&counter.subject)
+    }
+
+    fn definitions(&self) -> Definitions {
+        let limits = self.limits.values().map(|kept| kept.definition.clone()).collect();
+        Definitions { version: self.version, limits }
+    }
+
+    fn expire(&mut self) -> u64 {
+        let now = Instant::now();
+        let dead: Vec<Box<str>> =
+            self.alive.iter().filter(|(_, until)| **until <= now).map(|(name, _)| name.clone()).collect();
+        let mut charged = 0;
+        for process in dead {
+            self.alive.remove(&process);
+            let open: Vec<Opening> = self
+                .open
+                .values()
+                .filter(|(of, _)| *of == process)
+                .map(|(_, opening)| opening.clone())
+                .collect();
+            for opening in open {
+                self.settle(&process, &abandoned(&opening));
+                charged += 1;
+            }
+            for entry in self.limits.values_mut().flat_map(|kept| kept.counters.values_mut()) {
+                entry.held.remove(&process);
+            }
+        }
+        charged
+    }
+
+    fn reset(&mut self, id: &str, at_us: i64) -> Option<History> {
+        let kept = self.limits.get_mut(id)?;
+        self.version += 1;
+        let limit = &kept.definition.limit;
+        let mut history = History {
+            limit: Limit::clone(limit),
+            reset_us: at_us,
+            settled: 0,
+            overrun: 0,
+            tally: kept.tally,
+        };
+        for (subject, entry) in &mut kept.counters {
+            let standing = entry.standing(limit, subject, at_us);
+            history.settled += standing.settled;
+            history.overrun += (standing.settled - standing.max).max(0);
+            entry.slots.clear();
+            entry.level = (0, at_us);
+        }
+        kept.tally = Tally::default();
+        kept.definition.epoch_us = at_us;
+        kept.definition.updated_us = at_us;
+        Some(history)
+    }
+}
+
+impl Entry {
+    fn let_go(&mut self, process: &str, amount: i128) {
+        if let Some(held) = self.held.get_mut(process) {
+            held.amount -= amount;
+            if held.amount <= 0 {
+                self.held.remove(process);
+            }
+        }
+    }
+}
+
+/// The event of an attempt whose process was given up.
+pub(crate) fn abandoned(opening: &Opening) -> Event {
+    let mut event = Event::begun(opening);
+    if let Some(estimate) = &opening.estimate {
+        (event.usage, event.cost) = **estimate;
+        event.usage_estimated = true;
+    }
+    event
+}
+
+/// How a call leaves a limit.
+pub(crate) fn state_of(
+    verdict: Option<Verdict>,
+    outcome: Outcome,
+    amount: i128,
+    is: LimitState,
+) -> LimitState {
+    match (verdict, outcome) {
+        (Some(Verdict::Blocked), Outcome::Blocked) => LimitState::Blocked,
+        (_, Outcome::Blocked) => LimitState::BlockedExternal,
+        (_, Outcome::Failed) if amount == 0 => LimitState::Failed,
+        _ => is,
+    }
+}
+
+/// Whether counters of the one still mean something for the other.
+pub(crate) fn comparable(a: &Limit, b: &Limit) -> bool {
+    (a.measure, a.scope, &a.window) == (b.measure, b.scope, &b.window)
+}
+
+impl Store for MemoryStore {
+    fn changed(&self) -> bool {
+        self.changed.swap(false, Relaxed)
+    }
+
+    fn definitions(&self, known: u64) -> Later<'_, Option<Definitions>> {
+        let state = self.state();
+        let definitions = (state.version != known).then(|| state.definitions());
+        drop(state);
+        done(definitions)
+    }
+
+    fn take(&self, process: &str, asks: Vec<Ask>) -> Later<'_, Vec<Answer>> {
+        self.change(|state| asks.iter().map(|ask| state.take(process, ask)).collect())
+    }
+
+    fn give(&self, process: &str, gives: Vec<Give>, all_of: Vec<Counter>) -> Later<'_, ()> {
+        self.change(|state| {
+            for give in &gives {
+                state.give(process, give);
+            }
+            for counter in all_of {
+                if let Some(entry) = state.entry(&counter) {
+                    let recall = entry.recall;
+                    if let Some(held) = entry.held.get_mut(process) {
+                        held.answered = recall;
+                    }
+                }
+            }
+        })
+    }
+
+    fn recalled(&self, process: &str) -> Later<'_, Vec<Counter>> {
+        let state = self.state();
+        let mut counters = Vec::new();
+        for (id, kept) in &state.limits {
+            for (subject, entry) in &kept.counters {
+                if entry.held.get(process).is_some_and(|held| held.answered < entry.recall) {
+                    counters.push(Counter { limit: Arc::clone(id), subject: subject.clone() });
+                }
+            }
+        }
+        drop(state);
+        done(counters)
+    }
+
+    fn keep(&self, process: &str, ttl: Duration) -> Later<'_, bool> {
+        let mut state = self.state();
+        // Who was given up is known no more.
+        let before = state.alive.insert(process.into(), Instant::now() + ttl);
+        drop(state);
+        done(before.is_some())
+    }
+
+    fn open(&self, process: &str, openings: Vec<Opening>) -> Later<'_, ()> {
+        let mut state = self.state();
+        for opening in openings {
+            if !state.charged.contains_key(&opening.id) {
+                state.open.insert(opening.id, (process.into(), opening));
+            }
+        }
+        drop(state);
+        done(())
+    }
+
+    fn settle(&self, process: &str, events: Vec<Event>) -> Later<'_, Vec<Crossing>> {
+        self.change(|state| events.iter().flat_map(|event| state.settle(process, event)).collect())
+    }
+
+    fn expire(&self) -> Later<'_, u64> {
+        self.change(State::expire)
+    }
+
+    fn put(&self, limit: Limit, at_us: i64) -> Later<'_, Definition> {
+        if let Err(error) = limit.check() {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        self.change(|state| {
+            state.version += 1;
+            let id: Arc<str> = (*limit.id).into();
+            let old = state.limits.remove(&id);
+            let created_us = old.as_ref().map_or(at_us, |kept| kept.definition.created_us);
+            let same = old.filter(|kept| comparable(&kept.definition.limit, &limit));
+            let (tally, counters, epoch_us) = match same {
+                Some(kept) => (kept.tally, kept.counters, kept.definition.epoch_us),
+                None => (Tally::default(), HashMap::new(), at_us),
+            };
+            let definition = Definition { limit: Arc::new(limit), created_us, updated_us: at_us, epoch_us };
+            state.limits.insert(id, Kept { definition: definition.clone(), tally, counters });
+            definition
+        })
+    }
+
+    fn remove(&self, id: &str) -> Later<'_, bool> {
+        self.change(|state| {
+            state.version += 1;
+            state.limits.remove(id).is_some()
+        })
+    }
+
+    fn reset(&self, id: &str, at_us: i64) -> Later<'_, Option<History>> {
+        self.change(|state| state.reset(id, at_us))
+    }
+
+    fn counters(&self, id: &str, at_us: i64, most: usize) -> Later<'_, Vec<(Subject, Standing)>> {
+        let state = self.state();
+        let mut all: Vec<(Subject, Standing)> = Vec::new();
+        if let Some(kept) = state.limits.get(id) {
+            let limit = &kept.definition.limit;
+            all.extend(kept.counters.iter().map(|(s, entry)| (s.clone(), entry.standing(limit, s, at_us))));
+        }
+        drop(state);
+        all.retain(|(_, standing)| standing.settled != 0 || standing.held != 0);
+        all.sort_by(|(a, x), (b, y)| farthest(x, y).then_with(|| a.cmp(b)));
+        all.truncate(most);
+        done(all)
+    }
+
+    fn counter(&self, counter: &Counter, at_us: i64) -> Later<'_, Option<Standing>> {
+        let state = self.state();
+        let standing = state.limits.get(&counter.limit).map(|kept| {
+            let limit = &kept.definition.limit;
+            let untouched = Entry::default();
+            let entry = kept.counters.get(&counter.subject).unwrap_or(&untouched);
+            entry.standing(limit, &counter.subject, at_us)
+        });
+        drop(state);
+        done(standing)
+    }
+
+    fn tally(&self, id: &str) -> Later<'_, Tally> {
+        let tally = self.state().limits.get(id).map(|kept| kept.tally).unwrap_or_default();
+        done(tally)
+    }
+}
+
+/// Charges events to a store in memory, where no ledger does.
+#[derive(Debug)]
+pub struct MemorySink {
+    store: Arc<MemoryStore>,
+    process: Box<str>,
+}
+
+impl MemorySink {
+    /// For the process whose gate asks the same store.
+    pub fn new(store: Arc<MemoryStore>, process: &str) -> Self {
+        Self { store, process: process.into() }
+    }
+}
+
+impl Sink for MemorySink {
+    fn record(&self, event: Event) {
+        for crossing in block_on(self.store.settle(&self.process, vec![event])).unwrap_or_default() {
+            crossing.tell();
+        }
+    }
+}
+
+/// Those that have used the greatest share of their maximum first.
+pub(crate) fn farthest(a: &Standing, b: &Standing) -> std::cmp::Ordering {
+    let share = |s: &Standing| (s.settled + s.held).saturating_mul(1_000_000) / s.max.max(1);
+    share(b).cmp(&share(a))
+}

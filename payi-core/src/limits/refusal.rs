@@ -1,0 +1,90 @@
+//! What a refused call is told.
+
+use std::{error::Error as StdError, fmt, time::SystemTime};
+
+use crate::{
+    error::{Error, Kind},
+    limits::{LimitState, Measure},
+    money::Money,
+};
+
+/// Why a call was refused: which limit, how it stands, and when something of it comes back.
+///
+/// From an error of any client: `payi::Error::find(&error).and_then(payi::Error::refusal)`.
+/// Amounts are US dollars where [`measure`](Self::measure) is [`Measure::Cost`], else counts
+/// ([`show`](Self::show) writes either).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The limit that refused.
+    pub limit_id: Box<str>,
+    /// Its name for people.
+    pub limit_name: Box<str>,
+    /// [`LimitState::Blocked`]; or overrun, where more than the maximum is spent already.
+    pub state: LimitState,
+    /// What the limit counts.
+    pub measure: Measure,
+    /// Spent so far.
+    pub spent: i128,
+    /// Reserved for calls under way.
+    pub reserved: i128,
+    /// What this call would have needed; `None` if nobody can say.
+    pub needed: Option<i128>,
+    /// The most there is.
+    pub max: i128,
+    /// When something, or everything, comes back; `None` if not by itself.
+    pub frees_at: Option<SystemTime>,
+    /// Why it was refused where that is not for lack of room: `unbounded`, `unpriced`, `store`.
+    pub reason: Option<&'static str>,
+}
+
+impl Refusal {
+    /// An amount for people: dollars, or a count.
+    pub fn show(&self, amount: i128) -> String {
+        match self.measure {
+            Measure::Cost => format!("{} USD", Money::from_pico(amount)),
+            Measure::Calls | Measure::Concurrent => format!("{amount} calls"),
+            Measure::Tokens => format!("{amount} tokens"),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the limit {} refused the call before it was sent: ", self.limit_id)?;
+        match self.reason {
+            Some("unbounded") => f.write_str(
+                "nothing bounds what it may cost, and the limit is strict; set max_tokens on the request",
+            )?,
+            Some("unpriced") => f.write_str(
+                "its model has no price; give it one with `.prices(..)`, or the limit another rule for such models",
+            )?,
+            Some("store") => f.write_str("what is left of it cannot be asked now; try again in a moment")?,
+            _ => {
+                let (spent, reserved) = (self.show(self.spent), self.show(self.reserved));
+                write!(f, "{spent} spent and {reserved} reserved of {}", self.show(self.max))?;
+                if let Some(needed) = self.needed {
+                    write!(f, ", {} needed", self.show(needed))?;
+                }
+            }
+        }
+        match self.frees_at.and_then(|at| jiff::Timestamp::try_from(at).ok()) {
+            Some(at) => write!(f, "; it frees at {at:.0}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for Refusal {}
+
+/// The refusal as payi's error.
+pub(crate) fn refused(refusal: Refusal) -> Error {
+    Error::with_source(Kind::Limit, refusal.to_string(), refusal)
+}
+
+impl Error {
+    /// What a limit said when it refused the call; `None` for every other error.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        StdError::source(self).and_then(|source| source.downcast_ref())
+    }
+}

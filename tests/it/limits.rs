@@ -1,0 +1,182 @@
+//! Limits before real calls: what is refused never leaves, and what was reserved comes back.
+
+use std::time::Duration;
+
+use payi::{
+    events::Outcome,
+    limits::{Limit, LimitState, Policy, Subject, Unpriced, Window},
+    pricing::CostSource,
+    testing::{Answer, Provider, Recorder},
+};
+
+const CHAT: &str = r#"{"model":"gpt-4o","max_tokens":100,"messages":[{"role":"user","content":"hello"}]}"#;
+
+fn answer(output: u32) -> Answer {
+    Answer::json(format!(
+        r#"{{"id":"chatcmpl-1","object":"chat.completion","model":"gpt-4o-2024-08-06","choices":[],
+            "usage":{{"prompt_tokens":10,"completion_tokens":{output},"total_tokens":{}}}}}"#,
+        10 + output
+    ))
+}
+
+async fn ask(
+    http: &payi::reqwest::Client,
+    provider: &Provider,
+    body: &str,
+) -> Result<payi::Receipt, payi::reqwest::Error> {
+    let request = http.post(format!("{}/v1/chat/completions", provider.url()));
+    let answer = request.body(body.to_owned()).send().await?;
+    let receipt = payi::receipt(&answer).unwrap();
+    answer.bytes().await?;
+    Ok(receipt)
+}
+
+#[tokio::test]
+async fn a_refused_call_never_leaves_and_says_why() {
+    let (provider, http) = (Provider::start().unwrap(), payi::reqwest::Client::new());
+    provider.on("/v1/chat/completions", answer(100));
+    // One call reserves a little over 0.001 USD and costs 0.001025.
+    let limit = Limit::block("mini", "0.0025".parse().unwrap()).strict().threshold_percent(75);
+    let recorder = Recorder::new().limit(limit).unwrap();
+    let work = async {
+        payi::track_context!(user_id = "ada", limit_ids = ["mini", "nobody"], {
+            let first = ask(&http, &provider, CHAT).await.unwrap();
+            assert_eq!(first.limits(), [("mini".into(), LimitState::Ok)]);
+            let second = ask(&http, &provider, CHAT).await.unwrap();
+            assert_eq!(second.limits(), [("mini".into(), LimitState::Exceeded)]);
+            ask(&http, &provider, CHAT).await.unwrap_err()
+        })
+    };
+    let refused = recorder.scope(work).await;
+    assert_eq!(provider.requests().len(), 2, "it never left the process");
+    assert!(refused.is_limit() && !refused.is_connect());
+    let error = payi::Error::find(&refused).unwrap();
+    let refusal = error.refusal().unwrap();
+    assert_eq!((&*refusal.limit_id, refusal.state), ("mini", LimitState::Blocked));
+    assert_eq!(refusal.show(refusal.spent), "0.00205 USD");
+    assert_eq!((refusal.reserved, refusal.max, refusal.frees_at), (0, 2_500_000_000, None));
+    assert!(error.to_string().contains("0.00205 USD spent and 0 USD reserved of 0.0025 USD"), "{error}");
+
+    let events = recorder.events();
+    let outcomes: Vec<_> = events.iter().map(|event| event.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Ok, Outcome::Ok, Outcome::Blocked]);
+    assert_eq!(events[2].cost.amount, payi::money::Money::ZERO);
+    assert_eq!(recorder.open_calls(), 0);
+    let limits = recorder.limits().unwrap();
+    let tally = limits.tally("mini").unwrap();
+    assert_eq!((tally.ok, tally.exceeded, tally.blocked), (1, 1, 1));
+    // A reset lets calls through again.
+    limits.reset("mini", None).unwrap();
+    let again =
+        async { payi::track_context!(limit_ids = ["mini"], { ask(&http, &provider, CHAT).await.map(drop) }) };
+    recorder.scope(again).await.unwrap();
+}
+
+#[tokio::test]
+async fn every_end_gives_back_what_it_did_not_use() {
+    let (provider, http) = (Provider::start().unwrap(), payi::reqwest::Client::new());
+    let limit = Limit::block("l", "1".parse().unwrap()).everyone();
+    let recorder =
+        Recorder::new().limit(limit).unwrap().limit(Limit::concurrent("two", 2).everyone()).unwrap();
+    let limits = recorder.limits().unwrap();
+    let spent = || limits.standing("l", &Subject::default()).unwrap().unwrap();
+    let calls = || limits.standing("two", &Subject::default()).unwrap().unwrap().held;
+
+    provider.next(Answer::json(r#"{"error":{"code":"rate_limit_exceeded"}}"#).status(429));
+    recorder.scope(ask(&http, &provider, CHAT)).await.unwrap();
+    settled(|| calls() == 0).await;
+    assert_eq!(spent().settled, 0, "a refusal by the provider costs nothing");
+
+    // Dropped while it waits for its answer: it may have been billed, so what was reserved is charged.
+    provider.next(answer(1).delay(Duration::from_secs(5)));
+    let sending = recorder.scope(ask(&http, &provider, CHAT));
+    assert!(tokio::time::timeout(Duration::from_millis(300), sending).await.is_err());
+    let aborted = recorder.events().pop().unwrap();
+    assert_eq!((aborted.outcome, aborted.cost.source), (Outcome::Aborted, CostSource::Estimated));
+    assert!(aborted.usage_estimated && aborted.cost.amount.pico() > 1_000_000_000);
+    assert_eq!(spent().settled, aborted.cost.amount.pico());
+
+    let unreachable = http.post("http://127.0.0.1:1/v1/chat/completions").body(CHAT).send();
+    recorder.scope(unreachable).await.unwrap_err();
+    settled(|| calls() == 0).await;
+    assert_eq!(spent().settled, aborted.cost.amount.pico(), "what never arrived costs nothing");
+    settled(|| spent().held == 0).await;
+}
+
+/// Slices that no call needs go back within a moment.
+async fn settled(done: impl Fn() -> bool) {
+    for _ in 0..500 {
+        if done() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it was not given back");
+}
+
+#[tokio::test]
+async fn what_has_no_bound_or_no_price_is_treated_as_the_limit_says() {
+    let (provider, http) = (Provider::start().unwrap(), payi::reqwest::Client::new());
+    let unnamed = r#"{"id":"chatcmpl-1","choices":[],"usage":{"prompt_tokens":10,"completion_tokens":1}}"#;
+    provider.on("/v1/chat/completions", Answer::json(unnamed));
+    let search = r#"{"model":"gpt-4o","max_tokens":5,"messages":[],"web_search_options":{}}"#;
+    let unknown = r#"{"model":"of-our-own","max_tokens":5,"messages":[]}"#;
+    let limit = |id: &str| Limit::block(id, "1".parse().unwrap());
+    let recorder = Recorder::new();
+    let recorder = recorder.limit(limit("strict").strict()).unwrap().limit(limit("usual")).unwrap();
+    let recorder = recorder.limit(limit("assume").unpriced(Unpriced::Assume(2_000_000))).unwrap();
+    let call = async |id: &'static str, body: &'static str| {
+        let work = async { payi::track_context!(limit_ids = [id], { ask(&http, &provider, body).await }) };
+        recorder
+            .scope(work)
+            .await
+            .map_err(|e| e.as_payi().and_then(payi::Error::refusal).and_then(|r| r.reason))
+    };
+    assert_eq!(call("strict", search).await.unwrap_err(), Some("unbounded"));
+    call("usual", search).await.unwrap();
+    call("strict", r#"{"model":"gpt-4o","messages":[]}"#).await.unwrap();
+    assert_eq!(call("usual", unknown).await.unwrap_err(), Some("unpriced"));
+    call("assume", unknown).await.unwrap();
+    let standing = recorder.limits().unwrap().standing("assume", &Subject::default()).unwrap().unwrap();
+    assert_eq!(standing.settled, 11 * 2_000_000);
+    assert_eq!(provider.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_request_without_a_maximum_is_given_one() {
+    let (provider, http) = (Provider::start().unwrap(), payi::reqwest::Client::new());
+    provider.on("/v1/chat/completions", answer(1));
+    // Enough for about 1,900 tokens of output.
+    let limit = Limit::block("l", "0.02".parse().unwrap()).policy(Policy::InjectMaxTokens).everyone();
+    let recorder = Recorder::new().limit(limit).unwrap();
+    recorder.scope(ask(&http, &provider, r#"{"model":"gpt-4o","messages":[]}"#)).await.unwrap();
+    recorder
+        .scope(ask(&http, &provider, r#"{"max_tokens":7,"model":"gpt-4o","messages":[]}"#))
+        .await
+        .unwrap();
+    let sent: Vec<_> =
+        provider.requests().iter().map(|r| String::from_utf8_lossy(&r.body).into_owned()).collect();
+    assert_eq!(sent[0], r#"{"max_completion_tokens":1024,"model":"gpt-4o","messages":[]}"#);
+    assert_eq!(sent[1], r#"{"max_tokens":7,"model":"gpt-4o","messages":[]}"#, "who names one keeps it");
+}
+
+#[tokio::test]
+async fn a_rate_is_kept_and_users_are_apart() {
+    let (provider, http) = (Provider::start().unwrap(), payi::reqwest::Client::new());
+    provider.on("/v1/chat/completions", answer(1));
+    let limit = Limit::calls("per-minute", 3).each_user().window(Window::rate(Duration::from_secs(60)));
+    let recorder = Recorder::new().limit(limit).unwrap();
+    let call = async |user: &'static str| {
+        let work = async { payi::track_context!(user_id = user, { ask(&http, &provider, CHAT).await }) };
+        recorder.scope(work).await
+    };
+    for _ in 0..3 {
+        call("ada").await.unwrap();
+    }
+    let refused = call("ada").await.unwrap_err();
+    let refusal = refused.as_payi().and_then(payi::Error::refusal).unwrap().clone();
+    let wait = refusal.frees_at.unwrap().duration_since(std::time::SystemTime::now()).unwrap();
+    assert!(wait <= Duration::from_secs(20) && wait > Duration::from_secs(15), "{wait:?}");
+    call("bob").await.unwrap();
+    assert_eq!(provider.requests().len(), 4);
+}
