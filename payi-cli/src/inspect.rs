@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     Failure,
     output::{Terminal, columns},
-    prices, when,
+    prices, server, when,
 };
 
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub(crate) struct Inspect {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// When the calls were made, which decides their prices: a time, a day (UTC) or an age; now, where it is left out.
-    #[arg(long, value_name = "WHEN", value_parser = when::parse)]
+    #[arg(long, value_name = "WHEN", value_parser = when::utc)]
     at: Option<SystemTime>,
     /// A price book, or prices in TOML, laid over the embedded book.
     #[arg(long, env = "PAYI_PRICES", value_name = "PATH")]
@@ -68,15 +68,15 @@ pub(crate) fn run(
         }
     }
     if !found.is_empty() {
-        let heads = ["file", "provider", "model", "outcome", "source", "warnings", "in", "out", "cost_usd"];
+        let heads = ["File", "Provider", "Model", "Outcome", "Source", "Warnings", "In", "Out", "Cost USD"];
         let table = columns::Table {
-            heads: heads.map(Into::into).into(),
+            columns: heads.map(columns::Column::new).into(),
             names: 6,
             rows: found,
             footer: None,
             notes: Vec::new(),
         };
-        columns::write(&table, format, terminal, out)?;
+        table.write(format, terminal, out)?;
     }
     out.flush()?;
     if refused { Err(Failure::Found) } else { Ok(()) }
@@ -163,7 +163,7 @@ impl<'e> Seen<'e> {
             self.warnings.join("; "),
             self.usage.input_tokens().to_string(),
             self.usage.output_tokens().to_string(),
-            self.cost.map_or_else(|| "unpriced".into(), |cost| columns::money(cost, false, false)),
+            self.cost.map_or_else(|| "unpriced".into(), server::money),
         ]
     }
 }

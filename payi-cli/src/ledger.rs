@@ -2,19 +2,21 @@
 
 use std::{
     fs,
-    io::{self, BufRead, BufReader, BufWriter, Write},
+    io::{self, BufReader, BufWriter, Read, Write},
 };
 
 use crate::{
     Failure,
     args::LedgerCommand,
-    output::{json::timestamp, plural},
+    output::{plural, progress, rows::timestamp},
 };
 
 pub(crate) fn run(command: &LedgerCommand, out: &mut dyn Write) -> Result<(), Failure> {
     match command {
         LedgerCommand::Prune { file, before } => {
+            let going = progress::spinner("pruning");
             let pruned = file.write()?.prune(*before)?;
+            drop(going);
             let day =
                 timestamp(pruned.before).map_or_else(String::new, |at| at.strftime("%Y-%m-%d").to_string());
             writeln!(
@@ -27,27 +29,32 @@ pub(crate) fn run(command: &LedgerCommand, out: &mut dyn Write) -> Result<(), Fa
             }
         }
         LedgerCommand::Export { file, user } => {
-            let mut buffered = BufWriter::new(&mut *out);
+            let going = progress::bytes("exporting", None);
+            let mut buffered = BufWriter::new(going.writing(&mut *out));
             file.read()?.export(user.as_deref(), &mut buffered)?;
             buffered.flush()?;
         }
         LedgerCommand::Import { file, from } => {
-            let input: Box<dyn BufRead> = if from.as_os_str() == "-" {
-                Box::new(BufReader::new(io::stdin()))
+            let (input, length): (Box<dyn Read>, _) = if from.as_os_str() == "-" {
+                (Box::new(io::stdin()), None)
             } else {
-                let opened = fs::File::open(from);
-                Box::new(BufReader::new(
-                    opened.map_err(|e| Failure::Misuse(format!("{} cannot be read: {e}", from.display())))?,
-                ))
+                let opened = fs::File::open(from)
+                    .map_err(|e| Failure::Misuse(format!("{} cannot be read: {e}", from.display())))?;
+                let length = opened.metadata().ok().map(|about| about.len());
+                (Box::new(opened), length)
             };
-            let done = file.make()?.import(input)?;
+            let going = progress::bytes("importing", length);
+            let done = file.make()?.import(BufReader::new(going.reading(input)))?;
+            drop(going);
             writeln!(out, "{} written, {} there already", plural(done.written, "event"), done.known)?;
             if done.too_late > 0 {
                 writeln!(out, "{} refused: they are older than what has been pruned", done.too_late)?;
             }
         }
         LedgerCommand::Forget { file, user } => {
+            let going = progress::spinner("erasing");
             let done = file.write()?.forget(user)?;
+            drop(going);
             writeln!(out, "{} of theirs without a name from now on", plural(done.attempts, "attempt"))?;
             for (deliverer, ids) in &done.delivered {
                 writeln!(out, "{} of them went to {deliverer}; ask there to have these erased:", ids.len())?;
@@ -63,7 +70,9 @@ pub(crate) fn run(command: &LedgerCommand, out: &mut dyn Write) -> Result<(), Fa
             }
         }
         LedgerCommand::Check { file } => {
+            let going = progress::spinner("checking");
             let found = file.write()?.check()?;
+            drop(going);
             for problem in &found.problems {
                 writeln!(out, "wrong: {problem}")?;
             }

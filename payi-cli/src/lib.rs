@@ -9,12 +9,14 @@ mod delivery;
 mod doctor;
 mod inspect;
 mod ledger;
+mod logs;
 mod output;
 mod prices;
+mod remote;
+mod report;
 mod serve;
 pub mod server;
 mod spend;
-mod users;
 mod when;
 
 use std::{
@@ -23,8 +25,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory as _, Parser as _};
-use payi_core::ledger::read::Dimension;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
 use crate::args::{Args, Command};
 pub use crate::output::Terminal;
@@ -43,7 +44,8 @@ where
     T: Into<OsString> + Clone,
 {
     let terminal = io::stdout().is_terminal().then(Terminal::of_stdout);
-    ExitCode::from(execute(args, terminal, &mut io::stdout().lock(), &mut io::stderr().lock()))
+    // Standard error stays unlocked: the log of a service goes there from other threads.
+    ExitCode::from(execute(args, terminal, &mut io::stdout().lock(), &mut io::stderr()))
 }
 
 /// Runs the command; the exit code is 0, 1 (it failed) or 2 (it was misused).
@@ -52,15 +54,17 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let args = match Args::try_parse_from(args) {
-        Ok(args) => args,
+    let parsed = Args::command().try_get_matches_from(args);
+    let parsed = parsed.and_then(|given| Args::from_arg_matches(&given).map(|args| (args, given)));
+    let (args, given) = match parsed {
+        Ok(parsed) => parsed,
         Err(e) => {
             let text = e.render();
             let _ = if e.use_stderr() { write!(err, "{text}") } else { write!(out, "{text}") };
             return if e.use_stderr() { MISUSE } else { OK };
         }
     };
-    match perform(&args, terminal, out, err) {
+    match perform(&args, &given, terminal, out, err) {
         Ok(()) | Err(Failure::Reader) => OK,
         Err(Failure::Found) => FAILED,
         Err(Failure::Misuse(message)) => {
@@ -76,18 +80,15 @@ where
 
 fn perform(
     args: &Args,
+    given: &ArgMatches,
     terminal: Option<Terminal>,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<(), Failure> {
+    if let Some(report) = args.command.report() {
+        return report.run(given, terminal, out);
+    }
     match &args.command {
-        Command::Users(users) => users::run(users, terminal, out),
-        Command::Accounts(spend) => spend::run(spend, Dimension::Account, terminal, out),
-        Command::UseCases(spend) => spend::run(spend, Dimension::UseCase, terminal, out),
-        Command::Models(spend) => spend::run(spend, Dimension::Model, terminal, out),
-        Command::Calls(calls) => calls::run(calls, terminal, out),
-        Command::Explain(explain) => calls::explain(explain, out),
-        Command::Diff(diff) => spend::diff(diff, terminal, out),
         Command::Completions(completions) => {
             // Into memory first: the generator panics where a pipe is closed.
             let mut script = Vec::new();
@@ -101,10 +102,13 @@ fn perform(
         Command::Ledger(command) => ledger::run(command, out),
         Command::Delivery(command) => delivery::run(command, out),
         Command::Doctor(doctor) => doctor::run(doctor, out),
+        // Reports, which have been written.
+        _ => Ok(()),
     }
 }
 
 /// Why a command ended early.
+#[derive(Debug)]
 enum Failure {
     /// Exit code 2.
     Misuse(String),
@@ -119,6 +123,12 @@ enum Failure {
 impl From<io::Error> for Failure {
     fn from(e: io::Error) -> Self {
         if e.kind() == ErrorKind::BrokenPipe { Self::Reader } else { Self::Failed(e.to_string()) }
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(e: serde_json::Error) -> Self {
+        io::Error::from(e).into()
     }
 }
 

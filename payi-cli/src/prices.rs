@@ -7,14 +7,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use payi_core::{
     pricing::{Cost, CostSource, Entry, Explanation, Listed, ListedRate, PriceBook, Query, Selector},
     usage::{Api, Meter, Reading},
 };
 use serde_json::{Value, json};
 
-use crate::{Failure, args::Format};
+use crate::Failure;
+
+/// How a list of prices is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs: one JSON object per line.
+    Json,
+    /// For spreadsheets.
+    Csv,
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct Prices {
@@ -32,7 +44,7 @@ enum Command {
         /// Only this provider.
         #[arg(long, value_name = "ID")]
         provider: Option<String>,
-        /// Table, JSON (one object per line) or CSV.
+        /// How the list is written.
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },

@@ -7,6 +7,7 @@ use payi_core::ledger::Ledger;
 use crate::{
     Failure,
     args::Serve,
+    logs,
     server::{self, Options, ServeError},
 };
 
@@ -14,6 +15,7 @@ pub(crate) fn run(args: &Serve, out: &mut dyn Write) -> Result<(), Failure> {
     if !args.listen.ip().is_loopback() {
         return Err(Failure::Misuse(ServeError::NotLoopback(args.listen).to_string()));
     }
+    logs::start(args.log, args.log_format);
     let ledger = Ledger::open(&args.file.ledger).map_err(|e| Failure::Misuse(e.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let place = args.file.ledger.display().to_string();

@@ -1,213 +1,244 @@
-//! `payi accounts`, `use-cases`, `models`: spend by any dimension; and `payi diff` of two ranges.
+//! `payi users`, `accounts`, `use-cases`, `models`: spend by any dimension; and `payi diff` of two ranges.
 
 use std::{
+    collections::BTreeMap,
     io::Write,
     time::{Duration, SystemTime},
 };
 
+use jiff::tz::TimeZone;
 use payi_core::{
-    ledger::read::{Dimension, Driver, Drivers, Query},
+    ledger::{
+        CallSite, Ledger,
+        read::{Amounts, Dimension, Driver, Drivers, Query, Totals, footnotes, group},
+    },
     money::Money,
 };
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use crate::{
     Failure,
-    args::{Diff, Spend},
-    output::{Terminal, columns, json::timestamp},
+    args::{Conditions, Diff, Spend},
+    output::{
+        Terminal,
+        columns::{Column, Format, Table},
+        csv, rows,
+    },
+    server::{moment, title},
 };
 
 pub(crate) fn run(
     args: &Spend,
-    of: Dimension,
+    usual: &[Dimension],
+    ledger: &Ledger,
     terminal: Option<Terminal>,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let ledger = args.file.read()?;
-    let mut query = args.narrow.query()?;
-    query.by = args.dimensions(of);
+    let (zone, mut query) = args.narrow.query(SystemTime::now());
+    query.by = args.dimensions(usual);
     (query.order, query.reverse, query.limit) = (args.sort.into(), args.reverse, args.limit);
-    let (as_of, report) = ledger.view(|view| Ok((view.as_of(), view.drivers(&query, &[])?)))?;
+    let (as_of, report, sites) = ledger.view(|view| {
+        let sites = if Conditions::leaves_out(&query) { Vec::new() } else { view.call_sites(query.since)? };
+        Ok((view.as_of(), view.drivers(&query, &[])?, sites))
+    })?;
     match args.format {
-        columns::Format::Json => {
-            let rows: Vec<_> = all(&report).map(|row| object(row, &query)).collect();
-            let whole = json!({
-                "as_of": timestamp(as_of).map(|at| at.to_string()), "rows": rows, "total": figures(&total(&report)),
-            });
-            writeln!(out, "{whole}")?;
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut *out, &rows::Report::new(as_of, &query.by, &report, &sites))?;
+            writeln!(out)?;
         }
-        columns::Format::Jsonl => {
-            for row in all(&report) {
-                writeln!(out, "{}", object(row, &query))?;
+        Format::Jsonl => {
+            for row in rows::all(&report) {
+                serde_json::to_writer(&mut *out, &rows::Row::new(&query.by, row))?;
+                writeln!(out)?;
             }
         }
-        format => {
-            let table = table(&report, &query, format == columns::Format::Csv);
-            columns::write(&table, format, terminal, out)?;
+        Format::Csv => csv::report(&query.by, &report, terminal.is_some(), out)?,
+        Format::Table | Format::Md => {
+            table(&report, &query, &sites, zone).write(args.format, terminal, out)?;
         }
     }
     Ok(out.flush()?)
 }
 
-fn all(report: &Drivers) -> impl Iterator<Item = &Driver> {
-    report.rows.iter().chain(&report.nameless)
+fn names_of(by: &[Dimension]) -> Vec<Column> {
+    by.iter().map(|d| Column::new(title(*d))).collect()
 }
 
-fn total(report: &Drivers) -> Driver {
-    let mut total = Driver::default();
-    total.figures = report.total;
-    total
-}
-
-fn figures(row: &Driver) -> Map<String, Value> {
-    let totals = &row.figures.totals;
-    let at = |at: Option<SystemTime>| at.and_then(timestamp).map(|at| at.to_string());
-    let value = json!({
-        "calls": {
-            "ok": totals.calls.ok, "failed": totals.calls.failed, "aborted": totals.calls.aborted,
-            "blocked": totals.calls.blocked, "abandoned": totals.calls.abandoned,
-        },
-        "attempts": totals.attempts,
-        "tokens": {
-            "input": totals.tokens.input, "cache_read": totals.tokens.cache_read,
-            "cache_write": totals.tokens.cache_write, "output": totals.tokens.output,
-            "reasoning": totals.tokens.reasoning,
-        },
-        "cost_usd": totals.cost.to_string(), "unpriced_calls": totals.unpriced_calls,
-        "first_seen": at(totals.first_seen), "last_seen": at(totals.last_seen),
-    });
-    if let Value::Object(map) = value { map } else { Map::new() }
-}
-
-fn object(row: &Driver, query: &Query) -> Value {
-    let names = query.by.iter().zip(&row.names).map(|(d, name)| (d.name().to_owned(), json!(name)));
-    Value::Object(names.chain(figures(row)).collect())
-}
-
-fn table(report: &Drivers, query: &Query, exact: bool) -> columns::Table {
-    let mut heads: Vec<String> = query.by.iter().map(|d| d.name().to_owned()).collect();
-    let names = heads.len();
-    heads.extend(
-        ["ok", "failed", "aborted", "blocked", "input", "cached", "output", "cost_usd"].map(Into::into),
-    );
-    let count = |n: u64| if exact { n.to_string() } else { columns::group(n) };
-    let cells = |row: &Driver| {
-        let (calls, tokens) = (&row.figures.totals.calls, &row.figures.totals.tokens);
-        [
-            count(calls.ok),
-            count(calls.failed),
-            count(calls.aborted + calls.abandoned),
-            count(calls.blocked),
-            count(tokens.input),
-            count(tokens.cache_read + tokens.cache_write),
-            count(tokens.output + tokens.reasoning),
-            columns::money(row.figures.totals.cost, exact, row.figures.totals.unpriced_calls > 0),
-        ]
-    };
-    let rows = all(report).enumerate().map(|(n, row)| {
+fn table(report: &Drivers, query: &Query, sites: &[CallSite], zone: &TimeZone) -> Table {
+    let mut columns = names_of(&query.by);
+    let names = columns.len();
+    columns.extend([
+        Column::new("OK"),
+        Column::spare("Failed", 1),
+        Column::spare("Aborted", 4),
+        Column::spare("Input", 2),
+        Column::spare("Cached", 5),
+        Column::spare("Output", 3),
+        Column::new("Cost (USD)"),
+        Column::spare(format!("Last seen ({})", zone.iana_name().unwrap_or("UTC")), 6),
+    ]);
+    let total = &report.total.totals;
+    let amounts = Amounts::of(rows::all(report).map(|row| &row.figures.totals).chain([total]));
+    let rows = rows::all(report).enumerate().map(|(n, row)| {
         // The nameless are one row, whatever the other dimensions say.
         let nameless = n >= report.rows.len();
-        let names = row.names.iter().enumerate().map(move |(i, name)| match name {
-            Some(name) => name.clone(),
-            None if exact || (nameless && i > 0) => String::new(),
-            None => "(none)".into(),
-        });
-        names.chain(cells(row)).collect()
+        let names = named(&query.by, row, nameless);
+        names.into_iter().chain(cells(&row.figures.totals, amounts, zone)).collect()
     });
-    let mut footer: Vec<String> =
-        (0..names).map(|i| if i == 0 { "TOTAL".into() } else { String::new() }).collect();
-    footer.extend(cells(&total(report)));
-    let mut notes = Vec::new();
-    let totals = &report.total.totals;
-    if totals.unpriced_calls > 0 {
-        notes.push(format!(
-            "* without {} of unknown price",
-            crate::output::plural(totals.unpriced_calls, "call")
-        ));
+    let rows = rows.collect();
+    let mut footer = vec!["TOTAL".to_owned()];
+    footer.resize(names.max(1), String::new());
+    footer.extend(cells(total, amounts, zone));
+    let mut notes = footnotes(total, sites);
+    let more = report.count.saturating_sub(report.rows.len());
+    if more > 0 {
+        notes.push(format!("{} more rows; the total has them", group(more as u64)));
     }
-    if report.count > report.rows.len() {
-        notes.push(format!("{} more rows; the total has them", report.count - report.rows.len()));
-    }
-    columns::Table { heads, names, rows: rows.collect(), footer: Some(footer), notes }
+    Table { columns, names, rows, footer: Some(footer), notes }
 }
 
+fn named(by: &[Dimension], row: &Driver, nameless: bool) -> Vec<String> {
+    let names = by.iter().zip(&row.names).enumerate();
+    let one = |(i, (dimension, name)): (usize, (&Dimension, &Option<String>))| match name {
+        Some(name) => name.clone(),
+        None if nameless && i == 0 && *dimension == Dimension::User => "(Unattributed)".into(),
+        None if nameless && i == 0 => "(none)".into(),
+        None => "-".into(),
+    };
+    names.map(one).collect()
+}
+
+fn cells(totals: &Totals, amounts: Amounts, zone: &TimeZone) -> [String; 8] {
+    let (calls, tokens) = (&totals.calls, &totals.tokens);
+    [
+        group(calls.ok),
+        group(calls.failed),
+        group(calls.aborted),
+        group(tokens.input),
+        group(tokens.cache_read + tokens.cache_write),
+        group(tokens.output + tokens.reasoning),
+        amounts.write(totals),
+        totals.last_seen.map_or_else(String::new, |at| moment(at, zone)),
+    ]
+}
+
+/// Two ranges side by side.
+#[derive(Serialize)]
+struct Compared<'r> {
+    rows: Vec<Pair<'r>>,
+    total: Change,
+}
+
+#[derive(Serialize)]
+struct Pair<'r> {
+    #[serde(flatten)]
+    names: rows::Names<'r>,
+    #[serde(flatten)]
+    change: Change,
+}
+
+#[derive(Serialize)]
+#[allow(clippy::struct_field_names, reason = "the names of the JSON fields")]
+struct Change {
+    before_usd: String,
+    after_usd: String,
+    change_usd: String,
+}
+
+/// What was spent in the one range and in the other.
+#[derive(Clone, Copy, Debug, Default)]
+struct Both(Money, Money);
+
+impl Both {
+    fn change(self) -> Money {
+        Money::from_pico(self.1.pico() - self.0.pico())
+    }
+
+    fn exact(self) -> Change {
+        let [before_usd, after_usd, change_usd] = [self.0, self.1, self.change()].map(|m| m.to_string());
+        Change { before_usd, after_usd, change_usd }
+    }
+}
+
+type Row = (Vec<Option<String>>, Both);
+
 /// Compares a range with the one before it, or with another.
-pub(crate) fn diff(args: &Diff, terminal: Option<Terminal>, out: &mut dyn Write) -> Result<(), Failure> {
-    let ledger = args.file.read()?;
-    let mut after = args.narrow.query()?;
+pub(crate) fn diff(
+    args: &Diff,
+    ledger: &Ledger,
+    terminal: Option<Terminal>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let now = SystemTime::now();
+    let (zone, mut after) = args.narrow.query(now);
     let until = after.until.unwrap_or(now);
     let since = after.since.unwrap_or(until - Duration::from_secs(7 * 86_400));
     let length = until.duration_since(since).unwrap_or_default();
-    let against = args.against.unwrap_or(since - length);
-    (after.since, after.until, after.by) = (Some(since), Some(until), args.dimensions());
+    let against = args.against.map_or(since - length, |at| at.resolve(zone, now));
+    (after.since, after.until) = (Some(since), Some(until));
+    after.by = args.group_by.iter().copied().take(4).collect();
     let mut before = after.clone();
     (before.since, before.until) = (Some(against), Some(against + length));
     let (was, is) = ledger.view(|view| Ok((view.drivers(&before, &[])?, view.drivers(&after, &[])?)))?;
-    let mut rows: std::collections::BTreeMap<Vec<Option<String>>, (Money, Money)> =
-        std::collections::BTreeMap::new();
-    for row in all(&was) {
-        rows.entry(row.names.clone()).or_default().0 += row.figures.totals.cost;
+    let mut by_name: BTreeMap<Vec<Option<String>>, Both> = BTreeMap::new();
+    for row in rows::all(&was) {
+        by_name.entry(row.names.clone()).or_default().0 += row.figures.totals.cost;
     }
-    for row in all(&is) {
-        rows.entry(row.names.clone()).or_default().1 += row.figures.totals.cost;
+    for row in rows::all(&is) {
+        by_name.entry(row.names.clone()).or_default().1 += row.figures.totals.cost;
     }
-    let mut rows: Vec<_> = rows.into_iter().collect();
-    rows.sort_by_key(|(names, (was, is))| (std::cmp::Reverse((is.pico() - was.pico()).abs()), names.clone()));
-    write_diff(&after, &rows, (was.total.totals.cost, is.total.totals.cost), args.format, terminal, out)
+    let mut found: Vec<Row> = by_name.into_iter().collect();
+    found.sort_by_key(|(names, both)| (std::cmp::Reverse(both.change().pico().abs()), names.clone()));
+    let total = Both(was.total.totals.cost, is.total.totals.cost);
+    match args.format {
+        Format::Json => {
+            let rows = found.iter().map(|row| pair(&after.by, row));
+            serde_json::to_writer_pretty(
+                &mut *out,
+                &Compared { rows: rows.collect(), total: total.exact() },
+            )?;
+            writeln!(out)?;
+        }
+        Format::Jsonl => {
+            for row in &found {
+                serde_json::to_writer(&mut *out, &pair(&after.by, row))?;
+                writeln!(out)?;
+            }
+        }
+        format => compared(&after.by, &found, total, format).write(format, terminal, out)?,
+    }
+    Ok(out.flush()?)
 }
 
-type DiffRow = (Vec<Option<String>>, (Money, Money));
+fn pair<'r>(by: &'r [Dimension], (names, both): &'r Row) -> Pair<'r> {
+    Pair { names: rows::Names { by, names }, change: both.exact() }
+}
 
-fn write_diff(
-    query: &Query,
-    rows: &[DiffRow],
-    total: (Money, Money),
-    format: columns::Format,
-    terminal: Option<Terminal>,
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
-    let change = |(was, is): (Money, Money)| Money::from_pico(is.pico() - was.pico());
-    if matches!(format, columns::Format::Json | columns::Format::Jsonl) {
-        let money = |both: (Money, Money)| json!({ "before_usd": both.0.to_string(), "after_usd": both.1.to_string(), "change_usd": change(both).to_string() });
-        let object = |(names, both): &DiffRow| {
-            let names = query.by.iter().zip(names).map(|(d, name)| (d.name().to_owned(), json!(name)));
-            let mut map: Map<String, Value> = names.collect();
-            if let Value::Object(figures) = money(*both) {
-                map.extend(figures);
+fn compared(by: &[Dimension], found: &[Row], total: Both, format: Format) -> Table {
+    let exact = format == Format::Csv;
+    let decimals = found.iter().flat_map(|(_, both)| [both.0, both.1, both.change()]);
+    let decimals = decimals.map(crate::server::decimals).max().unwrap_or(6);
+    let cells = |both: Both| {
+        [both.0, both.1, both.change()].map(|amount| {
+            let text = amount.to_string();
+            if exact {
+                return text;
             }
-            Value::Object(map)
-        };
-        if format == columns::Format::Jsonl {
-            for row in rows {
-                writeln!(out, "{}", object(row))?;
-            }
-        } else {
-            let rows: Vec<_> = rows.iter().map(object).collect();
-            writeln!(out, "{}", json!({ "rows": rows, "total": money(total) }))?;
-        }
-        return Ok(out.flush()?);
-    }
-    let exact = format == columns::Format::Csv;
-    let cells =
-        |both: (Money, Money)| [both.0, both.1, change(both)].map(|m| columns::money(m, exact, false));
-    let mut heads: Vec<String> = query.by.iter().map(|d| d.name().to_owned()).collect();
-    let names = heads.len();
-    heads.extend(["before_usd", "after_usd", "change_usd"].map(Into::into));
-    let mut footer: Vec<String> =
-        (0..names).map(|i| if i == 0 { "TOTAL".into() } else { String::new() }).collect();
-    footer.extend(cells(total));
-    let none = || if exact { String::new() } else { "(none)".into() };
-    let table = columns::Table {
-        heads,
-        names,
-        rows: rows
-            .iter()
-            .map(|(n, both)| n.iter().map(|n| n.clone().unwrap_or_else(none)).chain(cells(*both)).collect())
-            .collect(),
-        footer: Some(footer),
-        notes: Vec::new(),
+            let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+            format!("{whole}.{fraction:0<decimals$}")
+        })
     };
-    columns::write(&table, format, terminal, out)?;
-    Ok(out.flush()?)
+    let mut columns: Vec<Column> =
+        by.iter().map(|d| Column::new(if exact { d.name() } else { title(*d) })).collect();
+    let names = columns.len();
+    columns.extend(["Before USD", "After USD", "Change USD"].map(Column::new));
+    let mut footer = vec!["TOTAL".to_owned()];
+    footer.resize(names.max(1), String::new());
+    footer.extend(cells(total));
+    let none = if exact { "" } else { "(none)" };
+    let rows = found.iter().map(|(n, both)| {
+        let names = n.iter().map(|n| n.clone().unwrap_or_else(|| none.into()));
+        names.chain(cells(*both)).collect()
+    });
+    Table { columns, names, rows: rows.collect(), footer: Some(footer), notes: Vec::new() }
 }

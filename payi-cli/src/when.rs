@@ -2,38 +2,63 @@
 
 use std::time::{Duration, SystemTime};
 
-use jiff::{Timestamp, civil, tz::TimeZone};
+use jiff::{Timestamp, ZonedDateTime, civil, tz::TimeZone};
 
-/// A date, a time, an age or `today`; days are UTC days.
-pub(crate) fn parse(text: &str) -> Result<SystemTime, String> {
-    parse_at(text, SystemTime::now())
+/// A time, before it is known where days begin and what time it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    At(SystemTime),
+    /// The beginning of a day.
+    Day(civil::Date),
+    Today,
+    Ago(Duration),
 }
 
-fn parse_at(text: &str, now: SystemTime) -> Result<SystemTime, String> {
-    if text == "now" {
-        return Ok(now);
+impl When {
+    /// A date, a time, an age, `today` or `now`.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "now" => return Ok(Self::Ago(Duration::ZERO)),
+            "today" => return Ok(Self::Today),
+            _ => {}
+        }
+        if let Some(age) = age(text) {
+            return Ok(Self::Ago(age));
+        }
+        if let Ok(at) = text.parse::<Timestamp>() {
+            return at.try_into().map(Self::At).map_err(|_| format!("{text} is out of range"));
+        }
+        // jiff's parser would take the date out of a longer text, such as a time without its zone.
+        if let (Ok(date), 10) = (text.parse::<civil::Date>(), text.len()) {
+            return Ok(Self::Day(date));
+        }
+        Err("write a day (2026-11-23), a time (2026-11-23T14:00:00Z), an age (90m, 24h, 7d) or `today`"
+            .into())
     }
-    if text == "today" {
-        let now = Timestamp::try_from(now).map_err(|e| e.to_string())?;
-        return day(TimeZone::UTC.to_datetime(now).date());
+
+    /// The moment, where days begin as in `zone` and it is `now`. What no calendar has becomes its nearest end.
+    pub(crate) fn resolve(self, zone: &TimeZone, now: SystemTime) -> SystemTime {
+        match self {
+            Self::At(at) => at,
+            Self::Day(date) => start(date.to_zoned_datetime(zone.clone()), now),
+            Self::Today => {
+                let today = Timestamp::try_from(now).map(|now| zone.to_datetime(now).date());
+                start(today.and_then(|today| today.to_zoned_datetime(zone.clone())), now)
+            }
+            Self::Ago(age) => now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH),
+        }
     }
-    if let Some(age) = age(text) {
-        return now.checked_sub(age).ok_or_else(|| format!("{text} ago is too long ago"));
-    }
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return at.try_into().map_err(|_| format!("{text} is out of range"));
-    }
-    // jiff's parser would take the date out of a longer text, such as a time without its zone.
-    if let (Ok(date), 10) = (text.parse::<civil::Date>(), text.len()) {
-        return day(date);
-    }
-    Err("write a day (2026-11-23), a time (2026-11-23T14:00:00Z), an age (90m, 24h, 7d) or `today`".into())
 }
 
-fn day(date: civil::Date) -> Result<SystemTime, String> {
-    let midnight = date.to_datetime(civil::Time::midnight());
-    let at = TimeZone::UTC.to_timestamp(midnight).map_err(|e| e.to_string())?;
-    at.try_into().map_err(|_| format!("{date} is out of range"))
+fn start(day: Result<ZonedDateTime, jiff::Error>, otherwise: SystemTime) -> SystemTime {
+    day.and_then(|day| day.start_of_day())
+        .and_then(|at| SystemTime::try_from(at.timestamp()))
+        .unwrap_or(otherwise)
+}
+
+/// The same where days are UTC days.
+pub(crate) fn utc(text: &str) -> Result<SystemTime, String> {
+    When::parse(text).map(|at| at.resolve(&TimeZone::UTC, SystemTime::now()))
 }
 
 fn age(text: &str) -> Option<Duration> {
@@ -55,28 +80,32 @@ mod tests {
 
     use super::*;
 
+    fn moment(text: &str) -> SystemTime {
+        text.parse::<Timestamp>().unwrap().try_into().unwrap()
+    }
+
     #[test]
     fn reads_what_people_write_and_refuses_what_could_mean_two_things() {
-        let now: SystemTime = "2026-11-23T20:30:00Z".parse::<Timestamp>().unwrap().try_into().unwrap();
-        for (text, at) in [
-            ("2026-11-20", "2026-11-20T00:00:00Z"),
-            ("2026-11-20T12:30:00Z", "2026-11-20T12:30:00Z"),
-            ("2026-11-20T12:30:00+02:00", "2026-11-20T10:30:00Z"),
-            ("today", "2026-11-23T00:00:00Z"),
-            ("90m", "2026-11-23T19:00:00Z"),
-            ("24h", "2026-11-22T20:30:00Z"),
-            ("7d", "2026-11-16T20:30:00Z"),
+        let now = moment("2026-11-23T20:30:00Z");
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        for (text, utc, there) in [
+            ("2026-11-20", "2026-11-20T00:00:00Z", "2026-11-19T23:00:00Z"),
+            ("2026-07-01", "2026-07-01T00:00:00Z", "2026-06-30T22:00:00Z"),
+            ("2026-11-20T12:30:00Z", "2026-11-20T12:30:00Z", "2026-11-20T12:30:00Z"),
+            ("2026-11-20T12:30:00+02:00", "2026-11-20T10:30:00Z", "2026-11-20T10:30:00Z"),
+            ("today", "2026-11-23T00:00:00Z", "2026-11-22T23:00:00Z"),
+            ("now", "2026-11-23T20:30:00Z", "2026-11-23T20:30:00Z"),
+            ("90m", "2026-11-23T19:00:00Z", "2026-11-23T19:00:00Z"),
+            ("7d", "2026-11-16T20:30:00Z", "2026-11-16T20:30:00Z"),
         ] {
-            assert_eq!(
-                parse_at(text, now),
-                Ok(at.parse::<Timestamp>().unwrap().try_into().unwrap()),
-                "{text}"
-            );
+            let read = When::parse(text).unwrap();
+            assert_eq!(read.resolve(&TimeZone::UTC, now), moment(utc), "{text}");
+            assert_eq!(read.resolve(&berlin, now), moment(there), "{text} in Berlin");
         }
         for text in
             ["", "d", "yesterday", "23/11/2026", "2026-11-20T12:30:00", "-7d", "99999999999999999999d"]
         {
-            assert!(parse_at(text, now).is_err(), "{text}");
+            assert!(When::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -1,70 +1,43 @@
-//! Reports as CSV (RFC 4180), safe to open in a spreadsheet.
+//! CSV (RFC 4180), safe to open in a spreadsheet.
 
 use std::{
     borrow::Cow,
     io::{self, Write},
 };
 
-use payi_core::ledger::{UsersReport, read::inert};
+use payi_core::ledger::read::{Dimension, Drivers, Request, inert};
 
-use crate::output::json::timestamp;
+use crate::output::rows;
 
-const HEADINGS: [&str; 17] = [
-    "user_id",
-    "account_name",
-    "calls_ok",
-    "calls_failed",
-    "calls_aborted",
-    "calls_blocked",
-    "calls_abandoned",
-    "input_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-    "cost_usd",
-    "unpriced_calls",
-    "attempts",
-    "first_seen",
-    "last_seen",
-];
+/// A report: one record per row, without the total. Where it is `shown` in a terminal, names have their control
+/// characters escaped; in a file they are exact.
+pub(crate) fn report(by: &[Dimension], report: &Drivers, shown: bool, out: &mut dyn Write) -> io::Result<()> {
+    let heads = by.iter().map(|d| d.name()).chain(rows::FIGURES);
+    record(out, heads.map(Cow::Borrowed))?;
+    rows::all(report).try_for_each(|row| {
+        let names = row.names.iter().map(|name| named(name.as_deref().unwrap_or(""), shown));
+        record(out, names.chain(rows::figures(&row.figures).into_iter().map(Cow::Owned)))
+    })
+}
 
-/// Into a terminal, names are shown with their control characters escaped; into a file they are exact.
-pub(crate) fn users(report: &UsersReport, shown: bool, out: &mut dyn Write) -> io::Result<()> {
-    record(out, HEADINGS.map(Cow::Borrowed))?;
-    for row in &report.rows {
-        let (totals, calls, tokens) = (&row.totals, &row.totals.calls, &row.totals.tokens);
-        let at = |at: Option<_>| at.and_then(timestamp).map_or(String::new(), |at| at.to_string());
-        let figures = [
-            calls.ok.to_string(),
-            calls.failed.to_string(),
-            calls.aborted.to_string(),
-            calls.blocked.to_string(),
-            calls.abandoned.to_string(),
-            tokens.input.to_string(),
-            tokens.cache_read.to_string(),
-            tokens.cache_write.to_string(),
-            tokens.output.to_string(),
-            tokens.reasoning.to_string(),
-            totals.cost.to_string(),
-            totals.unpriced_calls.to_string(),
-            totals.attempts.to_string(),
-            at(totals.first_seen),
-            at(totals.last_seen),
-        ];
-        let names = [row.user_id.as_deref(), row.account_name.as_deref()].map(|name| {
-            let name = harmless(name.unwrap_or(""));
-            if shown { Cow::Owned(inert(&name)) } else { name }
-        });
-        record(out, names.into_iter().chain(figures.into_iter().map(Cow::Owned)))?;
-    }
-    Ok(())
+/// Attempts, one record each.
+pub(crate) fn attempts(found: &[Request], shown: bool, out: &mut dyn Write) -> io::Result<()> {
+    record(out, rows::ATTEMPT.map(Cow::Borrowed))?;
+    found.iter().try_for_each(|row| cells(&rows::attempt(row), rows::ATTEMPT_NAMES, shown, out))
 }
 
 /// A record whose first `names` cells come from outside.
-pub(crate) fn record_of(out: &mut dyn Write, cells: &[String], names: usize) -> io::Result<()> {
+pub(crate) fn cells(cells: &[String], names: usize, shown: bool, out: &mut dyn Write) -> io::Result<()> {
     let cells = cells.iter().enumerate();
-    record(out, cells.map(|(i, cell)| if i < names { harmless(cell) } else { Cow::Borrowed(cell.as_str()) }))
+    record(
+        out,
+        cells.map(|(i, cell)| if i < names { named(cell, shown) } else { Cow::Borrowed(cell.as_str()) }),
+    )
+}
+
+fn named(name: &str, shown: bool) -> Cow<'_, str> {
+    let name = harmless(name);
+    if shown { Cow::Owned(inert(&name)) } else { name }
 }
 
 fn record<'a>(out: &mut dyn Write, cells: impl IntoIterator<Item = Cow<'a, str>>) -> io::Result<()> {

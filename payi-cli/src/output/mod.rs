@@ -2,7 +2,8 @@
 
 pub(crate) mod columns;
 pub(crate) mod csv;
-pub(crate) mod json;
+pub(crate) mod progress;
+pub(crate) mod rows;
 
 /// What the terminal at the other end can do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

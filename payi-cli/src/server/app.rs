@@ -14,6 +14,8 @@ use payi_core::{
 };
 use tokio::sync::{Semaphore, watch};
 
+use crate::server::traffic::Traffic;
+
 /// Reports read at the same time; each has its own connection to the file.
 const READERS: usize = 4;
 
@@ -30,6 +32,7 @@ struct Inner {
     free: Semaphore,
     news: watch::Sender<i64>,
     started: Instant,
+    traffic: Traffic,
 }
 
 impl App {
@@ -42,6 +45,7 @@ impl App {
             free: Semaphore::new(READERS),
             news,
             started: Instant::now(),
+            traffic: Traffic::default(),
         })))
     }
 
@@ -50,14 +54,22 @@ impl App {
         &self,
         work: impl FnOnce(&View<'_>) -> Answer<T> + Send + 'static,
     ) -> Result<T, Failed> {
+        self.read(move |ledger| ledger.view(work)).await?.map_err(Failed::Ledger)
+    }
+
+    /// Lends a reader of the ledger, off the threads that serve connections.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Ledger) -> T + Send + 'static,
+    ) -> Result<T, Failed> {
         let app = self.0.clone();
         let _turn = self.0.free.acquire().await.map_err(|_| Failed::Closing)?;
         let done = tokio::task::spawn_blocking(move || {
             let reader = app.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some(reader) = reader else { return Err(Failed::Closing) };
-            let done = reader.view(work).map_err(Failed::Ledger);
+            let done = work(&reader);
             app.readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
-            done
+            Ok(done)
         });
         done.await.map_err(|_| Failed::Closing)?
     }
@@ -86,6 +98,11 @@ impl App {
     /// The number of the newest event, as it grows; [`CLOSED`] at the end.
     pub(crate) fn news(&self) -> watch::Receiver<i64> {
         self.0.news.subscribe()
+    }
+
+    /// What was asked for.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.0.traffic
     }
 
     /// How long the service has run.

@@ -87,6 +87,10 @@ pub(crate) async fn metrics(State(app): State<App>) -> Response {
         .iter()
         .map(|(name, n, _)| (format!("{{deliverer=\"{}\"}}", label(name)), n.to_string()));
     family("payi_delivery_lag_events", "gauge", "Events yet to be delivered.", &lag.collect::<Vec<_>>());
+    let asked = app.traffic().counts().into_iter().map(|(route, hundreds, n)| {
+        (format!("{{route=\"{}\",status=\"{hundreds}xx\"}}", label(&route)), n.to_string())
+    });
+    family("payi_http_requests_total", "counter", "Requests answered, by route.", &asked.collect::<Vec<_>>());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], out).into_response()
 }
 

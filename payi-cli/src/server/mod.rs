@@ -19,9 +19,11 @@ mod overview;
 mod page;
 mod params;
 mod range;
+mod reports;
 mod request;
 mod requests;
 mod table;
+mod traffic;
 
 use std::net::SocketAddr;
 
@@ -29,7 +31,10 @@ use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
 use payi_core::ledger::Ledger;
 
 pub use app::App;
+pub(crate) use format::{decimals, moment, money};
 pub use listen::{Options, ServeError, serve};
+pub(crate) use page::title;
+pub(crate) use range::zone;
 pub(crate) use request::{differs, explain as explanation_of};
 
 /// Where the dashboard listens unless told otherwise.
@@ -60,6 +65,7 @@ fn routes(app: App, ledger: &Ledger, keep_prompts: bool) -> payi_core::Result<Ro
         .route("/requests/export.csv", get(export::requests_csv))
         .route("/requests/export.json", get(export::requests_json))
         .route("/requests/{id}", get(request::show))
+        .route("/api/reports/{name}", get(reports::show))
         .route("/live", get(live::stream))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
@@ -67,5 +73,6 @@ fn routes(app: App, ledger: &Ledger, keep_prompts: bool) -> payi_core::Result<Ro
         .route("/assets/{name}", get(assets::file))
         .fallback(page::missing)
         .layer(DefaultBodyLimit::max(BODY));
-    Ok(pages.merge(api).layer(middleware::from_fn(guard::check)).with_state(app))
+    let noted = pages.merge(api).layer(middleware::from_fn_with_state(app.clone(), traffic::note));
+    Ok(noted.layer(middleware::from_fn(guard::check)).with_state(app))
 }

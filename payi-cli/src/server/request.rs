@@ -72,7 +72,7 @@ pub(crate) async fn show(
 
 fn make(frame: Frame, params: &Params, stored: &StoredEvent, attempts: &[(u32, Uuid)]) -> Page {
     let event = &stored.event;
-    let explanation = explain(stored, PriceBook::embedded());
+    let explanation = explain(event, &stored.who, PriceBook::embedded());
     let exchange = event.exchange.as_deref();
     let link = |(n, id): &(u32, Uuid)| {
         page::Link::new(format!("Attempt {n}"), params.bare().at(&format!("/requests/{id}")), *id == event.id)
@@ -98,8 +98,7 @@ fn make(frame: Frame, params: &Params, stored: &StoredEvent, attempts: &[(u32, U
 }
 
 /// How the book prices it today, by the names that it was priced by when it was made.
-pub(crate) fn explain(stored: &StoredEvent, book: &PriceBook) -> Explanation {
-    let (event, who) = (&stored.event, &stored.who);
+pub(crate) fn explain(event: &Event, who: &Resolved, book: &PriceBook) -> Explanation {
     let at_us = event.started_at.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_micros());
     let names = Names {
         called: &event.provider,
@@ -108,13 +107,15 @@ pub(crate) fn explain(stored: &StoredEvent, book: &PriceBook) -> Explanation {
         asked: event.request_model.as_deref(),
         answered: event.response_model.as_deref(),
     };
-    let explained = |model| {
+    let scope = who.resource_scope.as_deref().and_then(|scope| scope.strip_prefix("datazone."));
+    let explained = |model: &str| {
         book.explain(&Priced {
             provider: names.provider(),
-            model,
+            // Pay-i's resources of Vertex say whose model it is; its price list does not.
+            model: model.strip_prefix("google.").filter(|_| names.provider() == "google").unwrap_or(model),
             at_us: i64::try_from(at_us).unwrap_or(i64::MAX),
             service_tier: event.service_tier.as_deref(),
-            geo: event.geo.as_deref(),
+            geo: event.geo.as_deref().or(scope),
             usage: &event.usage,
         })
     };

@@ -3,7 +3,7 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use crate::{
     error::Result,
@@ -18,15 +18,7 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS catalogue(
 impl Ledger {
     /// The document of a kind by its key, as it was put.
     pub fn document(&self, kind: &str, key: &str) -> Result<Option<String>> {
-        self.with(|conn| {
-            if !exists(conn)? {
-                return Ok(None);
-            }
-            conn.query_row("SELECT body FROM catalogue WHERE kind = ?1 AND key = ?2", [kind, key], |row| {
-                row.get(0)
-            })
-            .optional()
-        })
+        self.with(|conn| if exists(conn)? { find(conn, kind, key) } else { Ok(None) })
     }
 
     /// The documents of a kind in the order of their keys, with their keys: after `after`, at most `most`.
@@ -49,12 +41,27 @@ impl Ledger {
     pub fn put_document(&self, kind: &str, key: &str, body: &str) -> Result<()> {
         self.with(|conn| {
             conn.execute_batch(TABLE)?;
-            conn.execute(
-                "INSERT INTO catalogue(kind, key, body, updated_us) VALUES(?1, ?2, ?3, ?4)
-                 ON CONFLICT(kind, key) DO UPDATE SET body = excluded.body, updated_us = excluded.updated_us",
-                params![kind, key, body, micros(SystemTime::now())],
-            )
-            .map(drop)
+            write(conn, kind, key, body)
+        })
+    }
+
+    /// Makes of a document what `change` says: its second answer is returned, and its first one, if there is any, put.
+    /// Nobody else writes meanwhile.
+    pub fn change_document<T>(
+        &self,
+        kind: &str,
+        key: &str,
+        change: impl FnOnce(Option<String>) -> (Option<String>, T),
+    ) -> Result<T> {
+        self.with(|conn| {
+            let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+            transaction.execute_batch(TABLE)?;
+            let (put, answer) = change(find(&transaction, kind, key)?);
+            if let Some(body) = put {
+                write(&transaction, kind, key, &body)?;
+            }
+            transaction.commit()?;
+            Ok(answer)
         })
     }
 
@@ -67,6 +74,20 @@ impl Ledger {
             conn.execute("DELETE FROM catalogue WHERE kind = ?1 AND key = ?2", [kind, key]).map(|n| n == 1)
         })
     }
+}
+
+fn find(conn: &Connection, kind: &str, key: &str) -> rusqlite::Result<Option<String>> {
+    conn.query_row("SELECT body FROM catalogue WHERE kind = ?1 AND key = ?2", [kind, key], |row| row.get(0))
+        .optional()
+}
+
+fn write(conn: &Connection, kind: &str, key: &str, body: &str) -> rusqlite::Result<()> {
+    conn.execute(
+        "INSERT INTO catalogue(kind, key, body, updated_us) VALUES(?1, ?2, ?3, ?4)
+         ON CONFLICT(kind, key) DO UPDATE SET body = excluded.body, updated_us = excluded.updated_us",
+        params![kind, key, body, micros(SystemTime::now())],
+    )
+    .map(drop)
 }
 
 fn exists(conn: &Connection) -> rusqlite::Result<bool> {

@@ -1,29 +1,31 @@
 //! `xproxy_result`: what a client is told of its event.
 
-use payi_core::{context::Resolved, events::Event, money::Money, pricing::Explanation};
+use payi_core::{ledger::StoredEvent, money::Money, pricing::PriceBook};
 use serde_json::{Map, Value, json};
 
-use crate::server::api::units::Unit;
+use crate::server::{
+    api::{
+        prices::{Priced, Prices, Sides},
+        units,
+        wire::Understood,
+    },
+    request::explain,
+};
 
-/// The result of an event; `unknown` are units without a price.
-pub(crate) fn result(
-    event: &Event,
-    who: &Resolved,
-    explanation: &Explanation,
-    unknown: &[Unit],
-    duplicate: bool,
-) -> Value {
+/// The result of an event.
+pub(crate) fn result(of: &Understood, duplicate: bool) -> Value {
+    let Understood { event, who, priced } = of;
     let case = who.use_case.as_ref();
     let text = |value: Option<&str>| value.map_or(Value::Null, Value::from);
     let mut unknown_units = Map::new();
-    for unit in unknown {
+    for unit in &priced.unknown {
         unknown_units.insert(unit.name.clone(), json!({ "input": unit.input, "output": unit.output }));
     }
     let warnings: Vec<_> =
         who.limit_ids.iter().map(|id| format!("no limit {} is kept here", &**id)).collect();
     json!({
         "request_id": event.id.to_string(),
-        "resource_id": Value::Null,
+        "resource_id": priced.resource_id,
         "user_id": text(who.user_id.as_deref()),
         "account_name": text(who.account_name.as_deref()),
         "use_case_id": text(case.and_then(|c| c.id.as_deref())),
@@ -33,29 +35,38 @@ pub(crate) fn result(
         "actions": [],
         "blocked_limit_ids": [],
         "warnings": warnings,
-        "cost": cost(event, explanation),
+        "cost": cost(event.cost.amount, priced.sides),
         "limits": {},
         "unknown_units": unknown_units,
         "duplicate_request": duplicate,
     })
 }
 
+/// An event of the ledger as it was understood when it arrived, as far as the ledger remembers that: units of one's
+/// own, which no bucket counts, are not in it.
+pub(crate) fn recalled(stored: StoredEvent, own: &Prices) -> Understood {
+    let StoredEvent { event, who, .. } = stored;
+    let custom = own.find(&event.category, event.request_model.as_deref(), event.started_at);
+    let mut priced = match custom {
+        Some(custom) => {
+            let counts = event.usage.iter().map(|(bucket, count)| (bucket.name(), count));
+            custom.price(&units::named(counts))
+        }
+        None => Priced::by_book(&explain(&event, &who, PriceBook::embedded()), Vec::new()),
+    };
+    if priced.sides.total() != event.cost.amount {
+        // Prices were other ones then, or the provider said what it costs: how it divides is not known any more.
+        priced.sides = Sides { read: event.cost.amount, written: Money::ZERO };
+    }
+    Understood { event, who, priced }
+}
+
 /// The cost, and how much of it was read and written.
-fn cost(event: &Event, explanation: &Explanation) -> Value {
-    let total = event.cost.amount;
-    let written: Money = explanation
-        .lines
-        .iter()
-        .filter(|line| matches!(line.item, "output" | "reasoning" | "audio_output" | "image_output"))
-        .filter_map(|line| line.amount)
-        .sum();
-    // Prices of one's own are not in the explanation: there the whole counts as read.
-    let written = if explanation.cost.amount == total { written } else { Money::ZERO };
-    let read = Money::from_pico(total.pico() - written.pico());
+fn cost(total: Money, sides: Sides) -> Value {
     json!({
         "currency": "usd",
-        "input": { "base": number(read) },
-        "output": { "base": number(written) },
+        "input": { "base": number(sides.read) },
+        "output": { "base": number(sides.written) },
         "total": { "base": number(total), "overrun_base": Value::Null },
     })
 }

@@ -2,10 +2,11 @@
 
 use axum::{
     Json,
-    extract::rejection::BytesRejection,
-    http::StatusCode,
+    extract::{self, FromRequestParts, rejection::BytesRejection},
+    http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// A refusal.
@@ -41,6 +42,32 @@ impl Refusal {
             "message": self.message,
             "xproxy_error": { "code": self.code, "message": self.message },
         })
+    }
+}
+
+/// What an address says after its `?`.
+#[derive(Debug)]
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let asked = extract::Query::<T>::try_from_uri(&parts.uri);
+        asked.map(|asked| Self(asked.0)).map_err(|e| Refusal::bad("request_processing_error", e.body_text()))
+    }
+}
+
+/// The names in an address, percent-decoded.
+#[derive(Debug)]
+pub(crate) struct Path<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let named = extract::Path::<T>::from_request_parts(parts, state).await;
+        named.map(|named| Self(named.0)).map_err(|e| Refusal::bad("request_processing_error", e.body_text()))
     }
 }
 

@@ -5,8 +5,10 @@ use std::time::SystemTime;
 use axum::{
     Json,
     body::Bytes,
-    extract::{Query, State, rejection::BytesRejection},
+    extract::{Request, State, rejection::BytesRejection},
     http::{HeaderMap, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,8 +17,10 @@ use uuid::Uuid;
 use crate::server::{
     api::{
         Api, answer,
-        error::Refusal,
-        wire::{Body, Understood},
+        error::{Query, Refusal},
+        prices::Prices,
+        use_cases::Definitions,
+        wire::Body,
     },
     format,
 };
@@ -24,27 +28,38 @@ use crate::server::{
 /// Events that one bulk request may carry.
 const ITEMS: usize = 10_000;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(crate) struct Id {
     id: Option<String>,
 }
 
 /// Refuses what cannot be a request of this API: without a key, or packed.
-pub(crate) fn admit(headers: &HeaderMap) -> Result<(), Refusal> {
+pub(crate) async fn admit(request: Request, next: Next) -> Response {
+    match refusal(request.headers()) {
+        Some(refusal) => refusal.into_response(),
+        None => next.run(request).await,
+    }
+}
+
+fn refusal(headers: &HeaderMap) -> Option<Refusal> {
     if !headers.contains_key("xProxy-api-key") {
         let message = "send the header xProxy-api-key; on this machine any key is taken";
-        return Err(Refusal::new(StatusCode::UNAUTHORIZED, "header_is_missing", message));
+        return Some(Refusal::new(StatusCode::UNAUTHORIZED, "header_is_missing", message));
     }
     let packed = headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
-    if packed {
+    packed.then(|| {
         let message = "bodies are taken unpacked; leave out Content-Encoding";
-        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "request_processing_error", message));
-    }
-    Ok(())
+        Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "request_processing_error", message)
+    })
 }
 
 pub(crate) fn invalid(e: &serde_json::Error) -> Refusal {
     Refusal::bad("invalid_json", format!("the body is not what this address takes: {e}"))
+}
+
+/// The body as what an address takes.
+pub(crate) fn json<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|e| invalid(&e))
 }
 
 /// One event; its attribution is in headers.
@@ -54,32 +69,26 @@ pub(crate) async fn one(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Refusal> {
-    admit(&headers)?;
-    let body: Body = serde_json::from_slice(&body?).map_err(|e| invalid(&e))?;
-    let Understood { event, who, explanation, unknown } =
-        body.attributed(&headers)?.understand(id, &api.prices)?;
-    let told = event.clone();
-    let told_who = who.clone();
-    let placed = api.writer.place(vec![(event, who)]).await?;
+    let body: Body = json(&body?)?;
+    let understood = body.attributed(&headers)?.understand(id, &api.prices, &api.definitions)?;
+    let placed = api.writer.place(vec![(understood.event.clone(), understood.who.clone())]).await?;
     let duplicate = placed.first().is_some_and(|p| p.duplicate);
     Ok(Json(json!({
-        "event_timestamp": format::iso(told.started_at),
+        "event_timestamp": format::iso(understood.event.started_at),
         "ingest_timestamp": format::iso(SystemTime::now()),
-        "request_id": told.id.to_string(),
-        "xproxy_result": answer::result(&told, &told_who, &explanation, &unknown, duplicate),
+        "request_id": understood.event.id.to_string(),
+        "xproxy_result": answer::result(&understood, duplicate),
     })))
 }
 
 /// Many events, each with its attribution in it. Those that make no sense are named; the others are kept.
 pub(crate) async fn bulk(
     State(api): State<Api>,
-    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Refusal> {
-    admit(&headers)?;
     let body = body?;
-    let prices = api.prices.clone();
-    let read = tokio::task::spawn_blocking(move || read(&body, &prices));
+    let (prices, definitions) = (api.prices.clone(), api.definitions.clone());
+    let read = tokio::task::spawn_blocking(move || read(&body, &prices, &definitions));
     let (total, events, errors) = read.await.map_err(|_| Refusal::unavailable())??;
     let count = events.len();
     if count > 0 {
@@ -98,7 +107,7 @@ pub(crate) async fn bulk(
 
 type Read = (usize, Vec<(payi_core::events::Event, payi_core::context::Resolved)>, Vec<Value>);
 
-fn read(body: &[u8], prices: &super::prices::Prices) -> Result<Read, Refusal> {
+fn read(body: &[u8], prices: &Prices, definitions: &Definitions) -> Result<Read, Refusal> {
     // Also as `{"events": […]}`, which older clients send. Items are read one by one: one bad item is one error.
     let list: Result<Vec<&serde_json::value::RawValue>, _> = serde_json::from_slice(body);
     let items = match list {
@@ -119,7 +128,7 @@ fn read(body: &[u8], prices: &super::prices::Prices) -> Result<Read, Refusal> {
     let (mut events, mut errors) = (Vec::with_capacity(items.len()), Vec::new());
     for (index, item) in items.iter().enumerate() {
         let body = serde_json::from_str::<Body>(item.get()).map_err(|e| invalid(&e));
-        match body.and_then(|body| body.understand(None, prices)) {
+        match body.and_then(|body| body.understand(None, prices, definitions)) {
             Ok(understood) => events.push((understood.event, understood.who)),
             Err(refusal) => errors.push(json!({ "item_index": index, "xproxy_result": refusal.json() })),
         }

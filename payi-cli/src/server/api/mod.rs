@@ -1,12 +1,16 @@
 //! The collector: Pay-i's REST API over the ledger, so that any of its clients can send here.
 
 mod answer;
+mod catalogue;
 mod categories;
 mod error;
 mod ingest;
+mod instances;
+mod kpis;
 mod prices;
 mod requests;
 mod units;
+mod use_cases;
 mod wire;
 mod writer;
 
@@ -15,6 +19,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
+    middleware,
     routing::{delete, get, post, put},
 };
 use payi_core::ledger::Ledger;
@@ -22,6 +27,7 @@ use payi_core::ledger::Ledger;
 use crate::server::app::App;
 use error::Refusal;
 use prices::Prices;
+use use_cases::Definitions;
 use writer::Writer;
 
 /// Bytes of one event, prompts included.
@@ -35,6 +41,7 @@ pub(crate) struct Api {
     app: App,
     writer: Writer,
     prices: Arc<Prices>,
+    definitions: Arc<Definitions>,
     /// For what is no event.
     ledger: Ledger,
 }
@@ -61,6 +68,7 @@ pub(crate) fn routes(app: &App, ledger: &Ledger, keep_prompts: bool) -> payi_cor
         app: app.clone(),
         writer: Writer::start(ledger, keep_prompts)?,
         prices: Arc::default(),
+        definitions: Arc::new(Definitions::load(ledger)?),
         ledger: ledger.reopen()?,
     };
     categories::load(&api.ledger, &api.prices)?;
@@ -82,8 +90,29 @@ pub(crate) fn routes(app: &App, ledger: &Ledger, keep_prompts: bool) -> payi_cor
             "/categories/{category}/resources/{resource}/{id}",
             get(categories::retrieve).delete(categories::delete_version),
         )
+        .route("/use_cases/instances/{case}", post(instances::create))
+        .route("/use_cases/instances/{case}/{id}", get(instances::retrieve).delete(instances::delete))
+        .route("/use_cases/instances/{case}/{id}/properties", put(instances::properties))
+        .route("/use_cases/instances/{case}/{id}/kpis", get(kpis::scores))
+        .route("/use_cases/instances/{case}/{id}/kpis/{kpi}", put(kpis::score))
+        .route("/use_cases/definitions", get(use_cases::list).post(use_cases::create))
+        .route(
+            "/use_cases/definitions/{case}",
+            get(use_cases::retrieve).put(use_cases::update).delete(use_cases::delete),
+        )
+        .route("/use_cases/definitions/{case}/increment_version", post(use_cases::increment_version))
+        .route(
+            "/use_cases/definitions/{case}/limit_config",
+            post(use_cases::set_limit).delete(use_cases::delete_limit),
+        )
+        .route("/use_cases/definitions/{case}/kpis", get(kpis::list).post(kpis::create))
+        .route(
+            "/use_cases/definitions/{case}/kpis/{kpi}",
+            get(kpis::retrieve).put(kpis::update).delete(kpis::delete),
+        )
         .fallback(missing)
         .method_not_allowed_fallback(missing)
+        .layer(middleware::from_fn(ingest::admit))
         .with_state(api);
     Ok(Router::new().nest("/api/v1", routes))
 }

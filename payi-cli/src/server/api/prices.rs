@@ -8,10 +8,10 @@ use std::{
 
 use payi_core::{
     money::Money,
-    pricing::{Cost, CostSource},
+    pricing::{Cost, CostSource, Explanation},
 };
 
-use crate::server::api::units::Unit;
+use crate::server::api::units::{self, Unit};
 
 /// The price of one unit on each side; `None` has no price.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,19 +29,19 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    /// What units cost, and those that have no price.
-    pub(crate) fn cost(&self, units: &[Unit]) -> (Cost, Vec<Unit>) {
-        let mut amount = Money::ZERO;
-        let (mut priced, mut unknown) = (false, Vec::new());
+    /// What units cost.
+    pub(crate) fn price(&self, units: &[Unit]) -> Priced {
+        let (mut sides, mut priced, mut unknown) = (Sides::default(), false, Vec::new());
         for unit in units {
             let price = self.units.get(&unit.name).copied().unwrap_or_default();
             let mut left = Unit { name: unit.name.clone(), input: 0, output: 0 };
-            for (count, price, rest) in
-                [(unit.input, price.input, &mut left.input), (unit.output, price.output, &mut left.output)]
-            {
+            for (count, price, side, rest) in [
+                (unit.input, price.input, &mut sides.read, &mut left.input),
+                (unit.output, price.output, &mut sides.written, &mut left.output),
+            ] {
                 match price {
                     Some(price) => {
-                        amount += price.times(count);
+                        *side += price.times(count);
                         priced |= count > 0;
                     }
                     None => *rest = count,
@@ -51,12 +51,52 @@ impl Version {
                 unknown.push(left);
             }
         }
-        let source = match (priced, unknown.is_empty()) {
-            (_, true) => CostSource::Computed,
-            (true, false) => CostSource::Estimated,
-            (false, false) => return (Cost::UNPRICED, unknown),
+        let cost = match (priced, unknown.is_empty()) {
+            (_, true) => Cost { amount: sides.total(), source: CostSource::Computed },
+            (true, false) => Cost { amount: sides.total(), source: CostSource::Estimated },
+            (false, false) => Cost::UNPRICED,
         };
-        (Cost { amount, source }, unknown)
+        Priced { cost, sides, unknown, resource_id: Some(self.id.clone()) }
+    }
+}
+
+/// What some units cost, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Priced {
+    pub(crate) cost: Cost,
+    pub(crate) sides: Sides,
+    /// Units that have no price, or no meaning here.
+    pub(crate) unknown: Vec<Unit>,
+    /// The resource of one's own that they were priced by.
+    pub(crate) resource_id: Option<String>,
+}
+
+impl Priced {
+    /// By the book; beside those without a price there, `meaningless` units are unknown.
+    pub(crate) fn by_book(explanation: &Explanation, meaningless: Vec<Unit>) -> Self {
+        let mut sides = Sides::default();
+        for line in &explanation.lines {
+            let side = if units::is_output(line.item) { &mut sides.written } else { &mut sides.read };
+            *side += line.amount.unwrap_or_default();
+        }
+        let without = explanation.lines.iter().filter(|line| line.rate.is_none());
+        let mut unknown = units::named(without.map(|line| (line.item, line.count)));
+        unknown.extend(meaningless);
+        Self { cost: explanation.cost, sides, unknown, resource_id: None }
+    }
+}
+
+/// How much of a cost was for what was read, and how much for what was written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sides {
+    pub(crate) read: Money,
+    pub(crate) written: Money,
+}
+
+impl Sides {
+    /// Both together.
+    pub(crate) fn total(self) -> Money {
+        self.read + self.written
     }
 }
 

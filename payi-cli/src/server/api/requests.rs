@@ -3,17 +3,17 @@
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, State, rejection::BytesRejection},
-    http::HeaderMap,
+    extract::{State, rejection::BytesRejection},
 };
-use payi_core::{ledger::StoredEvent, pricing::PriceBook};
+use payi_core::{context::Properties, ledger::StoredEvent};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::server::{
-    api::{Api, answer, error::Refusal, ingest, wire},
-    request::explain,
+use crate::server::api::{
+    Api, answer,
+    error::{Path, Refusal},
+    ingest, wire,
 };
 
 fn unknown() -> Refusal {
@@ -30,35 +30,33 @@ async fn by_response(api: &Api, category: String, response: String) -> Result<St
     find(api, id.ok_or_else(unknown)?).await
 }
 
-fn result_of(stored: &StoredEvent) -> Json<Value> {
-    let explanation = explain(stored, PriceBook::embedded());
-    Json(json!({ "xproxy_result": answer::result(&stored.event, &stored.who, &explanation, &[], false) }))
+fn result_of(api: &Api, stored: StoredEvent) -> Json<Value> {
+    let understood = answer::recalled(stored, &api.prices);
+    Json(json!({ "xproxy_result": answer::result(&understood, false) }))
 }
 
 /// The result, by the id that ingest gave.
-pub(crate) async fn result(
-    State(api): State<Api>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, Refusal> {
-    ingest::admit(&headers)?;
+pub(crate) async fn result(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
     let id = id.parse().map_err(|_| unknown())?;
-    Ok(result_of(&find(&api, id).await?))
+    Ok(result_of(&api, find(&api, id).await?))
 }
 
 /// The result, by the provider's response id.
 pub(crate) async fn result_by_response(
     State(api): State<Api>,
     Path((category, response)): Path<(String, String)>,
-    headers: HeaderMap,
 ) -> Result<Json<Value>, Refusal> {
-    ingest::admit(&headers)?;
-    Ok(result_of(&by_response(&api, category, response).await?))
+    Ok(result_of(&api, by_response(&api, category, response).await?))
 }
 
 #[derive(Debug, Deserialize)]
-struct Properties {
+struct Given {
     properties: Map<String, Value>,
+}
+
+/// The properties in a body.
+pub(crate) fn given(body: &[u8]) -> Result<Properties, Refusal> {
+    ingest::json::<Given>(body).map(|given| wire::properties(Some(given.properties)))
 }
 
 async fn set(
@@ -66,8 +64,7 @@ async fn set(
     stored: StoredEvent,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Refusal> {
-    let body: Properties = serde_json::from_slice(&body?).map_err(|e| ingest::invalid(&e))?;
-    let properties = wire::properties(Some(body.properties));
+    let properties = given(&body?)?;
     if !api.writer.set_properties(stored.seq, properties).await? {
         return Err(unknown());
     }
@@ -78,10 +75,8 @@ async fn set(
 pub(crate) async fn properties(
     State(api): State<Api>,
     Path(id): Path<String>,
-    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Refusal> {
-    ingest::admit(&headers)?;
     let id = id.parse().map_err(|_| unknown())?;
     set(&api, find(&api, id).await?, body).await
 }
@@ -90,9 +85,7 @@ pub(crate) async fn properties(
 pub(crate) async fn properties_by_response(
     State(api): State<Api>,
     Path((category, response)): Path<(String, String)>,
-    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Refusal> {
-    ingest::admit(&headers)?;
     set(&api, by_response(&api, category, response).await?, body).await
 }

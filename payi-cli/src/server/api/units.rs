@@ -32,29 +32,61 @@ fn one(name: &str, unit: &Value) -> Result<Unit, Refusal> {
     Ok(Unit { name: name.chars().take(200).collect(), input, output })
 }
 
-/// The buckets of a unit's two sides.
+use Bucket as B;
+
+/// What a unit's two sides are counted in. Of two names for one bucket, the first is the usual one.
+const BUCKETS: [(&str, Option<Bucket>, Option<Bucket>); 19] = [
+    ("text", Some(B::Input), Some(B::Output)),
+    ("text_cache_read", Some(B::CacheRead), None),
+    ("text_cache_write", Some(B::CacheWrite), None),
+    ("text_cache_write_1h", Some(B::CacheWrite1h), None),
+    ("reasoning", None, Some(B::Reasoning)),
+    ("vision", Some(B::ImageInput), Some(B::ImageOutput)),
+    ("image", Some(B::ImageInput), Some(B::ImageOutput)),
+    ("vision_cache_read", Some(B::ImageCacheRead), None),
+    ("image_cache_read", Some(B::ImageCacheRead), None),
+    ("audio", Some(B::AudioInput), Some(B::AudioOutput)),
+    ("audio_cache_read", Some(B::AudioCacheRead), None),
+    ("video", Some(B::VideoInput), None),
+    ("web_search_request", None, Some(B::WebSearches)),
+    ("file_search_request", None, Some(B::FileSearches)),
+    ("audio_ms", Some(B::AudioMillis), None),
+    ("images", None, Some(B::Images)),
+    ("characters", Some(B::Characters), None),
+    ("pages", Some(B::Pages), None),
+    ("search_units", Some(B::SearchUnits), None),
+];
+
 fn buckets(name: &str) -> (Option<Bucket>, Option<Bucket>) {
-    use Bucket as B;
-    match name.strip_suffix("_large_context").unwrap_or(name) {
-        "text" => (Some(B::Input), Some(B::Output)),
-        "text_cache_read" => (Some(B::CacheRead), None),
-        "text_cache_write" => (Some(B::CacheWrite), None),
-        "text_cache_write_1h" => (Some(B::CacheWrite1h), None),
-        "reasoning" => (None, Some(B::Reasoning)),
-        "vision" | "image" => (Some(B::ImageInput), Some(B::ImageOutput)),
-        "vision_cache_read" | "image_cache_read" => (Some(B::ImageCacheRead), None),
-        "audio" => (Some(B::AudioInput), Some(B::AudioOutput)),
-        "audio_cache_read" => (Some(B::AudioCacheRead), None),
-        "video" => (Some(B::VideoInput), None),
-        "web_search_request" => (None, Some(B::WebSearches)),
-        "file_search_request" => (None, Some(B::FileSearches)),
-        "audio_ms" => (Some(B::AudioMillis), None),
-        "images" => (None, Some(B::Images)),
-        "characters" => (Some(B::Characters), None),
-        "pages" => (Some(B::Pages), None),
-        "search_units" => (Some(B::SearchUnits), None),
-        _ => (None, None),
+    let name = name.strip_suffix("_large_context").unwrap_or(name);
+    BUCKETS
+        .iter()
+        .find(|(unit, ..)| *unit == name)
+        .map_or((None, None), |(_, input, output)| (*input, *output))
+}
+
+/// Whether a bucket, or what else a line of a bill is for, counts something that was written.
+pub(crate) fn is_output(item: &str) -> bool {
+    BUCKETS.iter().any(|(.., output)| output.is_some_and(|bucket| bucket.name() == item))
+}
+
+/// Counts by the names of buckets, as units: both sides of one together.
+pub(crate) fn named<'i>(counts: impl IntoIterator<Item = (&'i str, u64)>) -> Vec<Unit> {
+    let mut units: Vec<Unit> = Vec::new();
+    for (item, count) in counts {
+        let is = |bucket: &Option<Bucket>| bucket.is_some_and(|bucket| bucket.name() == item);
+        let unit = BUCKETS.iter().find(|(_, input, output)| is(input) || is(output));
+        let name = unit.map_or(item, |(name, ..)| name);
+        let (input, output) = if is_output(item) { (0, count) } else { (count, 0) };
+        match units.iter_mut().find(|unit| unit.name == name) {
+            Some(unit) => {
+                unit.input += input;
+                unit.output += output;
+            }
+            None => units.push(Unit { name: name.to_owned(), input, output }),
+        }
     }
+    units
 }
 
 /// What was used, and the units that no bucket counts.
@@ -103,6 +135,18 @@ mod tests {
             .with(Bucket::WebSearches, 1);
         assert_eq!(usage, expected);
         assert_eq!(unknown, [Unit { name: "guardrail_topic".into(), input: 2, output: 0 }]);
+    }
+
+    #[test]
+    fn buckets_go_back_to_the_units_they_came_from() {
+        let json = serde_json::json!({
+            "text": {"input": 36, "output": 10}, "reasoning": {"output": 20}, "web_search_request": {"output": 1},
+        });
+        let units = read(json.as_object().unwrap()).unwrap();
+        let (usage, _) = usage(&units);
+        let mut back = named(usage.iter().map(|(bucket, count)| (bucket.name(), count)));
+        back.sort_by_key(|unit| units.iter().position(|u| u.name == unit.name));
+        assert_eq!(back, units);
     }
 
     #[test]

@@ -7,17 +7,21 @@ use payi_core::{
     context::{Properties, Resolved, Text, UseCase},
     events::{Event, Exchange, Outcome},
     ledger::foreign_id,
-    pricing::{CostSource, Explanation, PriceBook, Priced},
+    pricing::{CostSource, PriceBook},
     usage::FunctionCall,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::server::api::{
-    error::Refusal,
-    prices::Prices,
-    units::{self, Unit},
+use crate::server::{
+    api::{
+        error::Refusal,
+        prices::{Priced, Prices},
+        units,
+        use_cases::Definitions,
+    },
+    request::explain,
 };
 
 /// How far ahead of this machine's clock an event may be.
@@ -63,9 +67,7 @@ struct Call {
 pub(crate) struct Understood {
     pub(crate) event: Event,
     pub(crate) who: Resolved,
-    pub(crate) explanation: Explanation,
-    /// Units that have no price, or no meaning here.
-    pub(crate) unknown: Vec<Unit>,
+    pub(crate) priced: Priced,
 }
 
 impl Body {
@@ -103,7 +105,12 @@ impl Body {
     }
 
     /// Says what the event was, or what is wrong with it. `id` is the response id of the address.
-    pub(crate) fn understand(mut self, id: Option<String>, prices: &Prices) -> Result<Understood, Refusal> {
+    pub(crate) fn understand(
+        mut self,
+        id: Option<String>,
+        own: &Prices,
+        definitions: &Definitions,
+    ) -> Result<Understood, Refusal> {
         let category = self.category.take().filter(|c| !c.is_empty());
         let Some(category) = category else {
             return Err(Refusal::bad(
@@ -130,25 +137,24 @@ impl Body {
             Some(id) => own_id(id).unwrap_or_else(|| foreign_id(&category, id, at)),
             None => Uuid::now_v7(),
         };
-        let who = self.who();
+        let mut who = self.who();
         let mut event = Event::collected(event_id, at.unwrap_or(now), &category);
         event.response_id = response_id.map(Into::into);
         self.tell(&mut event);
-        let (usage, mut unknown) = units::usage(&units);
+        definitions.apply(&mut event, &mut who);
+        let (usage, meaningless) = units::usage(&units);
         event.usage = usage;
-        let custom = prices.find(&category, self.resource.as_deref(), event.started_at);
-        let explanation = explain(&event, &who);
-        if let Some(custom) = custom {
-            (event.cost, unknown) = custom.cost(&units);
-        } else {
-            event.cost = explanation.cost;
-            unknown.extend(without_price(&explanation));
-        }
-        if event.usage.is_empty() && unknown.is_empty() && event.cost.source == CostSource::Unpriced {
+        let custom = own.find(&category, self.resource.as_deref(), event.started_at);
+        let priced = match custom {
+            Some(custom) => custom.price(&units),
+            None => Priced::by_book(&explain(&event, &who, PriceBook::embedded()), meaningless),
+        };
+        event.cost = priced.cost;
+        if event.usage.is_empty() && priced.unknown.is_empty() && event.cost.source == CostSource::Unpriced {
             // Nothing was used: that costs nothing, whatever the model.
             event.cost.source = CostSource::Computed;
         }
-        Ok(Understood { event, who, explanation, unknown })
+        Ok(Understood { event, who, priced })
     }
 
     fn who(&mut self) -> Resolved {
@@ -248,25 +254,4 @@ fn provider(category: &str) -> &str {
         other if other.starts_with("system.databricks") => "databricks",
         other => other,
     }
-}
-
-fn explain(event: &Event, who: &Resolved) -> Explanation {
-    let at_us = event.started_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
-    let resource = event.request_model.as_deref().unwrap_or_default();
-    // Vertex's resources say whose model it is; its price list does not.
-    let model = resource.strip_prefix("google.").filter(|_| &*event.provider == "google").unwrap_or(resource);
-    let geo = who.resource_scope.as_deref().and_then(|scope| scope.strip_prefix("datazone."));
-    PriceBook::embedded().explain(&Priced {
-        provider: &event.provider,
-        model,
-        at_us: i64::try_from(at_us).unwrap_or(i64::MAX),
-        service_tier: None,
-        geo,
-        usage: &event.usage,
-    })
-}
-
-fn without_price(explanation: &Explanation) -> impl Iterator<Item = Unit> + '_ {
-    let lines = explanation.lines.iter().filter(|line| line.rate.is_none());
-    lines.map(|line| Unit { name: line.item.into(), input: line.count, output: 0 })
 }

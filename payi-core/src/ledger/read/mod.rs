@@ -20,7 +20,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use scan::Reader;
 pub use series::{Part, PartName, Series};
 pub use sums::{Calls, Tokens, Totals};
-pub use table::{inert, users_table};
+pub use table::{Amounts, footnotes, group, inert, text_table, users_table};
 pub use view::{Answer, Health, View, ViewError};
 
 use crate::ledger::{

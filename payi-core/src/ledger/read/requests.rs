@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use rusqlite::{Connection, params_from_iter, types::Value};
+use rusqlite::{Connection, OptionalExtension as _, params_from_iter, types::Value};
 use uuid::Uuid;
 
 use crate::{
+    context::{Text, UseCase},
     events::Outcome,
     ledger::{
         StoredEvent,
@@ -219,6 +220,21 @@ const fn column(dimension: Dimension) -> &'static str {
 
 fn integer(n: usize) -> Value {
     Value::Integer(i64::try_from(n).unwrap_or(i64::MAX))
+}
+
+/// An instance of a use case, as the first event that names it has it.
+pub(super) fn instance(conn: &Connection, name: &str, id: &str) -> rusqlite::Result<Option<UseCase>> {
+    conn.query_row(
+        "SELECT p.version FROM details d JOIN facts f ON f.seq = d.seq JOIN purposes p ON p.id = f.purpose
+         JOIN dict c ON c.id = p.use_case WHERE d.use_case_id = ?1 AND c.text = ?2 LIMIT 1",
+        [id, name],
+        |row| {
+            let version = u32::try_from(row.get::<_, i64>(0)?).ok();
+            let (name, id) = (Text::new(name), Some(Text::new(id)));
+            Ok(UseCase { name, id, version, ..UseCase::default() })
+        },
+    )
+    .optional()
 }
 
 /// An attempt in full, and the numbers and event ids of all attempts of its call where there were more.

@@ -1,11 +1,14 @@
-//! The per-user table, for a terminal.
+//! Tables for a terminal; the per-user one among them.
 
 use std::fmt;
 
 use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::ledger::read::{Totals, UsersReport};
+use crate::ledger::{
+    CallSite,
+    read::{Totals, UsersReport},
+};
 
 const HEADINGS: [&str; 10] = [
     "USER",
@@ -27,8 +30,8 @@ const NAMES: usize = 2;
 pub fn users_table(report: &UsersReport, width: Option<usize>) -> String {
     let attributed = report.rows.iter().filter(|row| row.user_id.is_some());
     let unattributed = report.rows.iter().filter(|row| row.user_id.is_none());
-    let amounts = Amounts::of(report);
-    let mut rows: Vec<[String; 10]> = vec![HEADINGS.map(Into::into)];
+    let amounts = Amounts::of(report.rows.iter().map(|row| &row.totals).chain([&report.total]));
+    let mut rows: Vec<Vec<String>> = vec![HEADINGS.map(Into::into).into()];
     for row in attributed.chain(unattributed) {
         let user = row.user_id.as_deref().map_or_else(|| "(Unattributed)".into(), inert);
         rows.push(cells(
@@ -39,15 +42,18 @@ pub fn users_table(report: &UsersReport, width: Option<usize>) -> String {
         ));
     }
     rows.push(cells("TOTAL".into(), String::new(), &report.total, amounts));
-    let mut table = lay_out(&mut rows, width);
-    notes(report, &mut table);
+    let mut table = text_table(&rows, NAMES, true, width);
+    for note in footnotes(&report.total, &report.call_sites) {
+        table.push_str(&note);
+        table.push('\n');
+    }
     table
 }
 
-fn cells(user: String, account: String, totals: &Totals, amounts: Amounts) -> [String; 10] {
+fn cells(user: String, account: String, totals: &Totals, amounts: Amounts) -> Vec<String> {
     let calls = &totals.calls;
     let tokens = &totals.tokens;
-    [
+    vec![
         user,
         account,
         group(calls.ok),
@@ -65,8 +71,8 @@ fn cells(user: String, account: String, totals: &Totals, amounts: Amounts) -> [S
 }
 
 /// How every amount of a table is written, so that their decimal points stand below each other.
-#[derive(Clone, Copy)]
-struct Amounts {
+#[derive(Clone, Copy, Debug)]
+pub struct Amounts {
     /// At least six; as many as the longest amount needs.
     decimals: usize,
     /// Whether some amount is marked as incomplete.
@@ -74,16 +80,19 @@ struct Amounts {
 }
 
 impl Amounts {
-    fn of(report: &UsersReport) -> Self {
-        let all = || report.rows.iter().map(|row| &row.totals).chain([&report.total]);
-        let decimals = |totals: &Totals| totals.cost.to_string().split_once('.').map_or(0, |(_, d)| d.len());
-        Self {
-            decimals: all().map(decimals).max().unwrap_or(0).max(6),
-            marked: report.total.unpriced_calls > 0,
-        }
+    /// For a table of these rows, the total among them.
+    pub fn of<'t>(all: impl IntoIterator<Item = &'t Totals>) -> Self {
+        let none = Self { decimals: 6, marked: false };
+        all.into_iter().fold(none, |amounts, totals| Self {
+            decimals: amounts
+                .decimals
+                .max(totals.cost.to_string().split_once('.').map_or(0, |(_, digits)| digits.len())),
+            marked: amounts.marked || totals.unpriced_calls > 0,
+        })
     }
 
-    fn write(self, totals: &Totals) -> String {
+    /// The cost of a row: every digit, and `*` if some of its calls have no known price.
+    pub fn write(self, totals: &Totals) -> String {
         let text = totals.cost.to_string();
         let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
         let mark = match (self.marked, totals.unpriced_calls) {
@@ -95,82 +104,98 @@ impl Amounts {
     }
 }
 
-fn notes(report: &UsersReport, out: &mut String) {
-    let totals = &report.total;
-    let mut note = |text: String| {
-        out.push_str(&text);
-        out.push('\n');
-    };
+/// What has to be said below a table of such a total and, where all calls are in it, of such lines of code.
+pub fn footnotes(totals: &Totals, call_sites: &[CallSite]) -> Vec<String> {
+    let mut notes = Vec::new();
     if totals.unpriced_calls > 0 {
-        note(format!("* without {} of unknown price", plural(totals.unpriced_calls, "call")));
+        notes.push(format!("* without {} of unknown price", plural(totals.unpriced_calls, "call")));
     }
     if totals.calls.blocked > 0 {
-        note(format!("{} refused by a limit", plural(totals.calls.blocked, "call")));
+        notes.push(format!("{} refused by a limit", plural(totals.calls.blocked, "call")));
     }
     if totals.calls.abandoned > 0 {
-        note(format!("{} abandoned: their process died", plural(totals.calls.abandoned, "call")));
+        notes.push(format!("{} abandoned: their process died", plural(totals.calls.abandoned, "call")));
     }
-    for site in &report.call_sites {
+    for site in call_sites {
         let place = site.location.as_deref().map_or_else(|| "a client that does not say where".into(), inert);
-        note(format!("{} without {}: {place}", plural(site.calls, "call"), inert(&site.missing)));
+        notes.push(format!("{} without {}: {place}", plural(site.calls, "call"), inert(&site.missing)));
     }
     let calls = totals.calls.total();
     if totals.attempts > calls {
-        note(format!(
+        notes.push(format!(
             "{} in {}: a retried call counts once, by its last attempt",
             plural(totals.attempts, "attempt"),
             plural(calls, "call")
         ));
     }
+    notes
 }
 
 fn plural(n: u64, what: &str) -> String {
     format!("{} {what}{}", group(n), if n == 1 { "" } else { "s" })
 }
 
-fn lay_out(rows: &mut [[String; 10]], width: Option<usize>) -> String {
-    let mut widths = [0; 10];
-    for row in rows.iter() {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.width());
-        }
-    }
+/// Rows in columns, the heading first and, if there is a `footer`, the total last, each behind a rule. The first
+/// `names` columns read from the left, the others from the right. In at most `width` columns of text where that
+/// can be had by cutting names, down to eight; figures are never cut.
+///
+/// ```
+/// let rows = [["USER", "CALLS"], ["ada", "3"]].map(|row| row.map(String::from).to_vec());
+/// let table = payi_core::ledger::read::text_table(&rows, 1, false, None);
+/// assert_eq!(table, "USER  CALLS\n───────────\nada       3\n");
+/// ```
+pub fn text_table(rows: &[Vec<String>], names: usize, footer: bool, width: Option<usize>) -> String {
+    let mut widths = widths(rows);
     if let Some(most) = width {
-        shrink(&mut widths, most);
+        shrink(&mut widths, names, most);
     }
-    let full: usize = widths.iter().sum::<usize>() + 2 * (widths.len() - 1);
+    let rule = "─".repeat(full(&widths)) + "\n";
     let mut out = String::new();
-    let last = rows.len() - 1;
     for (i, row) in rows.iter().enumerate() {
-        if i == 1 || i == last {
-            out.push_str(&"─".repeat(full));
-            out.push('\n');
+        if i == 1 || (footer && i > 0 && i + 1 == rows.len()) {
+            out.push_str(&rule);
         }
-        out.push_str(line(row, &widths).trim_end());
+        out.push_str(line(row, names, &widths).trim_end());
         out.push('\n');
     }
     out
 }
 
-fn line(row: &[String; 10], widths: &[usize; 10]) -> String {
+/// How wide each column is.
+fn widths(rows: &[Vec<String>]) -> Vec<usize> {
+    let mut widths = Vec::new();
+    for row in rows {
+        widths.resize(widths.len().max(row.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.width());
+        }
+    }
+    widths
+}
+
+/// How wide a table of such columns is.
+fn full(widths: &[usize]) -> usize {
+    widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1)
+}
+
+fn line(row: &[String], names: usize, widths: &[usize]) -> String {
     let mut line = String::new();
     for (i, (cell, &width)) in row.iter().zip(widths).enumerate() {
         let cell = cut(cell, width);
         let pad = " ".repeat(width.saturating_sub(cell.width()));
         let gap = if i == 0 { "" } else { "  " };
-        let (before, after) = if i < NAMES { ("", pad.as_str()) } else { (pad.as_str(), "") };
+        let (before, after) = if i < names { ("", pad.as_str()) } else { (pad.as_str(), "") };
         line.push_str(&[gap, before, &cell, after].concat());
     }
     line
 }
 
-/// Takes what is too much from the names, the longer one first, down to eight columns each.
-fn shrink(widths: &mut [usize; 10], most: usize) {
-    let full: usize = widths.iter().sum::<usize>() + 2 * (widths.len() - 1);
-    for _ in 0..full.saturating_sub(most) {
-        let longest = usize::from(widths[0] < widths[1]);
-        if widths[longest] > 8 {
-            widths[longest] -= 1;
+/// Takes what is too much from the names, the longest first, down to eight columns each.
+fn shrink(widths: &mut [usize], names: usize, most: usize) {
+    for _ in 0..full(widths).saturating_sub(most) {
+        let longest = widths.iter_mut().take(names).rev().max_by_key(|width| **width);
+        if let Some(width) = longest.filter(|width| **width > 8) {
+            *width -= 1;
         }
     }
 }
@@ -204,7 +229,7 @@ pub fn inert(text: &str) -> String {
 }
 
 /// `1234567` → `1,234,567`.
-fn group(n: u64) -> String {
+pub fn group(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() * 4 / 3);
     for (i, digit) in digits.chars().enumerate() {

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use crate::{
+    context::UseCase,
     error::Result,
     ledger::{
         Ledger,
@@ -16,6 +17,7 @@ use crate::{
             scan::Reader,
             series::{self, Series},
         },
+        unattributed::{self, CallSite},
     },
 };
 
@@ -90,6 +92,17 @@ impl View<'_> {
     /// Up to `most` names of a dimension, A to Z.
     pub fn names(&self, dimension: Dimension, most: u32) -> Answer<Vec<String>> {
         Ok(dimension.names(self.conn, most)?)
+    }
+
+    /// Lines of code that make calls without a key that is required, the busiest first; those whose last such call
+    /// began at `since` or later.
+    pub fn call_sites(&self, since: Option<SystemTime>) -> Answer<Vec<CallSite>> {
+        Ok(unattributed::call_sites(self.conn, since.map_or(i64::MIN, crate::ledger::rows::micros))?)
+    }
+
+    /// An instance of a use case, as the first event that names it has it; looks at every event that names one.
+    pub fn instance(&self, name: &str, id: &str) -> Answer<Option<UseCase>> {
+        Ok(requests::instance(self.conn, name, id)?)
     }
 
     /// When the first attempt in the ledger began.

@@ -1,71 +1,12 @@
 //! The collector over HTTP, as its clients see it: costs, duplicates, errors, and the dashboard's figures after it.
 
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test may panic")]
-
-use std::{fs, path::PathBuf};
-
-use axum::{
-    Router,
-    body::Body,
-    http::{Method, Request, StatusCode, header},
-};
-use http_body_util::BodyExt as _;
-use payi_core::ledger::{Filter, Ledger};
+use axum::http::{Method, StatusCode};
+use payi_core::ledger::Filter;
 use serde_json::{Value, json};
-use tower::ServiceExt as _;
 
-struct Place {
-    dir: PathBuf,
-    ledger: Ledger,
-    router: Router,
-}
+use crate::support::Service;
 
-impl Place {
-    fn new(name: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("payi-collector-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(&dir).unwrap();
-        let ledger = Ledger::open(dir.join("payi.db")).unwrap();
-        let router = payi_cli::server::router(&ledger).unwrap();
-        Self { dir, ledger, router }
-    }
-
-    async fn ask(
-        &self,
-        method: Method,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: String,
-    ) -> (StatusCode, Value) {
-        let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost:8377");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let response = self.router.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
-        let status = response.status();
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
-    }
-
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: Value,
-    ) -> (StatusCode, Value) {
-        let keyed = [&[("xProxy-api-key", "any")], headers].concat();
-        self.ask(method, path, &keyed, body.to_string()).await
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.dir);
-    }
-}
-
-fn event() -> Value {
+pub(crate) fn event() -> Value {
     json!({
         "category": "system.openai", "resource": "gpt-4o-mini",
         "units": {"text": {"input": 1000, "output": 200}, "text_cache_read": {"input": 500, "output": 0}},
@@ -75,7 +16,7 @@ fn event() -> Value {
     })
 }
 
-const WHO: &[(&str, &str)] = &[
+pub(crate) const WHO: &[(&str, &str)] = &[
     ("xProxy-User-ID", "ada"),
     ("xProxy-Account-Name", "acme"),
     ("xProxy-UseCase-Name", "summarize"),
@@ -86,7 +27,7 @@ const WHO: &[(&str, &str)] = &[
 
 #[tokio::test]
 async fn an_event_is_priced_kept_and_found_again() {
-    let place = Place::new("one");
+    let place = Service::empty();
     let (status, answer) = place.send(Method::POST, "/api/v1/ingest?id=chatcmpl-1", WHO, event()).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     let result = &answer["xproxy_result"];
@@ -125,7 +66,7 @@ async fn an_event_is_priced_kept_and_found_again() {
 
 #[tokio::test]
 async fn what_is_sent_twice_counts_once() {
-    let place = Place::new("twice");
+    let place = Service::empty();
     for round in 0..3 {
         let (_, answer) = place.send(Method::POST, "/api/v1/ingest?id=chatcmpl-1", WHO, event()).await;
         assert_eq!(answer["xproxy_result"]["duplicate_request"], round > 0);
@@ -141,7 +82,7 @@ async fn what_is_sent_twice_counts_once() {
 
 #[tokio::test]
 async fn bulk_keeps_the_good_and_names_the_bad() {
-    let place = Place::new("bulk");
+    let place = Service::empty();
     let who = json!({"user_id": "曉明, \"=1\"", "account_name": "acme", "use_case_name": "chat", "limit_ids": ["a,b"], "request_tags": ["t"]});
     let mut good = event();
     good.as_object_mut().unwrap().extend(who.as_object().unwrap().clone());
@@ -168,8 +109,8 @@ async fn bulk_keeps_the_good_and_names_the_bad() {
 
 #[tokio::test]
 async fn what_cannot_be_taken_is_refused_by_code() {
-    let place = Place::new("refused");
-    let (status, answer) = place.ask(Method::POST, "/api/v1/ingest", &[], event().to_string()).await;
+    let place = Service::empty();
+    let (status, answer) = place.plain(Method::POST, "/api/v1/ingest", &[], event().to_string()).await;
     assert_eq!(
         (status, &answer["xproxy_error"]["code"]),
         (StatusCode::UNAUTHORIZED, &json!("header_is_missing"))
@@ -177,26 +118,26 @@ async fn what_cannot_be_taken_is_refused_by_code() {
     let key = ("xProxy-api-key", "k");
     let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
     for body in [deep.as_str(), "{", "", "null", "[]", "{\"category\": 1}"] {
-        let (status, answer) = place.ask(Method::POST, "/api/v1/ingest", &[key], body.into()).await;
+        let (status, answer) = place.plain(Method::POST, "/api/v1/ingest", &[key], body.into()).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
         assert_eq!(answer["statusCode"], 400);
     }
-    let (status, _) = place.ask(Method::POST, "/api/v1/ingest", &[key], " ".repeat(17 << 20)).await;
+    let (status, _) = place.plain(Method::POST, "/api/v1/ingest", &[key], " ".repeat(17 << 20)).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
     let (status, _) =
-        place.ask(Method::POST, "/api/v1/ingest", &[key, ("content-encoding", "gzip")], "x".into()).await;
+        place.plain(Method::POST, "/api/v1/ingest", &[key, ("content-encoding", "gzip")], "x".into()).await;
     assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     let foreign = [key, ("origin", "https://evil.example")];
-    let (status, _) = place.ask(Method::POST, "/api/v1/ingest", &foreign, event().to_string()).await;
+    let (status, _) = place.plain(Method::POST, "/api/v1/ingest", &foreign, event().to_string()).await;
     assert_eq!(status, StatusCode::FORBIDDEN);
-    let (status, answer) = place.ask(Method::GET, "/api/v1/nowhere", &[key], String::new()).await;
+    let (status, answer) = place.plain(Method::GET, "/api/v1/nowhere", &[key], String::new()).await;
     assert_eq!((status, &answer["statusCode"]), (StatusCode::NOT_FOUND, &json!(404)));
     assert_eq!(place.ledger.last_seq().unwrap(), 0, "nothing of it was kept");
 }
 
 #[tokio::test]
 async fn a_failure_without_status_and_an_unknown_model_say_so() {
-    let place = Place::new("failure");
+    let place = Service::empty();
     let mut failed = event();
     failed["http_status_code"] = json!(299);
     failed["units"] = json!({});
@@ -206,14 +147,14 @@ async fn a_failure_without_status_and_an_unknown_model_say_so() {
     strange["provider_response_id"] = json!("r2");
     place.send(Method::POST, "/api/v1/ingest", WHO, failed).await;
     let (_, answer) = place.send(Method::POST, "/api/v1/ingest", WHO, strange).await;
-    assert_eq!(answer["xproxy_result"]["unknown_units"]["input"]["input"], 1000, "{answer}");
+    assert_eq!(answer["xproxy_result"]["unknown_units"]["text"]["input"], 1000, "{answer}");
     let total = place.ledger.users(&Filter::new()).unwrap().total;
     assert_eq!((total.calls.failed, total.calls.ok, total.unpriced_calls), (1, 1, 1));
 }
 
 #[tokio::test]
 async fn resources_of_ones_own_are_priced_exactly_and_survive_a_restart() {
-    let place = Place::new("resources");
+    let mut place = Service::empty();
     let path = "/api/v1/categories/our-gpus/resources/llama-70b";
     let new = json!({
         "units": {"text": {"input_price": 0.000_000_1, "output_price": 0.000_000_4}},
@@ -234,9 +175,8 @@ async fn resources_of_ones_own_are_priced_exactly_and_survive_a_restart() {
     assert_eq!(answer["xproxy_result"]["cost"]["total"]["base"], 0.000_14, "{answer}");
     assert_eq!(answer["xproxy_result"]["unknown_units"], json!({}));
     // Another service over the same ledger knows it too.
-    let again = payi_cli::server::router(&place.ledger).unwrap();
-    let place_again = Place { dir: place.dir.clone(), ledger: place.ledger.clone(), router: again };
-    place_again.send(Method::POST, "/api/v1/ingest", WHO, call("r2")).await;
+    place.restart();
+    place.send(Method::POST, "/api/v1/ingest", WHO, call("r2")).await;
     assert_eq!(place.ledger.users(&Filter::new()).unwrap().total.cost.to_string(), "0.00028");
     let (_, page) = place.send(Method::GET, "/api/v1/categories?limit=1", &[], Value::Null).await;
     assert_eq!(page, json!({"items": [{"category": "our-gpus"}], "cursor": null}));
@@ -250,12 +190,11 @@ async fn resources_of_ones_own_are_priced_exactly_and_survive_a_restart() {
         (StatusCode::NOT_FOUND, &json!("category_resource_not_found"))
     );
     let (_, answer) = place.send(Method::POST, "/api/v1/ingest", WHO, call("r3")).await;
-    assert_eq!(answer["xproxy_result"]["unknown_units"]["input"]["input"], 1000, "{answer}");
+    assert_eq!(answer["xproxy_result"]["unknown_units"]["text"]["input"], 1000, "{answer}");
     let (status, _) =
         place.send(Method::POST, "/api/v1/categories/system.openai/resources/x", &[], new).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     let dear = json!({"units": {"text": {"input_price": 1e-13}}});
     let (status, _) = place.send(Method::POST, path, &[], dear).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "what would have to be rounded is refused");
-    std::mem::forget(place_again);
 }

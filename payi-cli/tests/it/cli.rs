@@ -1,63 +1,22 @@
 //! What the command prints, to the letter, on a ledger made for it.
 
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test may panic")]
-
-use std::{
-    fs,
-    path::PathBuf,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::fs;
 
 use payi_cli::Terminal;
-use payi_core::testing::sample_ledger;
 
-/// A directory that is gone with the test.
-struct Place(PathBuf);
+use crate::support::{Place, ok, payi};
 
-impl Place {
-    fn new(name: &str) -> Self {
-        static PLACES: AtomicU32 = AtomicU32::new(0);
-        let n = PLACES.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("payi-cli-{}-{n}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(&dir).unwrap();
-        Self(dir)
-    }
-
-    fn ledger(&self) -> String {
-        let path = self.0.join("payi.db");
-        sample_ledger(&path);
-        path.to_str().unwrap().into()
-    }
-
-    fn names(&self) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(&self.0)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn payi(args: &[&str], terminal: Option<Terminal>) -> (u8, String, String) {
-    let (mut out, mut err) = (Vec::new(), Vec::new());
-    let code = payi_cli::execute(["payi"].iter().chain(args), terminal, &mut out, &mut err);
-    (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+/// The files in a place.
+fn names(place: &Place) -> Vec<String> {
+    let entries = fs::read_dir(&place.0).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 fn users(args: &[&str]) -> String {
-    let place = Place::new("users");
-    let ledger = place.ledger();
-    let (code, out, err) = payi(&[&["users", "--ledger", &ledger], args].concat(), None);
-    assert_eq!((code, err.as_str()), (0, ""));
-    out
+    let place = Place::new();
+    ok(&[&["users", "--ledger", &place.sample()], args].concat())
 }
 
 #[test]
@@ -67,9 +26,9 @@ fn the_table() {
 
 #[test]
 fn the_table_in_a_narrow_terminal_with_emphasis() {
-    let place = Place::new("narrow");
+    let place = Place::new();
     let terminal = Terminal { width: Some(100), color: true };
-    let (_, out, _) = payi(&["users", "--db", &place.ledger()], Some(terminal));
+    let (_, out, _) = payi(&["users", "--db", &place.sample()], Some(terminal));
     insta::assert_snapshot!(out.replace('\u{1b}', "ESC"));
 }
 
@@ -104,12 +63,12 @@ fn filters_narrow_rows_and_total_alike() {
 
 #[test]
 fn what_is_not_a_ledger_is_refused_with_exit_code_2_and_left_alone() {
-    let place = Place::new("foreign");
+    let place = Place::new();
     let missing = place.0.join("missing.db");
     let (code, out, err) = payi(&["users", "--ledger", missing.to_str().unwrap()], None);
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.contains("there is no ledger at"), "{err}");
-    assert_eq!(place.names(), Vec::<String>::new());
+    assert_eq!(names(&place), Vec::<String>::new());
 
     let text = place.0.join("notes.txt");
     fs::write(&text, "not a database").unwrap();
@@ -117,18 +76,18 @@ fn what_is_not_a_ledger_is_refused_with_exit_code_2_and_left_alone() {
     assert_eq!(code, 2);
     assert!(err.contains("is not a payi ledger"), "{err}");
     assert_eq!(fs::read_to_string(&text).unwrap(), "not a database");
-    assert_eq!(place.names(), ["notes.txt"]);
+    assert_eq!(names(&place), ["notes.txt"]);
 }
 
 #[test]
 fn reading_leaves_no_trace() {
-    let place = Place::new("trace");
-    let ledger = place.ledger();
+    let place = Place::new();
+    let ledger = place.sample();
     let before =
-        (place.names(), fs::read(&ledger).unwrap(), fs::metadata(&ledger).unwrap().modified().unwrap());
+        (names(&place), fs::read(&ledger).unwrap(), fs::metadata(&ledger).unwrap().modified().unwrap());
     assert_eq!(payi(&["users", "--ledger", &ledger], None).0, 0);
     let after =
-        (place.names(), fs::read(&ledger).unwrap(), fs::metadata(&ledger).unwrap().modified().unwrap());
+        (names(&place), fs::read(&ledger).unwrap(), fs::metadata(&ledger).unwrap().modified().unwrap());
     assert!(before == after);
 }
 
@@ -141,19 +100,13 @@ fn a_wrong_option_is_exit_code_2_and_help_is_0() {
     assert!(out.contains("--ledger <PATH>"), "{out}");
 }
 
-fn ok(args: &[&str]) -> String {
-    let (code, out, err) = payi(args, None);
-    assert_eq!((code, err.as_str()), (0, ""), "{args:?}: {out}");
-    out
-}
-
 #[test]
 fn an_export_is_imported_into_a_ledger_with_the_same_report() {
-    let place = Place::new("export");
-    let ledger = place.ledger();
+    let place = Place::new();
+    let ledger = place.sample();
     let lines = place.0.join("lines.jsonl");
     fs::write(&lines, ok(&["ledger", "export", "--ledger", &ledger])).unwrap();
-    let copy = place.0.join("copy.db").to_str().unwrap().to_owned();
+    let copy = place.file("copy.db");
     let imported = ok(&["ledger", "import", "--ledger", &copy, lines.to_str().unwrap()]);
     assert_eq!(imported, "11 events written, 0 there already\n");
     assert_eq!(ok(&["users", "--ledger", &copy]), ok(&["users", "--ledger", &ledger]));
@@ -162,8 +115,8 @@ fn an_export_is_imported_into_a_ledger_with_the_same_report() {
 
 #[test]
 fn the_ledger_is_looked_after() {
-    let place = Place::new("care");
-    let ledger = place.ledger();
+    let place = Place::new();
+    let ledger = place.sample();
     let before = ok(&["users", "--ledger", &ledger]);
     insta::assert_snapshot!(ok(&["ledger", "forget", "--ledger", &ledger, "--user", "José ☕"]));
     let after = ok(&["users", "--ledger", &ledger]);
@@ -175,7 +128,7 @@ fn the_ledger_is_looked_after() {
     let (code, out, _) = payi(&["doctor", "--offline", "--ledger", &ledger], None);
     assert_eq!(code, 1, "a call of unknown price is a finding");
     insta::assert_snapshot!(out.replace(&ledger, "payi.db"));
-    let missing = place.0.join("missing.db").to_str().unwrap().to_owned();
+    let missing = place.file("missing.db");
     assert_eq!(payi(&["ledger", "prune", "--ledger", &missing, "--before", "7d"], None).0, 2);
     assert_eq!(payi(&["doctor", "--offline", "--ledger", &missing], None).0, 1);
 }

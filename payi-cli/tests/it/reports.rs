@@ -1,31 +1,25 @@
 //! Reports by any dimension: whatever rows are made of, they add up to what `payi users` says.
 
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test may panic")]
-
-use std::{fs, path::PathBuf};
-
-use payi_core::{money::Money, testing::sample_ledger};
+use payi_core::money::Money;
 use serde_json::Value;
 
-struct Place(PathBuf);
+use crate::support::{self, payi};
+
+/// The small ledger, and the command over it.
+struct Place {
+    ledger: String,
+    _place: support::Place,
+}
 
 impl Place {
-    fn new(name: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("payi-reports-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(&dir).unwrap();
-        sample_ledger(dir.join("payi.db"));
-        Self(dir)
+    fn new() -> Self {
+        let place = support::Place::new();
+        Self { ledger: place.sample(), _place: place }
     }
 
     fn run(&self, args: &str) -> (u8, String, String) {
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let file = self.0.join("payi.db");
-        let mut all = vec!["payi"];
-        all.extend(args.split_whitespace());
-        all.extend(["--ledger", file.to_str().unwrap()]);
-        let code = payi_cli::execute(all, None, &mut out, &mut err);
-        (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+        let args: Vec<_> = args.split_whitespace().chain(["--ledger", &self.ledger]).collect();
+        payi(&args, None)
     }
 
     fn json(&self, args: &str) -> Value {
@@ -35,19 +29,13 @@ impl Place {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 fn sum(rows: &Value, field: &str) -> Money {
     rows.as_array().unwrap().iter().map(|row| row[field].as_str().unwrap().parse::<Money>().unwrap()).sum()
 }
 
 #[test]
 fn every_report_adds_up_to_the_users() {
-    let place = Place::new("sum");
+    let place = Place::new();
     let total = place.json("users")["total"]["cost_usd"].clone();
     for report in [
         "accounts",
@@ -69,7 +57,7 @@ fn every_report_adds_up_to_the_users() {
 
 #[test]
 fn a_call_explains_itself_and_others_are_refused() {
-    let place = Place::new("explain");
+    let place = Place::new();
     let calls = place.json("calls --user ada --outcome ok --sort cost");
     let id = calls["rows"][0]["id"].as_str().unwrap();
     let (code, out, _) = place.run(&format!("explain {id}"));
@@ -88,7 +76,7 @@ fn a_call_explains_itself_and_others_are_refused() {
 
 #[test]
 fn formats_carry_the_same_rows_and_names_stay_text() {
-    let place = Place::new("formats");
+    let place = Place::new();
     let rows = place.json("models --group-by user")["rows"].as_array().unwrap().len();
     let (_, jsonl, _) = place.run("models --group-by user --format jsonl");
     assert_eq!(jsonl.lines().count(), rows);
@@ -103,7 +91,7 @@ fn formats_carry_the_same_rows_and_names_stay_text() {
 
 #[test]
 fn a_difference_is_the_after_without_the_before() {
-    let place = Place::new("diff");
+    let place = Place::new();
     let json = place.json("diff --since 2026-11-23 --until 2026-11-24 --group-by model");
     let total = place.json("users")["total"]["cost_usd"].clone();
     assert_eq!(json["total"]["after_usd"], total);

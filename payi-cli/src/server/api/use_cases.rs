@@ -1,0 +1,240 @@
+//! Use cases: their definitions, the versions of these, and the limit that each instance is to have.
+
+use std::{
+    collections::HashMap,
+    sync::{PoisonError, RwLock},
+};
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{State, rejection::BytesRejection},
+};
+use payi_core::{context::Resolved, events::Event, ledger::Ledger};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::server::api::{
+    Api,
+    catalogue::{Kind, Page, is_name, key},
+    error::{Path, Query, Refusal},
+    ingest, kpis,
+};
+
+pub(crate) const DEFINITIONS: Kind = Kind("use_case");
+
+/// What ingest has to know of definitions.
+#[derive(Debug, Default)]
+pub(crate) struct Definitions(RwLock<HashMap<String, Known>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    version: u32,
+    logging: bool,
+}
+
+impl Definitions {
+    /// Reads what was put before.
+    pub(crate) fn load(ledger: &Ledger) -> payi_core::Result<Self> {
+        let known = Self::default();
+        DEFINITIONS.load(ledger)?.iter().for_each(|item| known.learn(item));
+        Ok(known)
+    }
+
+    fn learn(&self, item: &Value) {
+        let Some(name) = item["name"].as_str() else { return };
+        let version = item["type_version"].as_u64().and_then(|v| u32::try_from(v).ok()).unwrap_or(1);
+        let logging = item["logging_enabled"].as_bool().unwrap_or(true);
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        all.insert(name.to_owned(), Known { version, logging });
+    }
+
+    fn forget(&self, name: &str) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// The newest version of a use case that is defined.
+    pub(crate) fn version(&self, name: &str) -> Option<u32> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).map(|known| known.version)
+    }
+
+    /// An event that names no version is of the newest one; of a use case whose definition says so, no prompt is kept.
+    pub(crate) fn apply(&self, event: &mut Event, who: &mut Resolved) {
+        let Some(case) = &mut who.use_case else { return };
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = all.get(&*case.name) else { return };
+        case.version = case.version.or(Some(known.version));
+        if let (false, Some(exchange)) = (known.logging, &mut event.exchange) {
+            exchange.request_json = None;
+            exchange.response_json.clear();
+        }
+    }
+}
+
+pub(crate) fn unknown() -> Refusal {
+    Refusal::missing("use_case_not_found", "no use case of this name is defined here")
+}
+
+/// A document as an answer: with the id of this request.
+pub(crate) fn answered(mut item: Value) -> Json<Value> {
+    item["request_id"] = json!(Uuid::now_v7().to_string());
+    Json(item)
+}
+
+#[derive(Debug, Deserialize)]
+struct New {
+    name: Option<String>,
+    description: Option<String>,
+    limit_config: Option<Value>,
+    logging_enabled: Option<bool>,
+}
+
+fn description(text: Option<String>) -> Result<String, Refusal> {
+    text.filter(|text| !text.trim().is_empty() && text.len() <= 4_096).ok_or_else(|| {
+        Refusal::bad("invalid_use_case_description", "a use case needs a description of at most 4,096 bytes")
+    })
+}
+
+/// Defines a use case; its first version is 1.
+pub(crate) async fn create(
+    State(api): State<Api>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Refusal> {
+    let new: New = ingest::json(&body?)?;
+    let name = new.name.filter(|name| is_name(name)).ok_or_else(|| {
+        Refusal::bad(
+            "invalid_use_case_name",
+            "a use case needs a name of at most 256 characters of plain text",
+        )
+    })?;
+    let item = json!({
+        "name": name, "description": description(new.description)?, "type_version": 1,
+        "limit_config": new.limit_config.as_ref().map(limit).transpose()?,
+        "logging_enabled": new.logging_enabled.unwrap_or(true),
+    });
+    let made = DEFINITIONS
+        .change(&api, &[&name], |old| match old {
+            None => Ok(item),
+            Some(_) => {
+                Err(Refusal::bad("use_case_already_exists", "a use case of this name is defined already"))
+            }
+        })
+        .await?;
+    api.definitions.learn(&made);
+    Ok(answered(made))
+}
+
+/// The definitions, by their names.
+pub(crate) async fn list(State(api): State<Api>, Query(at): Query<Page>) -> Result<Json<Value>, Refusal> {
+    let mut items = DEFINITIONS.all(&api, &[]).await?;
+    items.retain(|(name, _)| at.use_case_name.as_ref().is_none_or(|wanted| wanted == name));
+    let items = items.into_iter().map(|(name, item)| (name, answered(item).0));
+    Ok(Json(at.of(items.collect())))
+}
+
+pub(crate) async fn retrieve(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    DEFINITIONS.find(&api, &[&name]).await?.map(answered).ok_or_else(unknown)
+}
+
+/// Takes a definition with its KPIs away. Events of the use case stay.
+pub(crate) async fn delete(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Refusal> {
+    let gone = DEFINITIONS.find(&api, &[&name]).await?.ok_or_else(unknown)?;
+    kpis::DEFINITIONS.remove_all(&api, &[&name]).await?;
+    DEFINITIONS.remove(&api, key(&[&name])).await?;
+    api.definitions.forget(&name);
+    Ok(answered(gone))
+}
+
+async fn change(
+    api: &Api,
+    name: &str,
+    change: impl FnOnce(&mut Value) -> Result<(), Refusal> + Send + 'static,
+) -> Result<Json<Value>, Refusal> {
+    let changed = DEFINITIONS
+        .change(api, &[name], |old| {
+            let mut item = old.ok_or_else(unknown)?;
+            change(&mut item)?;
+            Ok(item)
+        })
+        .await?;
+    api.definitions.learn(&changed);
+    Ok(answered(changed))
+}
+
+/// Another description, or whether prompts are kept.
+pub(crate) async fn update(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Refusal> {
+    let new: New = ingest::json(&body?)?;
+    let text = new.description.map(|text| description(Some(text))).transpose()?;
+    change(&api, &name, move |item| {
+        if let Some(text) = text {
+            item["description"] = json!(text);
+        }
+        if let Some(logging) = new.logging_enabled {
+            item["logging_enabled"] = json!(logging);
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// The next version: what events that name none belong to from now on.
+pub(crate) async fn increment_version(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    change(&api, &name, |item| {
+        item["type_version"] = json!(item["type_version"].as_u64().unwrap_or(1) + 1);
+        Ok(())
+    })
+    .await
+}
+
+/// The limit that each new instance is to have, in Pay-i's form.
+fn limit(config: &Value) -> Result<Value, Refusal> {
+    let invalid = |message: &str| Err(Refusal::bad("create_limit_validation_failed", message));
+    let Some(max) = config["max"].as_f64().filter(|max| *max > 0.0) else {
+        return Err(Refusal::bad("invalid_max_limit", "max is US dollars, more than 0"));
+    };
+    let kind = config["limit_type"].as_str().unwrap_or("allow");
+    if !matches!(kind, "allow" | "block") {
+        return invalid("limit_type is allow or block");
+    }
+    let threshold = &config["threshold"];
+    if !threshold.is_null() && !threshold.as_f64().is_some_and(|share| (0.75..=0.99).contains(&share)) {
+        return invalid("threshold is a share of max, from 0.75 to 0.99");
+    }
+    let properties: Option<Map<String, Value>> = config["properties"].as_object().cloned();
+    Ok(json!({ "max": max, "limit_type": kind, "threshold": threshold, "properties": properties }))
+}
+
+pub(crate) async fn set_limit(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Refusal> {
+    let config = limit(&ingest::json(&body?)?)?;
+    change(&api, &name, move |item| {
+        item["limit_config"] = config;
+        Ok(())
+    })
+    .await
+}
+
+pub(crate) async fn delete_limit(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    change(&api, &name, |item| {
+        item["limit_config"] = Value::Null;
+        Ok(())
+    })
+    .await
+}
