@@ -9,7 +9,7 @@ use payi_core::{
     ledger::read::inert,
     money::Money,
     pricing::{CostSource, MatchKind, Names, PriceBook, Priced},
-    usage::Usage,
+    usage::{Usage, load_tokenizer},
 };
 use serde_json::{Map, Value, json};
 
@@ -49,10 +49,7 @@ pub(crate) fn run(
     let mut found = Vec::new();
     for path in &args.files {
         let read = fs::read_to_string(path).map_err(|e| e.to_string());
-        let events = read.and_then(|text| {
-            let recording = Recording::read(&text).map_err(|e| e.to_string())?;
-            recording.replay(book, at).map_err(|e| e.to_string())
-        });
+        let events = read.and_then(|text| replay(&text, book, at).map_err(|e| e.to_string()));
         match events {
             Ok(events) => {
                 let seen = Seen::of(path.display().to_string(), &events, book);
@@ -80,6 +77,17 @@ pub(crate) fn run(
     }
     out.flush()?;
     if refused { Err(Failure::Found) } else { Ok(()) }
+}
+
+fn replay(text: &str, book: &'static PriceBook, at: SystemTime) -> payi_core::Result<Vec<Event>> {
+    let recording = Recording::read(text)?;
+    let events = recording.replay(book, at)?;
+    if events.iter().any(|event| event.usage_estimated) {
+        // Only now, because most recordings say their usage, and the vocabulary takes its time.
+        load_tokenizer();
+        return recording.replay(book, at);
+    }
+    Ok(events)
 }
 
 /// What one file holds: an exchange, or all responses of a session together.

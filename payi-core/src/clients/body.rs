@@ -142,6 +142,7 @@ impl Drop for Watch {
 
 impl Open {
     fn close(mut self, end: &End) {
+        let sample = self.meter.sample();
         let mut reading = self.meter.finish();
         if self.encoded {
             reading = Reading { malformed: true, ..Reading::default() };
@@ -149,6 +150,7 @@ impl Open {
         if let (Some(capture), Some(exchange)) = (self.capture, self.attempt.exchange()) {
             reading.function_calls = capture.finish(self.api, exchange);
         }
+        self.attempt.estimate(&mut reading, &sample, end);
         self.attempt.settle(reading, end);
     }
 }

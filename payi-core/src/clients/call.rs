@@ -10,6 +10,8 @@ use std::{
 
 use uuid::Uuid;
 
+#[cfg(feature = "_http")]
+use crate::usage::{Api, Bucket, sample::Sample};
 use crate::{
     clients::{
         detect::Endpoint,
@@ -20,7 +22,7 @@ use crate::{
     limits::{Estimate, Hold, Spent},
     money::Money,
     pricing::{Cost, CostSource, Names, Priced},
-    usage::{Reading, Usage},
+    usage::{Reading, Usage, sample::Prompt},
 };
 
 /// As what a call is priced, instead of what it is.
@@ -87,6 +89,8 @@ struct Inner {
     status: Option<u16>,
     streamed: bool,
     first: Option<Instant>,
+    /// What was asked, in case that nobody says how much that was.
+    prompt: Option<Prompt>,
     receipt: Receipt,
     held: Option<Held>,
 }
@@ -153,6 +157,39 @@ impl Attempt {
         if let Some(inner) = &mut self.0 {
             inner.status = Some(status);
             inner.streamed = streamed;
+        }
+    }
+
+    /// A sample of what was asked, for answers that may not say how much it was.
+    #[cfg(feature = "_http")]
+    pub(crate) fn asked(&mut self, prompt: Prompt) {
+        if let Some(inner) = &mut self.0 {
+            inner.prompt = Some(prompt);
+        }
+    }
+
+    /// Puts estimates where a stream does not say what was used: because it ended early, or never says it.
+    #[cfg(feature = "_http")]
+    pub(crate) fn estimate(&self, reading: &mut Reading, written: &Sample, end: &End) {
+        let Some(inner) = &self.0 else { return };
+        let early = !matches!(end, End::Complete);
+        let silent = reading.usage.is_none() && reading.error.is_none();
+        let answered = inner.streamed && inner.status.is_some_and(|status| status < 400);
+        if !answered || inner.request.endpoint.free || reading.reported_cost.is_some() || !(early || silent) {
+            return;
+        }
+        let mut usage = reading.usage.unwrap_or_default();
+        // Anthropic's streams begin with a count of what was written; others say it once it is all of it.
+        if usage.output_tokens() == 0 || inner.request.endpoint.api == Api::Messages {
+            let more = written.tokens().saturating_sub(usage.output_tokens());
+            usage.set(Bucket::Output, usage.get(Bucket::Output).saturating_add(more));
+        }
+        if let (0, Some(prompt)) = (usage.input_tokens(), &inner.prompt) {
+            usage.set(Bucket::Input, prompt.tokens());
+        }
+        if !usage.is_empty() {
+            reading.usage = Some(usage);
+            reading.estimated = true;
         }
     }
 
@@ -245,6 +282,7 @@ impl Inner {
             status: None,
             streamed: false,
             first: None,
+            prompt: None,
             receipt: Receipt::new(id),
             held,
         })
@@ -306,7 +344,7 @@ impl Inner {
             self.receipt.stand(held.hold.settle(&Spent { outcome, cost, tokens }));
         }
         let suspect = !refused && (reading.inconsistent || reading.malformed);
-        let usage_estimated = assumed.is_some();
+        let usage_estimated = assumed.is_some() || reading.estimated;
         self.record(reading, Closed { outcome, error, usage: whole, usage_estimated, suspect, cost, limits });
     }
 
@@ -375,7 +413,9 @@ impl Inner {
         for (model, usage) in &reading.elsewhere {
             cost = sum(cost, self.price(model, reading, usage));
         }
-        if cost.source == CostSource::Computed && (reading.inconsistent || reading.malformed) {
+        if cost.source == CostSource::Computed
+            && (reading.inconsistent || reading.malformed || reading.estimated)
+        {
             cost.source = CostSource::Estimated;
         }
         cost

@@ -5,6 +5,8 @@
 
 mod call;
 mod detect;
+#[cfg(all(test, feature = "_http"))]
+mod estimates;
 #[cfg(feature = "_http")]
 mod gate;
 pub mod realtime;

@@ -17,7 +17,7 @@ use crate::{
     context::{self, Context},
     error::Kind,
     events::{Exchange, PayIAccess, Pipeline, Settings, StreamUsage},
-    usage::{Api, Bucket, Usage},
+    usage::{Api, Bucket, Usage, sample::Prompt},
 };
 
 /// A request that is about to be sent, but for its headers.
@@ -95,9 +95,19 @@ pub(crate) async fn begin(
         body: asked.as_deref().or(request.body).filter(|_| !headers.contains_key(header::CONTENT_ENCODING)),
         may_be_changed: may_be_changed(headers),
     };
-    let admitted = gate::begin(Arc::clone(&pipeline), context, described, sent, repeat).await?;
+    let streams = body.stream || streams(&described.endpoint, request.path);
+    let prompt = request.body.filter(|_| streams).map(Prompt::of);
+    let mut admitted = gate::begin(Arc::clone(&pipeline), context, described, sent, repeat).await?;
+    if let Some(prompt) = prompt {
+        admitted.attempt.asked(prompt);
+    }
     let body = admitted.body.or(asked);
     Ok(Some(Begun { attempt: admitted.attempt, api, keep, hide, body }))
+}
+
+/// Whether an endpoint streams without being asked to in the body.
+fn streams(endpoint: &Endpoint, path: &str) -> bool {
+    endpoint.provider == "ollama" || path.contains("stream") || path.contains("Stream")
 }
 
 /// Lays over what was found by itself what the settings say of this host and of this model.

@@ -83,12 +83,22 @@ impl Recording {
     ///
     /// [`Error::is_config`] if the request is none.
     pub fn replay(&self, book: &'static PriceBook, at: SystemTime) -> Result<Vec<Event>, Error> {
+        self.replay_until(usize::MAX, book, at)
+    }
+
+    /// The same, of a caller who stops reading after so many bytes of the answer.
+    pub(crate) fn replay_until(
+        &self,
+        bytes: usize,
+        book: &'static PriceBook,
+        at: SystemTime,
+    ) -> Result<Vec<Event>, Error> {
         let seen = Arc::new(Seen::default());
         let mut pipeline = Pipeline::new(Arc::<Seen>::clone(&seen));
         (pipeline.book, pipeline.clock) = (book, Arc::new(Then(at)));
         let context = Context::of(Frame::root(Some(Arc::new(pipeline)), Vec::new()));
         match &self.0 {
-            Kind::Exchange { request, answered } => exchange(context, request, answered)?,
+            Kind::Exchange { request, answered } => exchange(context, request, answered, bytes)?,
             Kind::Realtime { url, frames } => {
                 let mut session = context.run(|| Session::begin(url));
                 for (sent, message) in frames {
@@ -122,7 +132,7 @@ fn address(recorded: &Value) -> String {
     }
 }
 
-fn exchange(context: Context, asked: &Value, answered: &Recorded) -> Result<(), Error> {
+fn exchange(context: Context, asked: &Value, answered: &Recorded, until: usize) -> Result<(), Error> {
     let url = asked["url"].as_str().and_then(|url| url.parse::<Uri>().ok());
     let url = url.filter(|url| url.host().is_some()).ok_or_else(|| refused("its `url` is none"))?;
     let mut headers = headers(&recording::headers(&asked["headers"]))
@@ -152,7 +162,7 @@ fn exchange(context: Context, asked: &Value, answered: &Recorded) -> Result<(), 
         .0;
     let more = self::headers(&answered.headers);
     head.headers.extend(more.ok_or_else(|| refused("a header of its response is none"))?);
-    drain(Tee::new(Pieces(answered.body.clone()), begun.answered(&mut head), |_| "body"));
+    drain(Tee::new(Pieces(answered.body.clone()), begun.answered(&mut head), |_| "body"), until);
     Ok(())
 }
 
@@ -163,11 +173,16 @@ fn headers(pairs: &[(String, String)]) -> Option<HeaderMap> {
     pairs.iter().map(header).collect()
 }
 
-/// Reads an answer to its end. Nothing of it waits for a network.
-fn drain(body: Tee<Pieces>) {
+/// Reads an answer to its end, or until so many bytes have been read. Nothing of it waits for a network.
+fn drain(body: Tee<Pieces>, until: usize) {
     let mut body = std::pin::pin!(body);
     let mut task = Task::from_waker(Waker::noop());
-    while let Poll::Ready(Some(Ok(_))) = body.as_mut().poll_frame(&mut task) {}
+    let mut read = 0;
+    while read < until
+        && let Poll::Ready(Some(Ok(piece))) = body.as_mut().poll_frame(&mut task)
+    {
+        read += piece.data_ref().map_or(0, Bytes::len);
+    }
 }
 
 /// A body that is all there, and handed out piece by piece.

@@ -321,6 +321,8 @@ impl Builder {
         }
         let settings = settings(&options);
         let book = self.book.map_or_else(|| options.book(), Ok)?;
+        #[cfg(feature = "tokenizer")]
+        load_tokenizer();
         for conflict in conflicting_versions() {
             tracing::warn!(target: "payi", "{conflict}");
         }
@@ -337,6 +339,15 @@ impl Builder {
         let pipeline = Arc::new(pipeline);
         let root = Frame::root(Some(Arc::<Pipeline>::clone(&pipeline)), entries);
         Ok(Running::new(pipeline, root, engines))
+    }
+}
+
+/// Reads the vocabulary while nobody waits for it. Without that thread, estimates go by the length of a text.
+#[cfg(feature = "tokenizer")]
+fn load_tokenizer() {
+    let thread = std::thread::Builder::new().name("payi-tokenizer".to_owned());
+    if let Err(error) = thread.spawn(crate::usage::load_tokenizer) {
+        tracing::warn!(target: "payi", %error, "no thread to read the tokenizer's vocabulary");
     }
 }
 

@@ -5,6 +5,7 @@ use crate::usage::{
     answer::Answer,
     keys::{Key, RULES},
     pick::Picker,
+    sample::Sample,
 };
 
 /// The longest frame that is read; a longer one is passed over, and that is said.
@@ -23,11 +24,19 @@ pub(crate) struct Frames {
     /// How much of a frame too long to be read is still to come.
     skip: usize,
     broken: bool,
+    sample: Sample,
 }
 
 impl Frames {
     pub(crate) fn new(api: Api) -> Self {
-        Self { api, answer: Answer::default(), buffer: Vec::new(), skip: 0, broken: false }
+        Self {
+            api,
+            answer: Answer::default(),
+            buffer: Vec::new(),
+            skip: 0,
+            broken: false,
+            sample: Sample::default(),
+        }
     }
 
     pub(crate) fn push(&mut self, mut bytes: &[u8]) {
@@ -62,7 +71,7 @@ impl Frames {
             let frame = &self.buffer[at..at + length];
             let (head, payload) = frame[PRELUDE..length - TRAILER].split_at(headers);
             let failed = memchr::memmem::find(head, b"exception").is_some();
-            absorb(&mut self.answer, self.api, payload, failed);
+            absorb(&mut self.answer, &mut self.sample, self.api, payload, failed);
             at += length;
         }
         self.buffer.drain(..at);
@@ -70,6 +79,11 @@ impl Frames {
 
     pub(crate) const fn is_complete(&self) -> bool {
         self.answer.complete
+    }
+
+    /// A sample of what passed.
+    pub(crate) fn sample(&mut self) -> Sample {
+        std::mem::take(&mut self.sample)
     }
 
     /// What the stream said, and whether it could be read to its end.
@@ -85,11 +99,13 @@ fn word(bytes: &[u8], at: usize) -> Option<usize> {
     usize::try_from(u32::from_be_bytes(four)).ok()
 }
 
-fn absorb(answer: &mut Answer, api: Api, payload: &[u8], failed: bool) {
+fn absorb(answer: &mut Answer, sample: &mut Sample, api: Api, payload: &[u8], failed: bool) {
     let outer = Picker::over(RULES, payload);
     if let Some(inner) = outer.text(Key::Bytes).and_then(|text| base64(text.as_bytes())) {
+        sample.document(&inner);
         answer.absorb(api, &Picker::over(RULES, &inner));
     } else {
+        sample.document(payload);
         answer.absorb(api, &outer);
         // The last event of `converse-stream`.
         answer.complete |= outer.last(Key::Usage).is_some();
@@ -131,14 +147,22 @@ pub(crate) struct Lines {
     answer: Answer,
     picker: Picker<Key>,
     empty: bool,
+    sample: Sample,
 }
 
 impl Lines {
     pub(crate) fn new(api: Api) -> Self {
-        Self { api, answer: Answer::default(), picker: Picker::new(RULES), empty: true }
+        Self {
+            api,
+            answer: Answer::default(),
+            picker: Picker::new(RULES),
+            empty: true,
+            sample: Sample::default(),
+        }
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.sample.push(bytes);
         for part in bytes.split_inclusive(|b| *b == b'\n') {
             self.empty &= part.iter().all(u8::is_ascii_whitespace);
             self.picker.push(part);
@@ -158,6 +182,11 @@ impl Lines {
 
     pub(crate) fn is_complete(&self) -> bool {
         self.answer.complete
+    }
+
+    /// A sample of what passed.
+    pub(crate) fn sample(&mut self) -> Sample {
+        std::mem::take(&mut self.sample)
     }
 
     pub(crate) fn finish(mut self) -> (Answer, bool) {

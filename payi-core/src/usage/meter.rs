@@ -6,10 +6,11 @@ use crate::usage::{
     frames::{Frames, Lines},
     keys::{Key, RULES},
     pick::Picker,
+    sample::Sample,
     sse::Sse,
 };
 
-/// Reads one answer as its bytes pass by, in pieces of any size, keeping a few kilobytes at most
+/// Reads one answer as its bytes pass by, in pieces of any size, keeping some twenty kilobytes at most
 /// (and no event of a stream beyond 256 KiB), however long the answer is.
 ///
 /// It never fails: what cannot be read is marked in the [`Reading`].
@@ -94,6 +95,16 @@ impl Meter {
             Kind::Lines(lines) => lines.is_complete(),
             Kind::Frames(frames) => frames.is_complete(),
             Kind::Opaque => false,
+        }
+    }
+
+    /// A sample of what passed, for streams that do not say how much it was.
+    pub(crate) fn sample(&mut self) -> Sample {
+        match &mut self.kind {
+            Kind::Sse(sse) => sse.sample(),
+            Kind::Lines(lines) => lines.sample(),
+            Kind::Frames(frames) => frames.sample(),
+            Kind::Json(_) | Kind::Opaque => Sample::default(),
         }
     }
 

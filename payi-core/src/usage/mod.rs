@@ -6,6 +6,7 @@
 
 mod answer;
 mod anthropic;
+mod estimate;
 mod frames;
 mod gemini;
 mod keys;
@@ -13,11 +14,14 @@ mod meter;
 mod openai;
 mod others;
 pub(crate) mod pick;
+pub(crate) mod sample;
 pub(crate) mod sse;
 mod tree;
 
 use std::ops::AddAssign;
 
+#[cfg(feature = "tokenizer")]
+pub use estimate::load_tokenizer;
 #[cfg(any(feature = "testing", feature = "_http"))]
 pub(crate) use frames::base64;
 pub use meter::Meter;
@@ -213,6 +217,7 @@ impl AddAssign for Usage {
 /// What a provider's answer says about itself, once read.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a finding of its own")]
 pub struct Reading {
     /// The answer's id.
     pub response_id: Option<Box<str>>,
@@ -234,6 +239,8 @@ pub struct Reading {
     pub error: Option<Box<str>>,
     /// The answer was made while nobody waited for it, and is billed where it is fetched.
     pub background: bool,
+    /// Some of the counts were estimated, because the answer did not say them.
+    pub estimated: bool,
     /// The counts contradict each other and had to be clamped.
     pub inconsistent: bool,
     /// The answer could not be read as what it claims to be.

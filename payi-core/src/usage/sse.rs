@@ -12,6 +12,7 @@ use crate::usage::{
     answer::Answer,
     keys::{Key, RULES},
     pick::Picker,
+    sample::Sample,
 };
 
 /// How many bytes are searched at a time.
@@ -38,6 +39,7 @@ pub(crate) struct Sse {
     head: u8,
     /// An event too long to keep.
     giant: Option<Box<Giant>>,
+    sample: Sample,
 }
 
 #[derive(Debug)]
@@ -56,6 +58,7 @@ impl Sse {
             next: 0,
             head: 0,
             giant: None,
+            sample: Sample::default(),
         }
     }
 
@@ -81,6 +84,13 @@ impl Sse {
     pub(crate) fn is_complete(&mut self) -> bool {
         self.look_at_last();
         self.answer.complete
+    }
+
+    /// A sample of what passed; what is still held is part of it.
+    pub(crate) fn sample(&mut self) -> Sample {
+        let mut sample = std::mem::take(&mut self.sample);
+        sample.push(&self.buffer);
+        sample
     }
 
     /// What the stream said.
@@ -113,6 +123,7 @@ impl Sse {
         self.search();
         // The last few events stay, because they are looked at again when the stream ends.
         let keep = last_blocks(&self.buffer, LAST).min(self.done);
+        self.sample.push(&self.buffer[..keep]);
         self.buffer.drain(..keep);
         self.done -= keep;
         self.grow();
