@@ -126,7 +126,7 @@ async fn elsewhere_or_if_told_not_to_the_request_goes_out_as_it_was_written() {
         bench.recorder = Recorder::new().settings(settings);
         bench.recorder.scope(bench.chat(UNASKED)).await.expect("a stream");
         let event = bench.event();
-        assert_eq!((event.outcome, event.cost.source), (Outcome::Ok, CostSource::Unpriced));
+        assert_eq!((event.outcome, event.cost.source), (Outcome::Ok, CostSource::Estimated));
         assert_eq!(bench.provider.requests().last().expect("a request").body, UNASKED.as_bytes());
     }
     bench.recorder = Recorder::new().settings(auto());
