@@ -1,7 +1,5 @@
 //! Where events go: the queue to the writer, the writer to the ledger, and from the ledger on.
 
-#[cfg(all(test, feature = "ledger"))]
-mod child;
 #[cfg(any(feature = "reqwest", feature = "ledger"))]
 pub(crate) mod deliver;
 pub(crate) mod delivered;

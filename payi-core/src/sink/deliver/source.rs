@@ -45,7 +45,7 @@ pub(crate) use of_ledger::OfLedger;
 
 #[cfg(feature = "ledger")]
 mod of_ledger {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use uuid::Uuid;
 
@@ -54,6 +54,9 @@ mod of_ledger {
 
     /// How long a process that died keeps others from delivering.
     const LEASE: Duration = Duration::from_secs(20);
+
+    /// How long a lease is taken to be fresh.
+    const RENEW: Duration = Duration::from_secs(5);
 
     /// How many events are taken out of quarantine at once.
     const AGAIN: usize = 16;
@@ -70,6 +73,7 @@ mod of_ledger {
         lease_name: String,
         owner: String,
         lease: Option<Lease>,
+        renewed: Instant,
     }
 
     impl OfLedger {
@@ -78,13 +82,18 @@ mod of_ledger {
             ledger.register(deliverer, false)?;
             let lease_name = format!("deliver:{deliverer}");
             let owner = format!("{}-{}", std::process::id(), Uuid::new_v4());
-            Ok(Self { ledger, deliverer, lease_name, owner, lease: None })
+            Ok(Self { ledger, deliverer, lease_name, owner, lease: None, renewed: Instant::now() })
         }
     }
 
     impl Source for OfLedger {
         fn claim(&mut self) -> Result<bool> {
+            // A lease that is still fresh costs no write: the cursor is fenced, whatever became of it.
+            if self.lease.is_some() && self.renewed.elapsed() < RENEW {
+                return Ok(true);
+            }
             self.lease = self.ledger.lease(&self.lease_name, &self.owner, LEASE)?;
+            self.renewed = Instant::now();
             Ok(self.lease.is_some())
         }
 
@@ -106,7 +115,11 @@ mod of_ledger {
 
         fn advance(&mut self, seq: i64) -> Result<bool> {
             let Some(lease) = &self.lease else { return Ok(false) };
-            self.ledger.set_cursor(lease, self.deliverer, seq)
+            let ours = self.ledger.set_cursor(lease, self.deliverer, seq)?;
+            if !ours {
+                self.lease = None;
+            }
+            Ok(ours)
         }
 
         fn newest(&self) -> Result<i64> {
