@@ -134,3 +134,12 @@ impl StdError for Error {
         self.0.source.as_deref().map(|e| e as &(dyn StdError + 'static))
     }
 }
+
+/// Says something through `tracing`, as `say!(warn, target: "payi", ..)`: a subscriber that panics over it is neither
+/// the caller's trouble nor ours.
+macro_rules! say {
+    ($level:ident, $($said:tt)*) => {
+        drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tracing::$level!($($said)*))))
+    };
+}
+pub(crate) use say;

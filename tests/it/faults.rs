@@ -325,3 +325,53 @@ fn fault_49_no_secret_is_written_down() {
         }
     });
 }
+
+/// A subscriber of the application's that cannot hear of payi without falling over.
+struct Fragile;
+
+impl tracing::Subscriber for Fragile {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target() == "payi"
+    }
+
+    fn new_span(&self, _span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &tracing::span::Id, _values: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &tracing::span::Id, _follows: &tracing::span::Id) {}
+
+    fn event(&self, _event: &tracing::Event<'_>) {
+        panic!("in the application's subscriber");
+    }
+
+    fn enter(&self, _span: &tracing::span::Id) {}
+
+    fn exit(&self, _span: &tracing::span::Id) {}
+}
+
+#[test]
+fn fault_17_a_panic_in_a_subscriber_is_not_the_callers() {
+    alone("faults::fault_17_a_panic_in_a_subscriber_is_not_the_callers", || {
+        tracing::subscriber::set_global_default(Fragile).unwrap();
+        let (dir, provider, pay_i) =
+            (TempDir::new("17b"), Provider::start().unwrap(), PayI::start().unwrap());
+        let builder = payi::instrument().ledger(dir.file("l.db")).api_key("k").base_url(pay_i.url());
+        let guard = builder.sink(Panicking).start().unwrap();
+        pay_i.script(|_| PayIAnswer::status(422, "")); // the courier has something to say
+        let user = String::from("u-1");
+        runtime().block_on(async {
+            payi::track_context!(user_id = user, proxy = true, {
+                let url = format!("{}/v1/chat/completions", provider.url());
+                let request = payi::reqwest::Client::new().post(url).body("{}");
+                let request = request.header("xproxy-request-properties", "{not json");
+                request.send().await.unwrap().bytes().await.unwrap();
+            });
+        });
+        let _ = runtime().block_on(guard.flush(Duration::from_secs(5)));
+        pay_i.wait_for(1, Duration::from_secs(5));
+        drop(guard);
+        assert_eq!(calls_in(&dir.file("l.db")), 1);
+    });
+}

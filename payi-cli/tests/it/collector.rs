@@ -124,15 +124,27 @@ async fn what_cannot_be_taken_is_refused_by_code() {
     }
     let (status, _) = place.plain(Method::POST, "/api/v1/ingest", &[key], " ".repeat(17 << 20)).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
-    let (status, _) =
-        place.plain(Method::POST, "/api/v1/ingest", &[key, ("content-encoding", "gzip")], "x".into()).await;
-    assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     let foreign = [key, ("origin", "https://evil.example")];
     let (status, _) = place.plain(Method::POST, "/api/v1/ingest", &foreign, event().to_string()).await;
     assert_eq!(status, StatusCode::FORBIDDEN);
     let (status, answer) = place.plain(Method::GET, "/api/v1/nowhere", &[key], String::new()).await;
     assert_eq!((status, &answer["statusCode"]), (StatusCode::NOT_FOUND, &json!(404)));
     assert_eq!(place.ledger.last_seq().unwrap(), 0, "nothing of it was kept");
+}
+
+#[tokio::test]
+async fn fault_26_a_body_that_would_unpack_to_gigabytes_is_refused_unread() {
+    let place = Service::empty();
+    let key = ("xProxy-api-key", "k");
+    for packing in ["gzip", "deflate", "br", "zstd", "gzip, gzip"] {
+        for path in ["/api/v1/ingest", "/api/v1/ingest/bulk"] {
+            let bomb = "x".repeat(1 << 20);
+            let (status, _) =
+                place.plain(Method::POST, path, &[key, ("content-encoding", packing)], bomb).await;
+            assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{packing} {path}");
+        }
+    }
+    assert_eq!(place.ledger.last_seq().unwrap(), 0);
 }
 
 #[tokio::test]

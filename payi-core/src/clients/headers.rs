@@ -23,6 +23,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use crate::{
     clients::call::PriceAs,
     context::{Context, Frame, Key, Properties, Resolved, Text, UseCase},
+    error::say,
     events::{PayIAccess, Pipeline},
 };
 
@@ -96,11 +97,9 @@ pub(crate) fn apply(
 fn goes_astray() {
     static SAID: AtomicBool = AtomicBool::new(false);
     if !SAID.swap(true, Relaxed) {
-        tracing::warn!(
-            target: "payi",
-            "a call with `proxy = true` does not go to Pay-i's address: it is reported like any other, and its host is \
-             not told who it is for; give the client an address of `payi::proxy`, or leave `proxy` out"
-        );
+        say!(warn, target: "payi",
+                    "a call with `proxy = true` does not go to Pay-i's address: it is reported like any other, and its host is \
+                 not told who it is for; give the client an address of `payi::proxy`, or leave `proxy` out");
     }
 }
 
@@ -184,7 +183,7 @@ fn map(text: &str) -> Option<Properties> {
         return Some(Properties::new());
     }
     let Ok(map) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text) else {
-        tracing::warn!(target: "payi", "a properties header is not a JSON object; it is ignored");
+        say!(warn, target: "payi", "a properties header is not a JSON object; it is ignored");
         return None;
     };
     Some(map.into_iter().map(|(name, value)| (Text::new(&name), plain(value))).collect())

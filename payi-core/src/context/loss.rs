@@ -68,6 +68,6 @@ pub(crate) fn count(loss: Loss) {
     let Some(counter) = COUNTERS.get(loss as usize) else { return };
     counter.count.fetch_add(1, Relaxed);
     if !counter.said.swap(true, Relaxed) {
-        tracing::warn!(target: "payi", reason = loss.name(), "{}", loss.advice());
+        crate::error::say!(warn, target: "payi", reason = loss.name(), "{}", loss.advice());
     }
 }

@@ -22,8 +22,10 @@ use crate::{
     usage::{Bucket, Usage},
 };
 
+/// A process lives while its lease lasts: one that seems to last for longer than any lease was written by a clock that
+/// was ahead.
 const ORPHANS: &str = "FROM open_calls o WHERE o.process <> ?1
-   AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.name = o.process AND l.expires_us > ?2)";
+   AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.name = o.process AND l.expires_us BETWEEN ?2 + 1 AND ?2 + 3600000000)";
 
 /// Settles what dead processes left open; how much that was. `process` is one's own name.
 pub(crate) fn recover(conn: &Connection, appender: &mut Appender, process: &str) -> rusqlite::Result<u64> {

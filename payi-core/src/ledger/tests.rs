@@ -5,7 +5,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{
-    Appender, Filter, Keep, Ledger, Sort,
+    Appender, Collector, Filter, Keep, Ledger, Sort, foreign_id,
     sample::{append, event, opening, who},
     schema::writing,
 };
@@ -204,7 +204,7 @@ fn the_first_rows_are_those_of_the_whole_and_the_total_covers_all() {
 }
 
 #[test]
-fn work_that_panicked_in_a_transaction_does_not_stop_the_next() {
+fn fault_17_work_that_panicked_in_a_transaction_does_not_stop_the_next() {
     let ledger = Ledger::in_memory().unwrap();
     let broken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         ledger.with(|conn| -> rusqlite::Result<()> {
@@ -247,5 +247,30 @@ fn calls_stay_open_until_their_end_is_committed() {
     assert_eq!(ledger.open_calls().unwrap(), 1);
     assert_eq!(end(&mut appender).unwrap().facts, 1);
     assert_eq!(ledger.open_calls().unwrap(), 0, "its row went with its end");
+    assert_eq!(ledger.check().unwrap().problems, Vec::<String>::new());
+}
+
+#[test]
+fn fault_28_sent_twice_out_of_order_to_two_replicas_and_a_week_late_it_is_charged_once() {
+    let ledger = Ledger::in_memory().unwrap();
+    let mut replicas = [(); 2].map(|()| Collector::new(&ledger, false).unwrap());
+    let week_ago = SystemTime::now() - Duration::from_secs(7 * 86_400);
+    let sent: Vec<_> = (0..20)
+        .map(|n: u64| {
+            let at = week_ago + Duration::from_secs(n * 30_000);
+            let id = foreign_id("system.openai", &format!("resp-{n}"), Some(at));
+            (Event { id, call_id: id, started_at: at, ..event(1_000) }, who("u1"))
+        })
+        .collect();
+    let mut backwards = sent.clone();
+    backwards.reverse();
+    for (replica, batch) in [(0, &sent[..10]), (1, &backwards[..]), (0, &sent[..]), (1, &sent[5..6])] {
+        assert_eq!(replicas[replica].place(batch).unwrap().len(), batch.len());
+    }
+    // The same batch holds one of them twice.
+    let twice = [sent[0].clone(), sent[0].clone()];
+    assert!(replicas[0].place(&twice).unwrap().iter().all(|placed| placed.duplicate));
+    let total = ledger.users(&Filter::new()).unwrap().total;
+    assert_eq!((total.calls.ok, total.cost), (20, Money::from_pico(20_000)));
     assert_eq!(ledger.check().unwrap().problems, Vec::<String>::new());
 }

@@ -153,7 +153,7 @@ impl PriceBook {
             for text in EMBEDDED {
                 // A test reads them; a book that cannot be read leaves calls unpriced, and the host alive.
                 if let Err(error) = format::lay_over(&mut draft, text) {
-                    tracing::error!(%error, "the embedded price book is damaged");
+                    crate::error::say!(error, %error, "the embedded price book is damaged");
                 }
             }
             draft.index();

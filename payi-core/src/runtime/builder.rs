@@ -324,7 +324,7 @@ impl Builder {
         #[cfg(feature = "tokenizer")]
         load_tokenizer();
         for conflict in conflicting_versions() {
-            tracing::warn!(target: "payi", "{conflict}");
+            crate::error::say!(warn, target: "payi", "{conflict}");
         }
         let engines = Engines::start(&options, self.on_limit)?;
         if let Some(gate) = engines.gate() {

@@ -82,7 +82,7 @@ impl Engines {
         }
         #[cfg(not(feature = "otel"))]
         if options.otlp.is_some() {
-            tracing::warn!(target: "payi", "PAYI_OTLP is set, but payi was built without the feature `otel`");
+            crate::error::say!(warn, target: "payi", "PAYI_OTLP is set, but payi was built without the feature `otel`");
         }
         let counts = writer.counts();
         Ok(Self { writer: Mutex::new(Some(writer)), counts, couriers, sinks, gate: Some(gate) })
@@ -175,7 +175,7 @@ impl Engines {
         if let Some(writer) = self.writer().take() {
             let left = deadline.saturating_duration_since(Instant::now());
             if let Err(error) = writer.shutdown(left) {
-                tracing::warn!(target: "payi", %error, "payi ended before everything was written");
+                crate::error::say!(warn, target: "payi", %error, "payi ended before everything was written");
             }
         }
         let _ = deadline;

@@ -74,7 +74,7 @@ impl Drop for Running {
 pub(super) fn start_once(build: impl FnOnce() -> Result<Running>) -> Result<Guard> {
     let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(already) = running.upgrade().filter(|r| !r.stopped.load(Ordering::Acquire)) {
-        tracing::warn!(target: "payi", "payi is already running in this process; the new settings are ignored");
+        crate::error::say!(warn, target: "payi", "payi is already running in this process; the new settings are ignored");
         return Ok(Guard { running: already });
     }
     let started = Arc::new(build()?);

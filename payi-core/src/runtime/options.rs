@@ -74,7 +74,7 @@ impl Options {
                 foreign if FOREIGN.contains(&foreign) => {}
                 // Others may have variables of that beginning for purposes of their own.
                 other if closest(other, VARIABLES).is_none() => {
-                    tracing::debug!(target: "payi", name = other, "unknown environment variable");
+                    crate::error::say!(debug, target: "payi", name = other, "unknown environment variable");
                 }
                 other => return Err(unknown("environment variable", other, VARIABLES)),
             }
@@ -136,7 +136,7 @@ impl Options {
         }
         #[cfg(not(feature = "config"))]
         if options.config.is_some() {
-            tracing::warn!(target: "payi", "PAYI_CONFIG is set, but payi was built without the feature `config`");
+            crate::error::say!(warn, target: "payi", "PAYI_CONFIG is set, but payi was built without the feature `config`");
         }
         Ok(options)
     }

@@ -221,7 +221,7 @@ impl Drain {
             Ok(()) => {
                 self.told = counted;
                 if self.failing.take().is_some() {
-                    tracing::info!("the ledger can be written again");
+                    crate::error::say!(info, "the ledger can be written again");
                 }
                 if let Some(tell) = &self.after_commit {
                     tell();
@@ -281,7 +281,7 @@ impl Drain {
     fn failed(&mut self, error: &crate::Error, urgent: bool) {
         let wait = match &self.failing {
             None => {
-                tracing::warn!(%error, "the ledger cannot be written now; events are kept and tried again");
+                crate::error::say!(warn, %error, "the ledger cannot be written now; events are kept and tried again");
                 RETRY.0
             }
             Some(failing) => (failing.wait * 2).min(RETRY.1),
@@ -320,7 +320,9 @@ impl Drain {
             self.recovered = Some(Instant::now());
             match self.ledger.recover(&mut self.appender, &self.process) {
                 Ok(0) | Err(_) => {}
-                Ok(calls) => tracing::info!(calls, "calls whose process had died were settled as abandoned"),
+                Ok(calls) => {
+                    crate::error::say!(info, calls, "calls whose process had died were settled as abandoned")
+                }
             }
         }
     }
@@ -331,7 +333,8 @@ impl Drain {
         let left = (self.events.len() + waiting) as u64;
         if left > 0 {
             self.shared.queue.losses.add(LossReason::Unwritten, left);
-            tracing::warn!(
+            crate::error::say!(
+                warn,
                 events = left,
                 "the ledger could not be written before the deadline of the shutdown"
             );

@@ -9,7 +9,10 @@ use std::{
     time::Instant,
 };
 
-use crate::events::{Event, Opening, Sink};
+use crate::{
+    error::say,
+    events::{Event, Opening, Sink},
+};
 
 /// Hands each event to every sink, in order.
 pub(crate) struct Fan {
@@ -33,7 +36,7 @@ impl Branch {
     fn call<T>(&self, otherwise: T, f: impl FnOnce(&dyn Sink) -> T) -> T {
         catch_unwind(AssertUnwindSafe(|| f(&*self.sink))).unwrap_or_else(|_| {
             if !self.panicked.swap(true, Ordering::Relaxed) {
-                tracing::error!(target: "payi", "a sink panicked; its events may be incomplete");
+                say!(error, target: "payi", "a sink panicked; its events may be incomplete");
             }
             otherwise
         })

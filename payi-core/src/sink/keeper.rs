@@ -43,7 +43,7 @@ impl Keeper {
                 Ok(Ok(false)) => IDLE,
                 Ok(Err(error)) => {
                     if !std::mem::replace(&mut warned, true) {
-                        tracing::warn!(%error, "the ledger's rollups are behind; reports stay exact, but take longer");
+                        crate::error::say!(warn, %error, "the ledger's rollups are behind; reports stay exact, but take longer");
                     }
                     IDLE
                 }

@@ -14,6 +14,7 @@ use std::{
 };
 
 use crate::{
+    error::say,
     events::{Event, Opening, Sink},
     sink::losses::{LossReason, Losses},
 };
@@ -117,10 +118,8 @@ impl Sink for Queue {
             Err(reason) => {
                 self.losses.add(reason, 1);
                 if reason == LossReason::AfterShutdown && !self.complained.swap(true, Relaxed) {
-                    tracing::warn!(
-                        target: "payi",
-                        "payi was shut down: calls that end now are not recorded; keep the guard until the end of `main`"
-                    );
+                    say!(warn, target: "payi",
+                            "payi was shut down: calls that end now are not recorded; keep the guard until the end of `main`");
                 }
             }
         }

@@ -314,7 +314,7 @@ fn open(options: &WriterOptions) -> Result<Ledger> {
             Err(e) if e.is_foreign_ledger() => return Err(e),
             Err(e) if is_busy(&e) && Instant::now() < until => thread::sleep(AGAIN),
             Err(e) => {
-                tracing::warn!(error = %e, "the ledger cannot be written; events are kept in memory and are gone with this process");
+                crate::error::say!(warn, error = %e, "the ledger cannot be written; events are kept in memory and are gone with this process");
                 return Ledger::in_memory();
             }
             ledger => return ledger,

@@ -300,8 +300,7 @@ impl Round {
     fn pass(&mut self) -> Result<()> {
         let Some(passed) = self.window.pass() else { return Ok(()) };
         for (pending, reason) in &passed.refused {
-            tracing::warn!(
-                target: "payi", place = self.place.name(), event = %pending.event.id, reason = &**reason,
+            crate::error::say!(warn, target: "payi", place = self.place.name(), event = %pending.event.id, reason = &**reason,
                 "an event was refused and set aside; `payi delivery status` shows it"
             );
             self.source.quarantine(pending.seq, reason)?;
@@ -321,7 +320,7 @@ impl Round {
             Next::Go => {
                 self.shared.stats.set_trouble(None);
                 if self.complained.take().is_some() {
-                    tracing::info!(target: "payi", place = self.place.name(), "delivery works again");
+                    crate::error::say!(info, target: "payi", place = self.place.name(), "delivery works again");
                 }
                 self.backoff.reset();
                 Went::On
@@ -352,6 +351,6 @@ impl Round {
             return;
         }
         let (place, error) = (self.place.name(), error.map(tracing::field::display));
-        tracing::warn!(target: "payi", place, why, error, "delivery does not work; events are kept for later");
+        crate::error::say!(warn, target: "payi", place, why, error, "delivery does not work; events are kept for later");
     }
 }

@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     Result,
+    error::say,
     events::{Event, Sink},
     sink::deliver::{Pending, Source},
 };
@@ -60,7 +61,7 @@ impl Sink for Memory {
             queue.events.pop_front();
             self.0.lost.fetch_add(1, Relaxed);
             if !self.0.said.swap(true, Relaxed) {
-                tracing::warn!(target: "payi", "events are being lost: delivery does not keep up, and there is no ledger to keep them");
+                say!(warn, target: "payi", "events are being lost: delivery does not keep up, and there is no ledger to keep them");
             }
         }
     }

@@ -10,6 +10,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs,
     path::Path,
+    process::Command,
     thread,
     time::{Duration, SystemTime},
 };
@@ -284,6 +285,48 @@ fn fault_12_leases_of_the_dead() {
         ledger.lease("deliver:x", "me", Duration::from_secs(1)).unwrap().is_some(),
         "no lease is that long"
     );
+}
+
+/// A service that is started again and again while its machine's clock goes wrong.
+#[test]
+fn fault_18_clocks_that_jump_between_one_run_and_the_next() {
+    if Command::new("faketime").arg("--version").output().is_err() {
+        return eprintln!("SKIPPED: faketime is missing, so this test proves nothing here");
+    }
+    let place = Place::new("fault-18");
+    let mut promised = HashSet::new();
+    for (n, clock) in ["+0", "-1h", "@1970-01-01 12:00:00", "+365d"].into_iter().enumerate() {
+        let mut faked = Command::new(std::env::current_exe().unwrap());
+        // The dynamic linker knows what `$LIB` is. Time limits are kept by the clock that cannot be set.
+        faked.env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1");
+        faked.env("FAKETIME", clock).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        let victim =
+            Victim::start_by(faked, "deliver", &place.ledger(), place.0.join(format!("log-{n}"))).wait();
+        thread::sleep(Duration::from_millis(200));
+        promised.extend(victim.kill().written);
+    }
+    let ledger = Ledger::open(place.ledger()).unwrap();
+    // The last one lived a year ahead: neither its open calls nor its lease are waited for.
+    let server = place.0.join("payi.db.server");
+    assert!(ledger.lease("deliver:file", "survivor", SOON).unwrap().is_some(), "no lease is that long");
+    ledger.recover(&mut crate::ledger::Appender::default(), "process:survivor").unwrap();
+    let ahead = "SELECT count(*) FROM open_calls WHERE at_us > 1e6 * unixepoch('now', '+300 days')";
+    let open: i64 = ledger.with(|conn| conn.query_row(ahead, [], |row| row.get(0))).unwrap();
+    assert_eq!(open, 0, "calls of the one that was ahead");
+    drop(ledger);
+    let (ledger, ids) = settle(&place.ledger());
+    assert_eq!(promised.difference(&ids).count(), 0, "of {} promised", promised.len());
+    assert_eq!(ledger.check().unwrap().problems, Vec::<String>::new());
+    while deliver_once(&ledger, &server, "survivor", SOON) {}
+    assert_eq!(received(&server).len(), ids.len(), "every event arrives");
+    let days: HashSet<u64> = times(&ledger).into_iter().map(|at| at / 86_400).collect();
+    assert!(days.contains(&0) && days.len() >= 3, "events keep the time they were given: {days:?}");
+}
+
+/// When each event began, in seconds since 1970.
+fn times(ledger: &Ledger) -> Vec<u64> {
+    let events = ledger.follow(0, 100_000).unwrap().into_iter();
+    events.map(|it| it.event.started_at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()).collect()
 }
 
 #[test]

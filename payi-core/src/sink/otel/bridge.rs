@@ -1,6 +1,14 @@
 //! HTTP for the exporters: they may be polled by anybody, so requests run on a runtime of our own.
 
-use std::{future::Future, sync::Arc, thread, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,6 +29,14 @@ pub(crate) struct Bridge {
 pub(crate) struct Client {
     http: reqwest::Client,
     handle: Handle,
+    /// The last answer's status, which an exporter's error does not tell; 0 if there was none.
+    status: Arc<AtomicU16>,
+}
+
+impl Client {
+    pub(crate) fn status(&self) -> u16 {
+        self.status.load(Relaxed)
+    }
 }
 
 impl Bridge {
@@ -45,11 +61,12 @@ impl Bridge {
             .name("payi-otlp-http".into())
             .spawn(move || runtime.block_on(stopped.notified()))
             .map_err(|e| unusable(e.into()))?;
-        Ok(Self { client: Client { http, handle }, stop })
+        Ok(Self { client: Client { http, handle, status: Arc::default() }, stop })
     }
 
+    /// A client for one exporter.
     pub(crate) fn client(&self) -> Client {
-        self.client.clone()
+        Client { status: Arc::default(), ..self.client.clone() }
     }
 
     /// Waits for `future`; not from within a runtime.
@@ -68,6 +85,7 @@ impl Drop for Bridge {
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let http = self.http.clone();
+        self.status.store(0, Relaxed);
         let sent = self.handle.spawn(async move {
             let response = http.execute(request.try_into()?).await?;
             let (status, headers) = (response.status(), response.headers().clone());
@@ -76,6 +94,8 @@ impl HttpClient for Client {
             *answer.headers_mut() = headers;
             Ok::<_, reqwest::Error>(answer)
         });
-        sent.await?.map_err(|error| error.without_url().into())
+        let answer = sent.await?.map_err(reqwest::Error::without_url)?;
+        self.status.store(answer.status().as_u16(), Relaxed);
+        Ok(answer)
     }
 }

@@ -30,7 +30,10 @@ use crate::{
     events::{Event, Outcome},
     sink::{
         deliver::{Fate, Next, Pending, Place, Report, Source},
-        otel::{bridge::Bridge, meter::Meter},
+        otel::{
+            bridge::{Bridge, Client},
+            meter::Meter,
+        },
     },
 };
 
@@ -43,6 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A collector.
 pub(crate) struct Otlp {
     exporter: opentelemetry_otlp::SpanExporter,
+    client: Client,
     // Before the bridge: its last export goes over it.
     meter: Meter,
     bridge: Bridge,
@@ -63,9 +67,10 @@ impl Otlp {
             Error::with_source(Kind::Config, "no exporter could be made for the OpenTelemetry collector", e)
         };
         let bridge = Bridge::start(PATIENCE)?;
+        let client = bridge.client();
         let mut exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
-            .with_http_client(bridge.client())
+            .with_http_client(client.clone())
             .with_endpoint(format!("{base_url}/v1/traces"))
             .with_timeout(PATIENCE)
             .build()
@@ -79,7 +84,7 @@ impl Otlp {
         exporter.set_resource(&resource);
         let meter = Meter::new(base_url, &bridge, resource).map_err(unusable)?;
         let scope = InstrumentationScope::builder("payi").with_version(env!("CARGO_PKG_VERSION")).build();
-        Ok(Self { exporter, meter, bridge, parents, semconv, scope })
+        Ok(Self { exporter, client, meter, bridge, parents, semconv, scope })
     }
 
     fn span(&self, pending: &Pending) -> SpanData {
@@ -141,14 +146,62 @@ impl Place for Otlp {
                 Report::all(batch.len(), &Fate::Placed, Next::Go)
             }
             Err(error) => {
-                tracing::debug!(target: "payi", %error, "the OpenTelemetry collector took nothing");
-                Report::all(batch.len(), &Fate::Later, Next::Wait(None))
+                crate::error::say!(debug, target: "payi", %error, "the OpenTelemetry collector took nothing");
+                refused(self.client.status(), batch.len())
             }
         }
+    }
+}
+
+/// What an answer without success means for a batch of `n`.
+fn refused(status: u16, n: usize) -> Report {
+    match status {
+        401 | 403 => Report::all(n, &Fate::Later, Next::Pause("forbidden")),
+        404 | 405 => Report::all(n, &Fate::Later, Next::Pause("wrong_address")),
+        408 | 425 | 429 => Report::all(n, &Fate::Later, Next::Wait(None)),
+        // Too large, or one of them is bad: halve, until it is found.
+        400..500 if n > 1 => Report::all(n, &Fate::Later, Next::Smaller),
+        400..500 => Report::all(n, &Fate::Refused(format!("http_{status}").into()), Next::Go),
+        _ => Report::all(n, &Fate::Later, Next::Wait(None)),
     }
 }
 
 /// A key and a value.
 fn pair(key: &'static str, value: impl Into<opentelemetry::Value>) -> KeyValue {
     KeyValue::new(key, value)
+}
+
+#[cfg(all(test, feature = "testing"))]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::{
+        ledger::{Ledger, sample},
+        sink::deliver::{Courier, OfLedger},
+        testing::{PayI, PayIAnswer},
+    };
+
+    #[test]
+    fn fault_22_a_span_that_a_collector_refuses_holds_up_no_other() {
+        let (collector, ledger) = (PayI::start().unwrap(), Ledger::in_memory().unwrap());
+        let source = OfLedger::new(ledger.another().unwrap(), NAME).unwrap();
+        let otlp = Otlp::new(collector.url(), None, Semconv::default(), Parents::default()).unwrap();
+        let courier = Courier::start(source, otlp).unwrap();
+        collector.script(|request| {
+            let bad = request.bytes.windows(6).any(|bytes| bytes == b"bad-un");
+            PayIAnswer::status(if bad { 400 } else { 200 }, "")
+        });
+        let users = ["a", "b", "bad-un", "c", "d", "e", "f"];
+        let events: Vec<_> = users.iter().map(|user| (sample::event(1), sample::who(user))).collect();
+        sample::append(&ledger, &events);
+        assert!(courier.wait(courier.ask(), Instant::now() + Duration::from_secs(20)));
+        let aside = ledger.quarantined(NAME, 10).unwrap();
+        assert_eq!(
+            aside.iter().map(|event| (event.seq, &*event.reason)).collect::<Vec<_>>(),
+            [(3, "http_400")]
+        );
+        assert_eq!(ledger.cursor(NAME).unwrap(), 7);
+    }
 }

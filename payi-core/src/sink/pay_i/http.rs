@@ -106,7 +106,7 @@ impl Http {
             match request.send().await {
                 Ok(response) => read(response).await,
                 Err(error) => {
-                    tracing::debug!(target: "payi", error = %error.without_url(), "Pay-i was not reached");
+                    crate::error::say!(debug, target: "payi", error = %error.without_url(), "Pay-i was not reached");
                     Reply::Unavailable(None)
                 }
             }
@@ -125,7 +125,7 @@ async fn read(mut response: Response) -> Reply {
             Ok(None) => break true,
         }
     };
-    tracing::debug!(target: "payi", status = status.as_u16(), "Pay-i answered");
+    crate::error::say!(debug, target: "payi", status = status.as_u16(), "Pay-i answered");
     match status {
         _ if status.is_success() && !whole => Reply::Unavailable(told),
         _ if status.is_success() && answer::is_an_answer(&body) => Reply::Taken(body),

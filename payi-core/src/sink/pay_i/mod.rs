@@ -198,7 +198,7 @@ impl PayI {
             Reply::Refused(refusal) => match refusal.status {
                 401 => Report::all(n, &Fate::Later, Next::Pause("invalid_api_key")),
                 _ if takes_no_bulks(&refusal) => {
-                    tracing::info!(target: "payi", status = refusal.status, "Pay-i does not take bulks; events go one by one");
+                    crate::error::say!(info, target: "payi", status = refusal.status, "Pay-i does not take bulks; events go one by one");
                     self.bulk = false;
                     Report::all(n, &Fate::Later, Next::Go)
                 }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod hour;
+mod moody;
 
 use std::time::{Duration, Instant};
 
