@@ -321,7 +321,7 @@ impl Drain {
             match self.ledger.recover(&mut self.appender, &self.process) {
                 Ok(0) | Err(_) => {}
                 Ok(calls) => {
-                    crate::error::say!(info, calls, "calls whose process had died were settled as abandoned")
+                    crate::error::say!(info, calls, "calls whose process had died were settled as abandoned");
                 }
             }
         }

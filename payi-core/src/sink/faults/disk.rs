@@ -17,7 +17,7 @@ use crate::{
 fn limited(limit: &str) -> Command {
     let mut shell = Command::new("sh");
     // Without the trap the signal would end the child, where a full disk gives an error.
-    shell.args(["-c", &format!("trap '' XFSZ; {limit}; exec \"$@\"",), "sh"]);
+    shell.args(["-c", &format!("trap '' XFSZ; {limit}; exec \"$@\""), "sh"]);
     shell.arg(std::env::current_exe().unwrap());
     shell
 }
