@@ -62,6 +62,7 @@ cases! {
     "snapshot/payi, depth 1", nothing, snapshot_1;
     "snapshot/payi, depth 16", nothing, snapshot_16;
     "resolve/payi, depth 4", nothing, resolve_4;
+    "resolve/payi, depth 4, owned", nothing, resolve_4_owned;
 }
 
 /// The case of that name.
@@ -340,7 +341,16 @@ fn snapshot_16(n: u64, _user: &String) {
     snapshot(n, 16);
 }
 
+/// What a call does: every key merged over every scope, and asked for.
 fn resolve_4(n: u64, _user: &String) {
+    let (context, all) = (nested(4), payi::Key::ALL.iter().copied().collect());
+    for _ in 0..n {
+        black_box(context.missing(black_box(all)));
+    }
+}
+
+/// What the writer's thread does: the same, and a copy of each value.
+fn resolve_4_owned(n: u64, _user: &String) {
     let context = nested(4);
     for _ in 0..n {
         black_box(&context.resolve());

@@ -8,6 +8,8 @@ use payi::{
     testing::{Provider, Recorder},
 };
 
+use crate::support::alone;
+
 async fn ask(http: &payi::reqwest::Client, provider: &Provider) -> Result<(), payi::reqwest::Error> {
     let request = http.post(format!("{}/v1/chat/completions", provider.url()));
     let answer = request.body(r#"{"model":"gpt-4o","messages":[]}"#).send().await?;
@@ -16,7 +18,7 @@ async fn ask(http: &payi::reqwest::Client, provider: &Provider) -> Result<(), pa
 }
 
 /// The line in `ask` that calls `send`.
-const SENDS: &str = "required.rs:13:";
+const SENDS: &str = "required.rs:15:";
 
 #[tokio::test]
 async fn a_call_for_nobody_fails_in_a_test_and_says_where_it_was_made() {
@@ -33,6 +35,19 @@ async fn a_call_for_nobody_fails_in_a_test_and_says_where_it_was_made() {
     };
     recorder.scope(attributed).await.unwrap();
     assert_eq!(recorder.events().len(), 1);
+}
+
+#[test]
+fn what_the_program_requires_its_tests_require_too() {
+    alone("required::what_the_program_requires_its_tests_require_too", || {
+        let _payi = payi::instrument().in_memory().require([Key::UserId]).start().unwrap();
+        let (provider, http) = (Provider::start().unwrap(), payi::reqwest::Client::new());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let refused = runtime.block_on(Recorder::new().scope(ask(&http, &provider))).unwrap_err();
+        assert!(refused.as_payi().is_some_and(payi::Error::is_unattributed), "{refused}");
+        runtime.block_on(ask(&http, &provider)).unwrap();
+        assert_eq!(provider.requests().len(), 1, "what is no test goes through");
+    });
 }
 
 #[tokio::test]

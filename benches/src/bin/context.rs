@@ -107,10 +107,11 @@ fn report(figures: &[(&str, f64, f64)]) -> Result<(), Box<dyn std::error::Error>
     );
     println!(
         "evidence bench-context: target 3 snapshot {:.0} at depth 1, {:.0} at depth 16 (≤ 40); resolving all keys \
-         at depth 4 {:.0} (≤ 900)",
+         at depth 4 {:.0} (≤ 900), with a copy of each value {:.0}",
         of("snapshot/payi, depth 1")?.1,
         of("snapshot/payi, depth 16")?.1,
         of("resolve/payi, depth 4")?.1,
+        of("resolve/payi, depth 4, owned")?.1,
     );
     Ok(())
 }

@@ -53,9 +53,16 @@ pub(crate) fn apply(
     at_pay_i: impl FnOnce(&PayIAccess) -> bool,
     headers: &mut HeaderMap,
 ) -> Effective {
-    let mut who = context.resolve();
     let settings = &pipeline.settings;
     let by_hand = headers.keys().any(|name| name.as_str().starts_with(PREFIX));
+    // Most calls say nothing by hand and go to the provider itself: they need three keys of fifteen.
+    let ((proxy, log), price_as) = context.look(|keys| (keys.flags(), keys.price_as()));
+    let keep = |log: Option<bool>| log.unwrap_or(settings.log_prompt_and_response) && !settings.never_log;
+    if !by_hand && proxy != Some(true) {
+        let (category, resource) = price_as;
+        return Effective { context, keep: keep(log), price_as: PriceAs { category, resource } };
+    }
+    let mut who = context.resolve();
     if by_hand && read(headers, &mut who) {
         who.log_prompt_and_response = Some(false);
     }
@@ -71,8 +78,7 @@ pub(crate) fn apply(
     } else {
         context
     };
-    let wanted = who.log_prompt_and_response.unwrap_or(settings.log_prompt_and_response);
-    let keep = wanted && !settings.never_log;
+    let keep = keep(who.log_prompt_and_response);
     if who.proxy == Some(true) {
         write(headers, &who, keep);
         if let Some(key) = &settings.pay_i.key

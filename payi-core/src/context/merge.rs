@@ -9,17 +9,22 @@ use crate::context::{Frame, Key, Resolved, Text, UseCase, entry::Entry, resolved
 
 /// What `frame`, and `base` under its outermost scope, say together.
 pub(crate) fn resolve(frame: Option<&Frame>, base: Option<&Frame>) -> Resolved {
+    merged(frame, base).finish()
+}
+
+/// The same, without a copy of any of it.
+pub(crate) fn merged<'f>(frame: Option<&'f Frame>, base: Option<&'f Frame>) -> Merged<'f> {
     let mut merged = Merged::default();
     match frame {
         Some(frame) => merged.outermost_first(frame, base),
         None => base.into_iter().for_each(|base| merged.apply(base)),
     }
-    merged.finish()
+    merged
 }
 
 /// What the scopes so far say; borrowed from them, because most of it is replaced further in.
 #[derive(Default)]
-struct Merged<'f> {
+pub(crate) struct Merged<'f> {
     user_id: Option<&'f Slot>,
     account_name: Option<&'f Slot>,
     price_as_category: Option<&'f Slot>,
@@ -27,19 +32,65 @@ struct Merged<'f> {
     resource_scope: Option<&'f Slot>,
     proxy: Option<bool>,
     log_prompt_and_response: Option<bool>,
-    limit_ids: Vec<Text>,
-    request_tags: Vec<Text>,
-    request_properties: Properties,
+    limit_ids: Layers<'f>,
+    request_tags: Layers<'f>,
+    request_properties: Layers<'f>,
     use_case: Option<Open<'f>>,
 }
 
 /// The open use case.
 struct Open<'f> {
-    name: Text,
+    name: &'f Slot,
     id: Id<'f>,
     version: Option<u32>,
     step: Option<&'f Slot>,
-    properties: Properties,
+    properties: Layers<'f>,
+}
+
+/// Lists, or maps, one on top of the other; only who asks for all of them pays for laying them together.
+#[derive(Default)]
+struct Layers<'f> {
+    few: [Option<&'f Slot>; 4],
+    /// How many of them there are.
+    len: usize,
+    more: Vec<&'f Slot>,
+}
+
+impl<'f> Layers<'f> {
+    fn lay(&mut self, value: &'f Slot) {
+        match value {
+            Slot::Clear => *self = Self::default(),
+            Slot::Literals(_) | Slot::LiteralPairs(_) | Slot::Held(_) => {
+                match self.few.get_mut(self.len) {
+                    Some(room) => *room = Some(value),
+                    None => self.more.push(value),
+                }
+                self.len += 1;
+            }
+            _ => {}
+        }
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// From the lowest to the highest.
+    fn iter(&self) -> impl Iterator<Item = &'f Slot> {
+        self.few.iter().copied().flatten().chain(self.more.iter().copied())
+    }
+
+    fn list(&self) -> Vec<Text> {
+        let mut all = Vec::new();
+        self.iter().for_each(|layer| list(&mut all, layer));
+        all
+    }
+
+    fn map(&self) -> Properties {
+        let mut all = Properties::new();
+        self.iter().for_each(|layer| map(&mut all, layer));
+        all
+    }
 }
 
 /// Where a use case's id comes from.
@@ -69,15 +120,15 @@ impl<'f> Merged<'f> {
             match (key, value) {
                 // What a root carries is nobody's user.
                 (_, Slot::Unset) | (Key::UserId, Slot::Held(_)) => {}
-                (Key::UseCaseName, value) => name = Some(value.to_text()),
+                (Key::UseCaseName, value) => name = Some(value),
                 (Key::UserId, value) => text(&mut self.user_id, value),
                 (Key::AccountName, value) => text(&mut self.account_name, value),
                 (Key::PriceAsCategory, value) => text(&mut self.price_as_category, value),
                 (Key::PriceAsResource, value) => text(&mut self.price_as_resource, value),
                 (Key::ResourceScope, value) => text(&mut self.resource_scope, value),
-                (Key::LimitIds, value) => list(&mut self.limit_ids, value),
-                (Key::RequestTags, value) => list(&mut self.request_tags, value),
-                (Key::RequestProperties, value) => map(&mut self.request_properties, value),
+                (Key::LimitIds, value) => self.limit_ids.lay(value),
+                (Key::RequestTags, value) => self.request_tags.lay(value),
+                (Key::RequestProperties, value) => self.request_properties.lay(value),
                 (Key::Proxy, value) => flag(&mut self.proxy, value),
                 (Key::LogPromptAndResponse, value) => flag(&mut self.log_prompt_and_response, value),
                 (Key::UseCaseId | Key::UseCaseVersion | Key::UseCaseStep | Key::UseCaseProperties, _) => {
@@ -86,13 +137,14 @@ impl<'f> Merged<'f> {
             }
         }
         match name {
-            Some(None) => {
+            Some(Slot::Clear) => {
                 self.use_case = None;
                 return;
             }
-            Some(Some(name)) if self.use_case.as_ref().is_none_or(|open| open.name != name) => {
+            Some(name) if self.use_case.as_ref().is_none_or(|open| !open.name.is_text_of(name)) => {
+                let properties = Layers::default();
                 let id = Id::Of(frame);
-                self.use_case = Some(Open { name, id, version: None, step: None, properties: Vec::new() });
+                self.use_case = Some(Open { name, id, version: None, step: None, properties });
             }
             _ => {}
         }
@@ -104,14 +156,49 @@ impl<'f> Merged<'f> {
         }
     }
 
+    /// Whether `key` has a value.
+    pub(crate) fn has(&self, key: Key) -> bool {
+        let use_case = self.use_case.as_ref();
+        match key {
+            Key::UserId => self.user_id.is_some(),
+            Key::AccountName => self.account_name.is_some(),
+            Key::UseCaseName => use_case.is_some(),
+            Key::UseCaseId => use_case.is_some_and(|it| !matches!(it.id, Id::Cleared)),
+            Key::UseCaseVersion => use_case.is_some_and(|it| it.version.is_some()),
+            Key::UseCaseStep => use_case.is_some_and(|it| it.step.is_some()),
+            Key::UseCaseProperties => use_case.is_some_and(|it| !it.properties.is_empty()),
+            Key::LimitIds => !self.limit_ids.is_empty(),
+            Key::RequestTags => !self.request_tags.is_empty(),
+            Key::RequestProperties => !self.request_properties.is_empty(),
+            Key::PriceAsCategory => self.price_as_category.is_some(),
+            Key::PriceAsResource => self.price_as_resource.is_some(),
+            Key::ResourceScope => self.resource_scope.is_some(),
+            Key::Proxy => self.proxy.is_some(),
+            Key::LogPromptAndResponse => self.log_prompt_and_response.is_some(),
+        }
+    }
+
+    /// As what the call is priced: the category and the resource.
+    #[cfg(feature = "_calls")]
+    pub(crate) fn price_as(&self) -> (Option<Text>, Option<Text>) {
+        let text = |slot: Option<&Slot>| slot.and_then(Slot::to_text);
+        (text(self.price_as_category), text(self.price_as_resource))
+    }
+
+    /// Whether the call goes through Pay-i's proxy, and whether the prompt and the answer are kept.
+    #[cfg(feature = "_calls")]
+    pub(crate) const fn flags(&self) -> (Option<bool>, Option<bool>) {
+        (self.proxy, self.log_prompt_and_response)
+    }
+
     fn finish(self) -> Resolved {
         Resolved {
             user_id: self.user_id.and_then(Slot::to_text),
             account_name: self.account_name.and_then(Slot::to_text),
-            use_case: self.use_case.map(Open::finish),
-            limit_ids: self.limit_ids,
-            request_tags: self.request_tags,
-            request_properties: self.request_properties,
+            use_case: self.use_case.and_then(Open::finish),
+            limit_ids: self.limit_ids.list(),
+            request_tags: self.request_tags.list(),
+            request_properties: self.request_properties.map(),
             price_as_category: self.price_as_category.and_then(Slot::to_text),
             price_as_resource: self.price_as_resource.and_then(Slot::to_text),
             resource_scope: self.resource_scope.and_then(Slot::to_text),
@@ -132,15 +219,15 @@ impl<'f> Open<'f> {
                 (Key::UseCaseVersion, Slot::Version(version)) => self.version = Some(*version),
                 (Key::UseCaseVersion, Slot::Clear) => self.version = None,
                 (Key::UseCaseStep, value) => text(&mut self.step, value),
-                (Key::UseCaseProperties, value) => map(&mut self.properties, value),
+                (Key::UseCaseProperties, value) => self.properties.lay(value),
                 _ => {}
             }
         }
     }
 
-    fn finish(self) -> UseCase {
-        UseCase {
-            name: self.name,
+    fn finish(self) -> Option<UseCase> {
+        Some(UseCase {
+            name: self.name.to_text()?,
             id: match self.id {
                 Id::Cleared => None,
                 Id::Given(id) => id.to_text(),
@@ -151,8 +238,8 @@ impl<'f> Open<'f> {
             },
             version: self.version,
             step: self.step.and_then(Slot::to_text),
-            properties: self.properties,
-        }
+            properties: self.properties.map(),
+        })
     }
 }
 

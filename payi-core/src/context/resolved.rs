@@ -113,28 +113,6 @@ impl Resolved {
 }
 
 impl Resolved {
-    /// Whether `key` has a value.
-    pub fn has(&self, key: Key) -> bool {
-        let use_case = self.use_case.as_ref();
-        match key {
-            Key::UserId => self.user_id.is_some(),
-            Key::AccountName => self.account_name.is_some(),
-            Key::UseCaseName => use_case.is_some(),
-            Key::UseCaseId => use_case.is_some_and(|it| it.id.is_some()),
-            Key::UseCaseVersion => use_case.is_some_and(|it| it.version.is_some()),
-            Key::UseCaseStep => use_case.is_some_and(|it| it.step.is_some()),
-            Key::UseCaseProperties => use_case.is_some_and(|it| !it.properties.is_empty()),
-            Key::LimitIds => !self.limit_ids.is_empty(),
-            Key::RequestTags => !self.request_tags.is_empty(),
-            Key::RequestProperties => !self.request_properties.is_empty(),
-            Key::PriceAsCategory => self.price_as_category.is_some(),
-            Key::PriceAsResource => self.price_as_resource.is_some(),
-            Key::ResourceScope => self.resource_scope.is_some(),
-            Key::Proxy => self.proxy.is_some(),
-            Key::LogPromptAndResponse => self.log_prompt_and_response.is_some(),
-        }
-    }
-
     /// The same, as the keys of one scope that has no other around it.
     pub(crate) fn into_entries(self) -> Vec<Entry> {
         let text = |key, text: Option<Text>| text.map(|text| Entry { key, value: text.into_slot() });

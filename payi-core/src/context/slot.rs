@@ -106,6 +106,16 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// Whether it is the same text as `other`, which is one.
+    pub(crate) fn is_text_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Inline(one), Self::Inline(other)) => one == other,
+            _ => self.to_text() == other.to_text(),
+        }
+    }
+}
+
 /// An empty one clears.
 impl From<Text> for Slot {
     fn from(text: Text) -> Self {

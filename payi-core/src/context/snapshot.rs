@@ -7,7 +7,8 @@ use crate::context::{
     builder::Builder,
     field::fields,
     frame::global,
-    merge, scope,
+    merge::{self, Merged},
+    scope,
     scoped::{Entered, Scoped},
 };
 
@@ -97,13 +98,20 @@ impl Context {
         }
     }
 
+    /// Looks at every key's value, without a copy of any.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Merged<'_>) -> R) -> R {
+        match &self.global {
+            Some(global) => look(&merge::merged(self.frame.as_deref(), Some(global))),
+            None => look(&merge::merged(self.frame.as_deref(), global().as_deref())),
+        }
+    }
+
     /// Which of `keys` have no value here.
     pub fn missing(&self, keys: KeySet) -> KeySet {
         if keys.is_empty() {
             return keys;
         }
-        let resolved = self.resolve();
-        keys.iter().filter(|key| !resolved.has(*key)).collect()
+        self.look(|merged| keys.iter().filter(|key| !merged.has(*key)).collect())
     }
 
     /// The same for a call that begins now: it keeps the process-wide root of this moment, so that its

@@ -148,8 +148,8 @@ impl Builder {
     /// Every call must have a value for these keys.
     ///
     /// A call without is made all the same; it is counted, with the line of your code that made it, and
-    /// `payi users` lists those lines below the unattributed calls. In tests such a call fails:
-    /// `payi::testing::Recorder::require`.
+    /// `payi users` lists those lines below the unattributed calls. In a test, inside the scope of a
+    /// `payi::testing::Recorder`, such a call fails and is not sent.
     ///
     /// ```
     /// use payi_core::context::Key;

@@ -16,7 +16,7 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
-    context::{Entered, Frame, Key, Scoped},
+    context::{Context, Entered, Frame, Key, Scoped},
     error::Result,
     events::{Clock, Event, Opening, Pipeline, Settings, Sink, SystemClock},
     limits::{Gate, Limit, Limits, MemorySink, MemoryStore, Store},
@@ -90,6 +90,9 @@ impl Recorder {
 
     /// Calls without a value for one of `keys` are refused, with an error that says where they were made
     /// ([`Error::is_unattributed`](crate::Error::is_unattributed)), and never sent.
+    ///
+    /// Not needed where the test has set up the program itself, with a `payi::instrument()` that requires keys:
+    /// then those are required here.
     pub fn require(mut self, keys: impl IntoIterator<Item = Key>) -> Self {
         self.settings.require = keys.into_iter().collect();
         self.settings.refuse_unattributed = true;
@@ -157,6 +160,12 @@ impl Recorder {
         pipeline.gate = self.limited.as_ref().map(|limited| Arc::clone(&limited.gate) as Arc<_>);
         pipeline.clock = Arc::clone(&self.clock);
         pipeline.settings = self.settings.clone();
+        if pipeline.settings.require.is_empty()
+            && let Some(running) = Context::default().root::<Pipeline>()
+        {
+            pipeline.settings.require = running.settings.require;
+            pipeline.settings.refuse_unattributed = true;
+        }
         Frame::root(Some(Arc::new(pipeline)), Vec::new())
     }
 }

@@ -17,7 +17,7 @@ use tokio::{runtime::Builder, sync::Semaphore};
 use super::turn;
 
 /// How many connections are open at once: all users are in their scopes, and wait for their turn there.
-const CONNECTIONS: usize = 1_000;
+const CONNECTIONS: usize = 250;
 
 /// What a service has.
 #[derive(Clone)]
