@@ -1,9 +1,12 @@
 //! A path from the first line to knowing what every user costs. Follow it in order.
 //!
-//! Day 1 is tested where async-openai is at hand, in `tests/clients`; the others here.
+//! Day 1 and the page on clients are tested where those clients are at hand, in `tests/clients`; the others here.
 
 #[cfg_attr(not(doctest), doc = include_str!("guides/day_1_instrument.md"))]
 pub mod day_1_instrument {}
+
+#[cfg_attr(not(doctest), doc = include_str!("guides/clients.md"))]
+pub mod clients {}
 
 #[doc = include_str!("guides/day_2_track_users.md")]
 pub mod day_2_track_users {}

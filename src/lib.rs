@@ -37,8 +37,8 @@
 //!
 //! * [`instrument`] starts it; all settings are there.
 //! * [`track`] and [`track_context!`] say what a call is for, and for whom; [`context()`] without macros.
-//! * `payi::reqwest` and `payi::async_openai` are the clients; a client not built through payi is
-//!   invisible.
+//! * `payi::reqwest`, `payi::async_openai` and [their like](guides::clients) are the clients; a client not
+//!   built through payi is invisible.
 //! * [`guides`] lead from the first line to knowing what every user costs, and say how it holds together.
 //!
 //! # What it does not do
@@ -55,6 +55,12 @@
 //! | `ledger` (default) | the embedded SQLite ledger; needs a C compiler |
 //! | `rustls` (default) | TLS by rustls with ring; `native-tls` is the other choice |
 //! | `async-openai` | `payi::async_openai::service()` |
+//! | `aws` | `payi::aws::interceptor()`, for the AWS SDK's Bedrock; needs rustc 1.94 |
+//! | `reqwest-0_12` | `payi::reqwest012`, over the older reqwest |
+//! | `reqwest-middleware` | `payi::reqwest_middleware::middleware()` |
+//! | `tower` | `payi::tower`: tracked services of `http::Request`, as hyper's client is one; a scope per incoming request |
+//! | `tracing` | `payi::tracing::layer()`, for clients that describe their calls in `gen_ai.*` spans (rig, genai) |
+//! | `relay` | `payi::relay::Relay`, a loopback address that meters, for clients that cannot be wrapped |
 //! | `otel` | spans and metrics to an OpenTelemetry collector |
 //! | `tokio` | `payi::spawn` and its like, which carry the context along |
 //! | `uuid` | `uuid::Uuid` as a value |

@@ -19,6 +19,7 @@ mod required;
 mod tidy;
 
 mod conformance_delivery;
+mod conformance_events;
 mod faults;
 mod payi;
 mod quickstart;

@@ -31,7 +31,8 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 
 /// payi as the cases want it: nothing of its own, a ledger each (the cases repeat their response ids).
 pub(crate) fn instrument(pay_i: &PayI) -> payi::Builder {
-    payi::instrument().in_memory().api_key("payi-test-key").base_url(pay_i.url()).use_case_name("")
+    let builder = payi::instrument().in_memory().api_key("payi-test-key").base_url(pay_i.url());
+    builder.use_case_name("").stream_usage_host("127.0.0.1")
 }
 
 /// A case, and the provider that plays its answers.
@@ -39,19 +40,60 @@ pub(crate) struct Replay<'c> {
     pub(crate) case: &'c Value,
     pub(crate) provider: Provider,
     pub(crate) receipts: Vec<payi::Receipt>,
+    /// How many events of a stream the caller has got, the mark of its end left out.
+    pub(crate) delivered: usize,
+}
+
+/// An answer as a case describes it.
+fn played(answer: &Value) -> Answer {
+    let made = if let Some(events) = answer["sse"].as_array() {
+        let text = |event: &Value| match event.as_str() {
+            Some(mark) => format!("data: {mark}\n\n"),
+            None => match event["event"].as_str() {
+                Some(name) => format!("event: {name}\ndata: {}\n\n", event["data"]),
+                None => format!("data: {}\n\n", event["data"]),
+            },
+        };
+        Answer::sse(events.iter().map(text).collect::<String>())
+    } else if let Some(events) = answer["eventstream"].as_array() {
+        let frames =
+            events.iter().flat_map(|event| frame(event["type"].as_str().unwrap(), &event["payload"]));
+        Answer::bytes("application/vnd.amazon.eventstream", frames.collect::<Vec<u8>>())
+    } else {
+        Answer::json(answer["json"].to_string())
+    };
+    let mut made = made.same_id().status(u16::try_from(answer["status"].as_u64().unwrap_or(200)).unwrap());
+    for (name, value) in answer["headers"].as_object().into_iter().flatten() {
+        made = made.header(name, value.as_str().unwrap());
+    }
+    made
+}
+
+/// One event of AWS' streams, without its check sums.
+fn frame(kind: &str, payload: &Value) -> Vec<u8> {
+    let mut headers = Vec::new();
+    for (name, value) in
+        [(":event-type", kind), (":content-type", "application/json"), (":message-type", "event")]
+    {
+        headers.push(u8::try_from(name.len()).unwrap());
+        headers.extend_from_slice(name.as_bytes());
+        headers.push(7);
+        headers.extend_from_slice(&u16::try_from(value.len()).unwrap().to_be_bytes());
+        headers.extend_from_slice(value.as_bytes());
+    }
+    let payload = payload.to_string();
+    let whole = 16 + headers.len() + payload.len();
+    let number = |n: usize| u32::try_from(n).unwrap().to_be_bytes();
+    [&number(whole)[..], &number(headers.len()), &[0; 4], &headers, payload.as_bytes(), &[0; 4]].concat()
 }
 
 impl<'c> Replay<'c> {
     pub(crate) fn new(case: &'c Value) -> Self {
         let provider = Provider::start().unwrap();
-        for played in case["provider"].as_array().unwrap() {
-            let mut answer = Answer::json(played["json"].to_string()).same_id();
-            for (name, value) in played["headers"].as_object().into_iter().flatten() {
-                answer = answer.header(name, value.as_str().unwrap());
-            }
-            provider.next(answer.status(u16::try_from(played["status"].as_u64().unwrap_or(200)).unwrap()));
+        for answer in case["provider"].as_array().unwrap() {
+            provider.next(played(answer));
         }
-        Self { case, provider, receipts: Vec::new() }
+        Self { case, provider, receipts: Vec::new(), delivered: 0 }
     }
 
     /// Runs the steps; a call is made `times` times.
@@ -61,14 +103,16 @@ impl<'c> Replay<'c> {
                 Some("track_context") => {
                     let call = step["body"].as_array().unwrap().iter().find(|s| s["op"] == "call").unwrap();
                     for _ in 0..times {
-                        let receipt = scoped(&step["args"], self.call(call)).await;
+                        let (receipt, delivered) = scoped(&step["args"], self.call(call)).await;
                         self.receipts.push(receipt);
+                        self.delivered = delivered;
                     }
                 }
                 Some("call") => {
                     for _ in 0..times {
-                        let receipt = self.call(step).await;
+                        let (receipt, delivered) = self.call(step).await;
                         self.receipts.push(receipt);
+                        self.delivered = delivered;
                     }
                 }
                 _ => {}
@@ -76,19 +120,8 @@ impl<'c> Replay<'c> {
         }
     }
 
-    async fn call(&self, step: &Value) -> payi::Receipt {
-        // What the SDK reports is in the order it was written; what it sent has lost it.
+    async fn call(&self, step: &Value) -> (payi::Receipt, usize) {
         let sent = &self.case["captured"]["provider_requests"][0];
-        let captured = &self.case["captured"];
-        let events = [&captured["payi_requests"][0]["body"], &captured["offline_file"][0]];
-        let reported = events.iter().find_map(|event| event["provider_request_json"].as_str());
-        let body = reported.map_or_else(
-            || match &sent["body"] {
-                Value::Null => json!({"model": "gpt-4o", "messages": step["kwargs"]["messages"]}).to_string(),
-                body => body.to_string(),
-            },
-            str::to_owned,
-        );
         let path = sent["path"].as_str().unwrap_or("/v1/chat/completions");
         let mut request = payi::reqwest::Client::new()
             .post(format!("{}{path}", self.provider.url()))
@@ -96,16 +129,49 @@ impl<'c> Replay<'c> {
         for (name, value) in step["kwargs"]["extra_headers"].as_object().into_iter().flatten() {
             request = request.header(name, value.as_str().unwrap());
         }
-        let answer = request.body(body).send().await.unwrap();
+        let mut answer = request.body(self.body(step)).send().await.unwrap();
         let receipt = payi::receipt(&answer).unwrap();
-        answer.bytes().await.unwrap();
-        receipt
+        if step["abandon_after"].is_u64() {
+            answer.chunk().await.unwrap();
+            return (receipt, 1);
+        }
+        let text = answer.bytes().await.unwrap();
+        let text = String::from_utf8_lossy(&text);
+        let events = text.lines().filter(|line| line.starts_with("data: ") && !line.ends_with("[DONE]"));
+        (receipt, events.count())
+    }
+
+    /// The body as the caller wrote it.
+    fn body(&self, step: &Value) -> String {
+        let captured = &self.case["captured"];
+        let sent = &captured["provider_requests"][0]["body"];
+        let kwargs = &step["kwargs"];
+        if kwargs["stream"] == true && step["provider"] == "openai.chat" {
+            // What was captured asks for the usage already.
+            return kwargs.to_string();
+        }
+        if is_named_by_path(self.case) {
+            return sent.to_string();
+        }
+        // What the SDK reports is in the order it was written; what it sent has lost it.
+        let events = [&captured["payi_requests"][0]["body"], &captured["offline_file"][0]];
+        let reported = events.iter().find_map(|event| event["provider_request_json"].as_str());
+        match (reported, sent) {
+            (Some(reported), _) if !reported.contains("not_instrumented") => reported.to_owned(),
+            (_, Value::Null) => json!({"model": "gpt-4o", "messages": kwargs["messages"]}).to_string(),
+            (_, body) => body.to_string(),
+        }
     }
 
     /// What differs between the `n`th request that was captured and `sent`, other than on purpose.
     pub(crate) fn differences(&self, n: usize, sent: &PayIRequest) -> Vec<String> {
         let host = self.provider.url().trim_start_matches("http://");
-        let captured = &self.case["captured"]["payi_requests"][n];
+        let mut captured = self.case["captured"]["payi_requests"][n].clone();
+        if is_named_by_path(self.case) {
+            // Those SDKs report their call's arguments, of which one is the model.
+            let body = self.case["captured"]["provider_requests"][0]["body"].to_string();
+            captured["body"]["provider_request_json"] = body.into();
+        }
         let mut found = Vec::new();
         if captured["method"] != sent.method.as_str() {
             found.push(format!("method: {}", sent.method));
@@ -114,6 +180,59 @@ impl<'c> Replay<'c> {
         headers(&captured["headers"], sent, &mut found);
         bodies(&captured["body"], &sent.body, host, &mut found);
         found
+    }
+}
+
+/// Whether the address names the model, and not the body.
+fn is_named_by_path(case: &Value) -> bool {
+    let path = case["captured"]["provider_requests"][0]["path"].as_str().unwrap_or_default();
+    path.starts_with("/model/")
+        || path.contains(":generateContent")
+        || path.contains(":streamGenerateContent")
+}
+
+/// How a case went.
+pub(crate) enum Went {
+    /// As the SDK does.
+    Same,
+    /// Not as the SDK does, on purpose.
+    Better(&'static str),
+    /// Not done.
+    Missing(&'static str),
+}
+
+/// How the cases of one family went.
+#[derive(Default)]
+pub(crate) struct Tally {
+    same: Vec<String>,
+    better: Vec<String>,
+    missing: Vec<String>,
+    wrong: Vec<String>,
+}
+
+impl Tally {
+    /// Notes one case, with what differs other than on purpose.
+    pub(crate) fn add(&mut self, name: &str, went: &Went, found: &[String]) {
+        match went {
+            Went::Missing(what) => self.missing.push(format!("{name} ({what})")),
+            _ if !found.is_empty() => self.wrong.push(format!("{name}:\n  {}", found.join("\n  "))),
+            Went::Same => self.same.push(name.to_owned()),
+            Went::Better(why) => self.better.push(format!("{name} ({why})")),
+        }
+    }
+
+    /// Fails if any case differs; else says how they went.
+    pub(crate) fn report(&self, evidence: &str) {
+        assert!(self.wrong.is_empty(), "{} cases differ:\n{}", self.wrong.len(), self.wrong.join("\n"));
+        println!("as the SDK does: {}", self.same.join(", "));
+        println!("deliberately different:\n  {}", self.better.join("\n  "));
+        let (same, better) = (self.same.len(), self.better.len());
+        let (passed, all) = (same + better, same + better + self.missing.len());
+        let missing = self.missing.iter().map(|case| format!("; not done: {case}")).collect::<String>();
+        println!(
+            "evidence {evidence}: {passed} of {all} cases passed: {same} as the SDK does, {better} deliberately \
+             different{missing}"
+        );
     }
 }
 
@@ -196,8 +315,21 @@ fn expected(key: &str, value: Value, provider: &str) -> Option<Value> {
 
 fn actual(key: &str, value: Value) -> Value {
     match (key, value) {
-        ("end_to_end_latency_ms" | "time_to_first_completion_token_ms", Value::Number(_)) => {
-            json!("<int ms>")
+        (
+            "end_to_end_latency_ms" | "time_to_first_token_ms" | "time_to_first_completion_token_ms",
+            Value::Number(_),
+        ) => json!("<int ms>"),
+        // The order of keys and the spaces between them mean nothing.
+        ("provider_request_json", Value::String(text)) => {
+            serde_json::from_str(&text).unwrap_or(Value::String(text))
+        }
+        ("provider_response_function_calls", Value::Array(calls)) => {
+            let read = |mut call: Value| {
+                let arguments = call["arguments"].as_str().and_then(|text| serde_json::from_str(text).ok());
+                call["arguments"] = arguments.unwrap_or_default();
+                call
+            };
+            calls.into_iter().map(read).collect()
         }
         ("event_timestamp", Value::String(time)) => {
             time.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect::<String>().into()

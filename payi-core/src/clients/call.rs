@@ -111,7 +111,7 @@ impl Attempt {
     ) -> Self {
         let begun = (pipeline.clock.now(), Instant::now());
         #[cfg(feature = "tracing")]
-        crate::clients::tracing::transported();
+        crate::clients::tracing::transported(&context, request.model.as_deref());
         let inner = Inner::new(pipeline, context, request, repeat, begun, held);
         inner.open();
         Self(Some(inner))
@@ -128,7 +128,7 @@ impl Attempt {
     ) {
         let begun = (pipeline.clock.now(), Instant::now());
         #[cfg(feature = "tracing")]
-        crate::clients::tracing::transported();
+        crate::clients::tracing::transported(&context, request.model.as_deref());
         let inner = Inner::new(pipeline, context, request, repeat, begun, None);
         inner.record(Reading::default(), Closed { limits: marks, ..Closed::blocked() });
     }
@@ -352,10 +352,6 @@ impl Inner {
         let mut exchange = self.request.exchange;
         if let Some(exchange) = &mut exchange {
             exchange.function_calls = reading.function_calls;
-        }
-        #[cfg(feature = "tracing")]
-        if let (Some(id), Some(_)) = (&reading.response_id, self.status) {
-            crate::clients::tracing::answered(id);
         }
         let settled = Settled { outcome: closed.outcome, usage: closed.usage, cost: closed.cost };
         self.pipeline.sink.record(Event {

@@ -92,6 +92,11 @@ impl Calls {
         for block in list(answer, "content").iter().filter(|block| block["type"] == "tool_use") {
             self.add(block["name"].as_str(), text(&block["input"]));
         }
+        for block in list(&answer["output"]["message"], "content") {
+            if block["toolUse"].is_object() {
+                self.add(block["toolUse"]["name"].as_str(), text(&block["toolUse"]["input"]));
+            }
+        }
         for candidate in list(answer, "candidates") {
             for part in
                 list(&candidate["content"], "parts").iter().filter(|part| part["functionCall"].is_object())

@@ -12,6 +12,7 @@ use crate::{
         detect::{Endpoint, detect},
         gate::{self, Sent},
         headers::{self, Effective},
+        inline::without_inline_data,
         request::Body,
     },
     context::{self, Context},
@@ -82,7 +83,7 @@ pub(crate) async fn begin(
             request_json: request
                 .body
                 .filter(|bytes| keep && bytes.len() <= KEPT_MAX)
-                .map(|bytes| String::from_utf8_lossy(asked.as_deref().unwrap_or(bytes)).into()),
+                .map(|bytes| kept(settings, asked.as_deref().unwrap_or(bytes))),
             ..Exchange::default()
         })
     });
@@ -108,6 +109,14 @@ pub(crate) async fn begin(
 /// Whether an endpoint streams without being asked to in the body.
 fn streams(endpoint: &Endpoint, path: &str) -> bool {
     endpoint.provider == "ollama" || path.contains("stream") || path.contains("Stream")
+}
+
+/// A request as it is kept.
+fn kept(settings: &Settings, body: &[u8]) -> Box<str> {
+    if settings.instrument_inline_data {
+        return String::from_utf8_lossy(body).into();
+    }
+    String::from_utf8_lossy(&without_inline_data(body)).into()
 }
 
 /// Lays over what was found by itself what the settings say of this host and of this model.
@@ -198,6 +207,7 @@ fn base(request: &Outgoing<'_>, endpoint: &Endpoint) -> Box<str> {
 
 impl Begun {
     /// The id of the event that this will be.
+    #[cfg(any(feature = "async-openai", feature = "aws", feature = "reqwest-middleware"))]
     pub(crate) fn id(&self) -> Option<uuid::Uuid> {
         self.attempt.receipt().map(|receipt| receipt.event_id())
     }

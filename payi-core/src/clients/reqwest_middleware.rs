@@ -30,7 +30,7 @@ use uuid::Uuid;
 use crate::{
     clients::{
         call::Repeat,
-        reqwest::{attempt, result},
+        reqwest::{self, attempt, result},
     },
     context::Context,
 };
@@ -78,8 +78,9 @@ impl Middleware for Tracked {
             call_id: attempts.id.get().copied(),
             attempt: attempts.count.fetch_add(1, Ordering::Relaxed) + 1,
         };
-        let begun =
-            attempt(Context::current(), &mut request, repeat, MODULE).await.map_err(Error::middleware)?;
+        let begun = attempt(Context::current(), &mut request, repeat, MODULE)
+            .await
+            .map_err(|refused| Error::middleware(reqwest::Error::from(refused)))?;
         let Some(begun) = begun else { return next.run(request, extensions).await };
         if let Some(id) = begun.id() {
             let _ = attempts.id.set(id);

@@ -14,8 +14,8 @@
 //! A span that a filter has switched off is not seen at all: filter other layers, not the registry.
 //! Calls that a tracked transport has already counted are not counted again, and neither are spans
 //! that sum up others (`invoke_agent`). A transport knows that a span describes its call by running inside
-//! of it; a client that sends from elsewhere is found out by the answer's id. Such a call is for whom the
-//! span was opened, not for whom its request happens to be sent.
+//! of it, or, where the client sends from elsewhere, by the scope and the model. Inside of a span, a call is
+//! for whom the span was opened, not for whom its request happens to be sent.
 
 use std::{
     cell::RefCell,
@@ -80,9 +80,11 @@ fn innermost() -> Option<Arc<Call>> {
 }
 
 /// A tracked transport begins an attempt: the span around it says the same again.
-pub(crate) fn transported() {
-    if let Some(call) = innermost() {
-        call.transported.store(true, Ordering::Relaxed);
+pub(crate) fn transported(context: &Context, model: Option<&str>) {
+    match innermost() {
+        Some(call) => call.transported.store(true, Ordering::Relaxed),
+        None if LISTENING.load(Ordering::Relaxed) => sent(context, model),
+        None => {}
     }
 }
 
@@ -100,29 +102,46 @@ pub(crate) fn calling(current: Context) -> Context {
     }
 }
 
-/// The ids of the answers that transports have counted lately.
-static ANSWERED: Mutex<VecDeque<Box<str>>> = Mutex::new(VecDeque::new());
-
-/// A span ends soon after its answer, so that few are remembered.
-const REMEMBERED: usize = 1024;
-
-/// A tracked transport has counted the answer of this id.
-pub(crate) fn answered(id: &str) {
-    if !LISTENING.load(Ordering::Relaxed) {
-        return;
+/// The same for a request that a transport elsewhere will count: the span around has nothing to add.
+#[cfg(feature = "relay")]
+pub(crate) fn passed_on(current: Context) -> Context {
+    if let Some(call) = innermost() {
+        call.transported.store(true, Ordering::Relaxed);
     }
-    let mut answered = ANSWERED.lock().unwrap_or_else(PoisonError::into_inner);
-    if answered.len() == REMEMBERED {
-        answered.pop_front();
-    }
-    answered.push_back(id.into());
+    calling(current)
 }
 
-/// Whether a transport has counted the answer of this id; it is asked once.
-fn was_answered(id: &str) -> bool {
-    let mut answered = ANSWERED.lock().unwrap_or_else(PoisonError::into_inner);
-    let found = answered.iter().rposition(|known| **known == *id);
-    found.and_then(|at| answered.remove(at)).is_some()
+/// An attempt that a transport made while no span said that it was there: some clients open theirs around less
+/// than the sending, or send from elsewhere.
+struct Sent {
+    context: Context,
+    model: Option<Box<str>>,
+    at: Instant,
+}
+
+static SENT: Mutex<VecDeque<Sent>> = Mutex::new(VecDeque::new());
+
+/// How many of them may wait for their span to end.
+const WAITING: usize = 1024;
+
+/// A tracked transport begins an attempt outside of any call's span.
+fn sent(context: &Context, model: Option<&str>) {
+    let mut sent = SENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if sent.len() == WAITING {
+        sent.pop_front();
+    }
+    sent.push_back(Sent { context: context.clone(), model: model.map(Into::into), at: Instant::now() });
+}
+
+/// Whether a transport has counted the call of a span that was opened at `since`: an attempt for the same scope
+/// and the same model, begun within it, and not yet taken for another span's.
+fn was_sent(call: &Call, model: Option<&str>, since: Instant) -> bool {
+    let mut sent = SENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = sent.iter().position(|sent| {
+        let same = sent.context.is_scoped() == call.context.is_scoped();
+        sent.at >= since && sent.model.as_deref() == model && same && sent.context.is_inside(&call.context)
+    });
+    found.and_then(|at| sent.remove(at)).is_some()
 }
 
 /// A span that may turn out to be a call.
@@ -196,9 +215,11 @@ fn call_of<S: Subscriber + for<'a> LookupSpan<'a>>(id: &Id, layers: &Layers<'_, 
 
 impl Observed {
     fn settle(self) {
-        let counted = self.call.transported.load(Ordering::Relaxed)
-            || self.said.response_id.as_deref().is_some_and(was_answered);
-        if !self.said.is_call() || counted {
+        let transported = || {
+            self.call.transported.load(Ordering::Relaxed)
+                || was_sent(&self.call, self.said.request_model.as_deref(), self.started)
+        };
+        if !self.said.is_call() || transported() {
             return;
         }
         let context = self.call.context.clone();

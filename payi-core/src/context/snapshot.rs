@@ -132,6 +132,12 @@ impl Context {
         self.call_site
     }
 
+    /// Whether this was taken in any scope.
+    #[cfg(feature = "tracing")]
+    pub(crate) const fn is_scoped(&self) -> bool {
+        self.frame.is_some()
+    }
+
     /// Whether this was taken in the scope that `outer` was taken in, or in one inside of it.
     #[cfg(feature = "tracing")]
     pub(crate) fn is_inside(&self, outer: &Self) -> bool {

@@ -201,6 +201,14 @@ impl Builder {
         self
     }
 
+    /// Whether pictures, sound and files that are part of a prompt, as base64, are kept where prompts are.
+    ///
+    /// Unless told otherwise, `<not_instrumented>` stands in their place.
+    pub fn instrument_inline_data(mut self, keep: bool) -> Self {
+        self.options.instrument_inline_data = Some(keep);
+        self
+    }
+
     /// Calls to this host are of this category: a gateway of your own that speaks for a provider.
     ///
     /// ```
@@ -363,6 +371,7 @@ fn settings(options: &Options) -> Settings {
     settings.pay_i = Arc::new(options.pay_i());
     settings.require = options.require.unwrap_or_default();
     settings.stream_usage = options.stream_usage.unwrap_or_default();
+    settings.instrument_inline_data = options.instrument_inline_data.unwrap_or(false);
     settings.stream_usage_hosts.clone_from(&options.stream_usage_hosts);
     settings.mappings = options.mappings.clone();
     settings

@@ -29,6 +29,7 @@ pub(super) const NAMES: &[&str] = &[
     "require",
     "stream_usage",
     "stream_usage_hosts",
+    "instrument_inline_data",
     "host_mappings",
     "model_mapping",
     "context",
@@ -100,6 +101,7 @@ fn set(options: &mut Options, name: &str, value: &DeValue<'_>) -> Result<()> {
         "stream_usage_hosts" => {
             options.stream_usage_hosts.extend(texts(name, value)?.into_iter().map(Box::from));
         }
+        "instrument_inline_data" => options.instrument_inline_data = Some(flag(name, value)?),
         "host_mappings" => {
             let table = value.as_table().ok_or_else(|| wrong(name, "is written as [host_mappings]"))?;
             for (host, category) in table {

@@ -41,6 +41,7 @@ pub use metrics::{DeliveryMetrics, Metrics};
 /// | prices | [`prices`](Builder::prices) | `PAYI_PRICES` (a file) | `prices` (a file), `price` (tables) | the book of this version |
 /// | keys that every call must have | [`require`](Builder::require) | | `require` | none |
 /// | the usage of streams | [`stream_usage`](Builder::stream_usage), [`stream_usage_host`](Builder::stream_usage_host) | | `stream_usage`: `"auto"`, `"never"`; `stream_usage_hosts` | asked for, where a host is known to tell |
+/// | pictures, sound and files inside of prompts | [`instrument_inline_data`](Builder::instrument_inline_data) | | `instrument_inline_data` | left out of what is kept |
 /// | as what hosts and models are priced | [`host_mapping`](Builder::host_mapping), [`model_mapping`](Builder::model_mapping) | | `host_mappings`, `model_mapping` (tables) | as they are called |
 /// | the global context, prompts and answers among it | a method for each [`Key`](crate::context::Key), as `use_case_name` | | `context`, a table | the executable's name as use case |
 /// | limits | [`limit`](Builder::limit), [`on_limit`](Builder::on_limit) | | | those in the ledger |

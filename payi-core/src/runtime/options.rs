@@ -52,6 +52,7 @@ pub(super) struct Options {
     pub(super) record_on_spans: Option<bool>,
     pub(super) require: Option<KeySet>,
     pub(super) stream_usage: Option<StreamUsage>,
+    pub(super) instrument_inline_data: Option<bool>,
     pub(super) stream_usage_hosts: Vec<Box<str>>,
     pub(super) mappings: Mappings,
     /// The process-wide context: of two entries for a key the later one counts.
@@ -114,6 +115,7 @@ impl Options {
             record_on_spans: self.record_on_spans.or(lower.record_on_spans),
             require: self.require.or(lower.require),
             stream_usage: self.stream_usage.or(lower.stream_usage),
+            instrument_inline_data: self.instrument_inline_data.or(lower.instrument_inline_data),
             stream_usage_hosts: [self.stream_usage_hosts, lower.stream_usage_hosts].concat(),
             mappings: self.mappings.followed_by(lower.mappings),
             context: {

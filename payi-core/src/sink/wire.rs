@@ -158,14 +158,20 @@ impl<'a> Wire<'a> {
     }
 
     fn resource(&self) -> Cow<'_, str> {
+        let event = self.event;
+        let claude_at_google = &*event.category == "system.google.vertex" && units::is_anthropic(event);
+        let of = |maker: &str, model: &str| format!("{maker}.{model}").into();
         if let Some(resource) = self.who.price_as_resource.as_deref() {
-            return resource.into();
+            return if claude_at_google { of("anthropic", resource) } else { resource.into() };
         }
         let deployment = || header(self.exchange, "x-ms-deployment-name");
-        let event = self.event;
-        let asked = event.request_model.as_deref().or_else(deployment).or(event.response_model.as_deref());
-        match asked {
-            Some(model) if units::is_google(event) => format!("google.{model}").into(),
+        let (asked, answered) = (event.request_model.as_deref(), event.response_model.as_deref());
+        if units::is_google(event) {
+            // The one who answers says which of a model's versions it was.
+            return answered.or(asked).map_or(UNKNOWN_MODEL.into(), |model| of("google", model));
+        }
+        match asked.or_else(deployment).or(answered) {
+            Some(model) if claude_at_google => of("anthropic", model),
             Some(model) => model.into(),
             None => UNKNOWN_MODEL.into(),
         }
@@ -192,11 +198,11 @@ impl<'a> Wire<'a> {
         properties
     }
 
-    /// One text where the SDK sends one (Anthropic's plain answers, refusals), else a list.
+    /// One text where the SDK sends one (plain answers of Anthropic and Bedrock, refusals), else a list.
     fn answer(&self) -> Option<Answer<'_>> {
         let parts = &self.exchange.response_json;
-        let single =
-            units::is_anthropic(self.event) && !self.event.streamed || self.event.outcome == Outcome::Failed;
+        let whole = units::is_anthropic(self.event) || is_bedrock(self.event);
+        let single = whole && !self.event.streamed || self.event.outcome == Outcome::Failed;
         match &**parts {
             [] => None,
             [whole] if single => Some(Answer::Whole(whole)),
@@ -242,7 +248,14 @@ pub(crate) fn provider_id(event: &Event) -> Option<&str> {
         Some(400..) => header(exchange, "x-request-id").or_else(|| header(exchange, "request-id")),
         _ => None,
     };
-    event.response_id.as_deref().or_else(of_request).filter(|id| !id.is_empty())
+    // Bedrock knows its answers by the request; the id in the body is the model's own.
+    let at_bedrock = if is_bedrock(event) { header(exchange, "x-amzn-requestid") } else { None };
+    let id = at_bedrock.or(event.response_id.as_deref()).or_else(of_request);
+    id.filter(|id| !id.is_empty())
+}
+
+fn is_bedrock(event: &Event) -> bool {
+    &*event.provider == "aws"
 }
 
 fn exchange(event: &Event) -> &Exchange {

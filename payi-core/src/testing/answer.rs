@@ -143,6 +143,9 @@ impl Answer {
 
     /// The same without the chunk that is only sent if `include_usage` was asked for.
     pub(super) fn without_usage_chunk(mut self) -> Self {
+        if !self.sse {
+            return self;
+        }
         let text = String::from_utf8_lossy(&self.body).into_owned();
         let events = text.split_inclusive("\n\n").filter(|event| !event.contains("\"choices\":[],"));
         self.body = events.collect::<String>().into();

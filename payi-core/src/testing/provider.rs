@@ -23,9 +23,10 @@ use crate::testing::{
 
 /// A provider on loopback that plays answers.
 ///
-/// Out of the box it answers as OpenAI (`/v1/chat/completions`, `/v1/responses`, `/v1/embeddings`)
-/// and Anthropic (`/v1/messages`) would, streams too, for whatever model is asked for; each answer
-/// has an id of its own. Scripted answers come first.
+/// Out of the box it answers as OpenAI (`/v1/chat/completions`, `/v1/responses`, `/v1/embeddings`) and
+/// Anthropic (`/v1/messages`) would, for whatever model is asked for, and as Gemini, Bedrock (converse and
+/// invoke) and Ollama (`/api/chat`); streams too. Each answer has an id of its own, where its form has one.
+/// Scripted answers come first.
 ///
 /// ```
 /// # use payi_core as payi;
@@ -186,11 +187,19 @@ const BUILT_IN: &[(&str, &str, Option<&str>)] = &[
     ),
     ("/messages", include_str!("answers/messages.json"), Some(include_str!("answers/messages_stream.json"))),
     ("/embeddings", include_str!("answers/embeddings.json"), None),
+    ("/converse", include_str!("answers/converse.json"), None),
+    ("/converse-stream", include_str!("answers/converse_stream.json"), None),
+    ("/invoke", include_str!("answers/invoke.json"), None),
+    ("/invoke-with-response-stream", include_str!("answers/invoke_stream.json"), None),
+    (":generateContent", include_str!("answers/gemini.json"), None),
+    (":streamGenerateContent", include_str!("answers/gemini_stream.json"), None),
+    ("/api/chat", include_str!("answers/ollama.json"), Some(include_str!("answers/ollama_stream.json"))),
 ];
 
 fn built_in(path: &str, body: &[u8]) -> Answer {
     let asked: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let streamed = asked["stream"] == true;
+    // Ollama streams unless it is told not to.
+    let streamed = asked["stream"].as_bool().unwrap_or(path.ends_with("/api/chat"));
     let found = BUILT_IN.iter().find(|(end, ..)| path.ends_with(end));
     let text = found.and_then(|(_, json, stream)| if streamed { *stream } else { Some(*json) });
     let Some(answer) = text.and_then(|text| Answer::sample(text).ok()) else {

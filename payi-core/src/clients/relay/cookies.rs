@@ -28,11 +28,7 @@ impl Cookies {
         }
         let context = Context::current();
         #[cfg(feature = "tracing")]
-        let context = {
-            // The relay counts the call that a span around describes.
-            crate::clients::tracing::transported();
-            crate::clients::tracing::calling(context)
-        };
+        let context = crate::clients::tracing::passed_on(context);
         let token = self.0.table.keep(context);
         HeaderValue::from_str(&format!("{}={token}", serve::COOKIE)).ok()
     }

@@ -1,7 +1,5 @@
 //! `payi::tracing::layer()` on spans in the forms of rig and genai.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
-
 use payi::{
     events::Outcome,
     pricing::CostSource,
@@ -11,7 +9,7 @@ use payi::{
 use tracing::{Instrument, field::Empty, info_span};
 use tracing_subscriber::layer::SubscriberExt;
 
-fn listen() -> tracing::subscriber::DefaultGuard {
+pub(crate) fn listen() -> tracing::subscriber::DefaultGuard {
     tracing::subscriber::set_default(tracing_subscriber::registry().with(payi::tracing::layer()))
 }
 

@@ -1,7 +1,5 @@
 //! async-openai with `payi::async_openai::service()`: plain, streamed, dropped, repeated, in `join!`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
-
 use std::time::Duration;
 
 use async_openai::{
@@ -24,9 +22,33 @@ use payi::{
     testing::{Answer, Provider, Recorder},
 };
 
+use crate::bench::Bench;
+
 fn client(provider: &Provider) -> Client<OpenAIConfig> {
     let config = OpenAIConfig::new().with_api_base(format!("{}/v1", provider.url())).with_api_key("sk-test");
     Client::with_config(config).with_http_service(payi::async_openai::service())
+}
+
+#[tokio::test]
+async fn everybody_is_seen() {
+    let bench = Bench::new();
+    let client = client(&bench.provider);
+    bench
+        .everybody("async-openai 0.43", |n, stream| {
+            let (client, mut request) = (client.clone(), ask("hello"));
+            request.model = format!("gpt-4o-mini-{n}");
+            async move {
+                if stream {
+                    let mut chunks = client.chat().create_stream(request).await.unwrap();
+                    while let Some(chunk) = chunks.next().await {
+                        chunk.unwrap();
+                    }
+                } else {
+                    client.chat().create(request).await.unwrap();
+                }
+            }
+        })
+        .await;
 }
 
 fn ask(text: &str) -> CreateChatCompletionRequest {
@@ -117,7 +139,7 @@ async fn settle(recorder: &Recorder) {
 #[tokio::test]
 async fn a_stream_dropped_early_is_aborted_and_still_belongs_to_its_user() {
     let (provider, recorder) = (Provider::start().unwrap(), recorder());
-    let stream = include_str!("../../../payi-core/src/testing/answers/chat_stream.json");
+    let stream = include_str!("../../../../payi-core/src/testing/answers/chat_stream.json");
     provider.next(Answer::sample(stream).unwrap().pause(Duration::from_millis(100)));
     let client = client(&provider);
     let ada = payi::context().user_id("ada");

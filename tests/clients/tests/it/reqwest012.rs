@@ -1,12 +1,27 @@
 //! The client over the older reqwest: the same files, another crate.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
-
 use payi::{
     events::{Outcome, Settings},
     pricing::CostSource,
     testing::{Provider, Recorder},
 };
+use serde_json::json;
+
+use crate::bench::Bench;
+
+#[tokio::test]
+async fn everybody_is_seen() {
+    let bench = Bench::new();
+    let http = payi::reqwest012::Client::from(reqwest012::Client::new());
+    let url = bench.url("/v1/messages");
+    bench
+        .everybody("reqwest 0.12", |n, stream| {
+            let body = json!({"model": format!("claude-sonnet-4-5-{n}"), "stream": stream, "messages": []});
+            let sent = http.post(&url).json(&body);
+            async move { drop(sent.send().await.unwrap().bytes().await.unwrap()) }
+        })
+        .await;
+}
 
 #[tokio::test]
 async fn plain_and_streamed_calls_are_recorded_and_responses_stay_what_they_are() {
