@@ -46,6 +46,9 @@ pub(crate) struct Legend {
 
 /// Spend over time, stacked.
 pub(crate) fn stacked(series: &Series, labels: &[String], what: &str) -> Chart {
+    let mut series = series.clone();
+    // What has no known cost has no height either; the tables name it.
+    series.parts.retain(|part| part.total != Money::ZERO);
     let total: Money = series.parts.iter().map(|part| part.total).sum();
     let mut colour = 0;
     let mut legend = Vec::new();
@@ -79,8 +82,8 @@ pub(crate) fn stacked(series: &Series, labels: &[String], what: &str) -> Chart {
         })
         .collect();
     Chart {
-        wide: draw(series, &colours, labels, (1000, 240)).unwrap_or_default(),
-        narrow: draw(series, &colours, labels, (420, 240)).unwrap_or_default(),
+        wide: draw(&series, &colours, labels, (1000, 240)).unwrap_or_default(),
+        narrow: draw(&series, &colours, labels, (420, 240)).unwrap_or_default(),
         label: format!("Spend over time in US dollars, {} in total", format::money(total)),
         legend,
         rows,
@@ -236,8 +239,15 @@ fn ticks(top: f64) -> (f64, f64) {
 /// A price on the axis, with as many decimals as its step needs.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 12")]
 fn usd(value: f64, step: f64) -> String {
-    let decimals = (-(step.log10().floor())).clamp(0.0, 12.0) as usize;
-    format!("${value:.decimals$}")
+    let (unit, name) = match step {
+        _ if value.abs() < step / 2.0 => (1.0, ""),
+        1e9.. => (1e9, " bn"),
+        1e6.. => (1e6, " M"),
+        1e3.. => (1e3, " k"),
+        _ => (1.0, ""),
+    };
+    let decimals = (-((step / unit).log10().floor())).clamp(0.0, 12.0) as usize;
+    format!("${:.decimals$}{name}", value / unit)
 }
 
 /// A tiny line of costs: its points for `<polyline>`, in a box of 96 × 20.
@@ -256,4 +266,20 @@ pub(crate) fn sparkline(costs: &[Money]) -> String {
         let _ = write!(points, "{x},{y} ");
     }
     points
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_axis_says_as_much_as_its_step_needs() {
+        for (value, step, text) in [
+            (0.0025, 0.0005, "$0.0025"),
+            (15.0, 5.0, "$15"),
+            (600.0, 200.0, "$600"),
+            (2e7, 5e6, "$20 M"),
+            (1.5e4, 5e3, "$15 k"),
+        ] {
+            assert_eq!(super::usd(value, step), text);
+        }
+    }
 }

@@ -5,7 +5,10 @@ use axum::{
     extract::{Path, RawQuery, State},
     response::Response,
 };
-use payi_core::ledger::read::{Dimension, Drivers, Health, Order, Pick, RequestOrder, Requests, Series};
+use payi_core::ledger::{
+    CallSite,
+    read::{Dimension, Drivers, Health, Order, Pick, RequestOrder, Requests, Series},
+};
 
 use crate::server::{
     app::{App, Failed},
@@ -33,19 +36,22 @@ struct Page {
     splits: Vec<Link>,
     chart: Chart,
     parts: Vec<Part>,
+    /// Lines of code that call for nobody, on the page of calls for nobody.
+    sites: Option<Vec<Site>>,
     lines: Vec<Line>,
     more: String,
 }
 
 /// A small table: the same spend, split by one dimension.
 struct Part {
-    title: &'static str,
+    title: String,
     rows: Vec<PartRow>,
     rest: Option<(String, String)>,
 }
 
 struct PartRow {
     name: String,
+    whole: String,
     href: String,
     cost: String,
     share: String,
@@ -53,7 +59,30 @@ struct PartRow {
     bar: i128,
 }
 
+/// A line of code that makes calls without a key that is required.
+struct Site {
+    place: String,
+    missing: String,
+    calls: String,
+    last: String,
+}
+
+impl Site {
+    fn new(site: &CallSite, params: &Params) -> Self {
+        Self {
+            place: site
+                .location
+                .as_deref()
+                .map_or_else(|| "a client that does not say where".into(), format::clipped),
+            missing: format::clipped(&site.missing),
+            calls: format::count(site.calls),
+            last: format::moment(site.last, &params.zone),
+        }
+    }
+}
+
 struct Data {
+    sites: Option<Vec<CallSite>>,
     as_of: std::time::SystemTime,
     resolved: range::Resolved,
     whole: Drivers,
@@ -85,14 +114,16 @@ fn read(view: &payi_core::ledger::read::View<'_>, params: &Params) -> payi_core:
         query
     };
     let mut parts = Vec::new();
-    for dimension in PARTS.into_iter().filter(|d| !matches!(params.picked(*d), Some(Pick::Is(_)))) {
+    for dimension in PARTS.into_iter().filter(|d| params.picked(*d).is_none()) {
         let mut query = query(&[dimension], 8);
         if dimension == Dimension::Error {
             query.order = Order::Failed;
         }
         parts.push((dimension, view.drivers(&query, &[])?));
     }
+    let nobody = params.picked(Dimension::User) == Some(&Pick::Missing);
     Ok(Data {
+        sites: nobody.then(|| view.call_sites(Some(resolved.since()))).transpose()?,
         as_of: view.as_of(),
         whole: view.drivers(&query(&[], 1), &times)?,
         series: view.series(&query(&[split(params)], 1), &times, chart::PARTS)?,
@@ -162,6 +193,7 @@ pub(crate) async fn show(
         splits,
         chart: chart::stacked(&data.series, &data.labels, title(split(&params))),
         parts: data.parts.iter().filter_map(|(d, report)| part(*d, report, &params)).collect(),
+        sites: data.sites.map(|sites| sites.iter().map(|site| Site::new(site, &params)).collect()),
         lines: data.requests.rows.iter().map(|row| Line::new(row, &params)).collect(),
         more: Params { by: None, ..params.first_page() }.at("/requests"),
     };
@@ -212,16 +244,17 @@ fn part(dimension: Dimension, report: &Drivers, params: &Params) -> Option<Part>
             };
             PartRow {
                 name: name.as_deref().map_or_else(|| "None".into(), format::clipped),
+                whole: name.as_deref().map(format::whole).unwrap_or_default(),
                 href: to.at(&path),
-                cost: format::money(totals.cost),
+                cost: format::spent(totals),
                 share: format::share(totals.cost, report.total.totals.cost),
-                calls: format::count(totals.calls.total()),
+                calls: format::calls(totals.calls.total()),
                 bar: format::permille(totals.cost.pico(), most).unwrap_or(0).clamp(0, 1000),
             }
         })
         .collect();
     // A dimension that was never given says nothing.
-    if rows.is_empty() || (report.rows.is_empty() && params.picked(dimension).is_none()) {
+    if report.rows.is_empty() {
         return None;
     }
     let rest = (report.count > report.rows.len()).then(|| {
@@ -235,8 +268,9 @@ fn part(dimension: Dimension, report: &Drivers, params: &Params) -> Option<Part>
         let n = report.count - report.rows.len();
         (format!("{} more", format::count(n as u64)), format::money(payi_core::money::Money::from_pico(left)))
     });
-    let name = if errors { "Errors" } else { title(dimension) };
-    Some(Part { title: name, rows, rest })
+    let title =
+        if errors { "Errors by kind".into() } else { format!("By {}", title(dimension).to_lowercase()) };
+    Some(Part { title, rows, rest })
 }
 
 /// The tab whose page these conditions belong to.

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use jiff::{Timestamp, tz::TimeZone};
-use payi_core::money::Money;
+use payi_core::{ledger::read::Totals, money::Money};
 
 /// Decimals every amount shows at least.
 const DECIMALS: usize = 6;
@@ -14,6 +14,14 @@ pub(crate) fn money(amount: Money) -> String {
     let (sign, digits) = text.strip_prefix('-').map_or(("", &*text), |rest| ("−", rest));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     format!("{sign}{}.{fraction:0<DECIMALS$}", thousands(whole))
+}
+
+/// What was spent, by what is known of it: where nothing is, that is not the same as nothing spent.
+pub(crate) fn spent(totals: &Totals) -> String {
+    match (totals.cost, totals.unpriced_calls) {
+        (Money::ZERO, 1..) => "unpriced".into(),
+        (cost, _) => money(cost),
+    }
 }
 
 /// How many decimals [`money`] shows.
@@ -41,6 +49,11 @@ pub(crate) fn about(amount: Money) -> String {
     } else {
         format!("{sign}{}.{fraction}", thousands(whole))
     }
+}
+
+/// `1 call`, `1,234 calls`.
+pub(crate) fn calls(n: u64) -> String {
+    format!("{} {}", count(n), if n == 1 { "call" } else { "calls" })
 }
 
 /// `1234567` → `1,234,567`.

@@ -10,6 +10,7 @@ use hyper_util::{
 };
 use payi_core::ledger::Ledger;
 use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_io_timeout::TimeoutStream;
 
 use crate::server::{App, routes};
 
@@ -17,6 +18,8 @@ use crate::server::{App, routes};
 const CONNECTIONS: usize = 512;
 /// How long a client may take over the head of a request, and a connection may idle.
 const HEAD: Duration = Duration::from_secs(15);
+/// How long a client may read nothing of its answer.
+const UNREAD: Duration = Duration::from_secs(30);
 /// How long requests may take to end once the service is asked to.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -113,11 +116,14 @@ async fn accept(listener: &TcpListener, router: &Router, stop: impl Future<Outpu
             }
         };
         let _ = stream.set_nodelay(true);
+        // A client that reads nothing of its answer holds a place and a buffer, for so long.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(UNREAD));
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
             .max_buf_size(128 * 1024)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+            .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router.clone()));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             let _ = connection.await;

@@ -39,6 +39,7 @@ struct Top {
 #[derive(Debug)]
 struct TopRow {
     name: String,
+    whole: String,
     href: String,
     cost: String,
     calls: String,
@@ -174,7 +175,6 @@ pub(crate) async fn show(State(app): State<App>, RawQuery(query): RawQuery) -> R
 pub(crate) fn tiles(total: &Figures, users: Option<u64>) -> Vec<Tile> {
     let totals = &total.totals;
     let calls = totals.calls.total();
-    let bad = calls - totals.calls.ok;
     let mut tiles = vec![Tile {
         name: "Spend, USD",
         value: format::money(totals.cost),
@@ -190,10 +190,11 @@ pub(crate) fn tiles(total: &Figures, users: Option<u64>) -> Vec<Tile> {
         tiles.push(Tile { name: "Users", value: format::count(users), note, ..Tile::default() });
     }
     let failed = totals.calls.failed;
+    let other = calls - totals.calls.ok - failed;
     tiles.push(Tile {
-        name: "Not OK",
-        value: format::share_of(bad, calls),
-        note: format!("{} failed, {} other", format::count(failed), format::count(bad - failed)),
+        name: "Error rate",
+        value: format::share_of(failed, calls),
+        note: format!("{} failed, {} stopped", format::count(failed), format::count(other)),
         ..Tile::default()
     });
     tiles.push(Tile {
@@ -238,9 +239,10 @@ fn top(
                 || if title == "Users" { "Unattributed".into() } else { "None".into() },
                 format::clipped,
             ),
+            whole: named.map(format::whole).unwrap_or_default(),
             href: Params { by: None, ..to }.at(&format!("{path}/detail")),
-            cost: format::money(totals.cost),
-            calls: format::count(totals.calls.total()),
+            cost: format::spent(totals),
+            calls: format::calls(totals.calls.total()),
             bar: format::permille(totals.cost.pico(), most).unwrap_or(0).clamp(0, 1000),
         }
     });

@@ -4,6 +4,7 @@
 
 mod cli;
 mod collector;
+mod hostile;
 mod pages;
 mod reports;
 mod service;

@@ -15,14 +15,14 @@ use payi_core::ledger::{Filter, Ledger};
 use crate::support::{Place, ok, payi};
 
 /// `payi serve` over a ledger, on a port of its own.
-struct Served {
+pub(crate) struct Served {
     process: Child,
-    address: String,
+    pub(crate) address: String,
     log: String,
 }
 
 impl Served {
-    fn start(ledger: &str, options: &[&str]) -> Self {
+    pub(crate) fn start(ledger: &str, options: &[&str]) -> Self {
         // A file, because a pipe that nobody reads would hold the service up.
         let log = format!("{ledger}.log");
         let mut process = Command::new(env!("CARGO_BIN_EXE_payi"))
@@ -36,6 +36,10 @@ impl Served {
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut said).unwrap();
         let address = said.split_once("http://").unwrap().1.split_whitespace().next().unwrap().to_owned();
         Self { process, address, log }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     fn url(&self) -> String {

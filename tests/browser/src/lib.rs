@@ -99,6 +99,16 @@ pub struct Browser {
 impl Browser {
     /// A window of that size; `dark` is the colour scheme that pages are asked for.
     pub async fn open(width: u32, height: u32, dark: bool) -> Self {
+        Self::with(width, height, dark, &json!({})).await
+    }
+
+    /// A window that runs no script of any page.
+    pub async fn without_script() -> Self {
+        let no = json!({ "profile.managed_default_content_settings.javascript": 2 });
+        Self::with(1280, 900, false, &no).await
+    }
+
+    async fn with(width: u32, height: u32, dark: bool, preferences: &Value) -> Self {
         let profile = Place::new("profile");
         let port = free_port();
         let driver = Command::new("chromedriver")
@@ -125,8 +135,7 @@ impl Browser {
             &format!("--window-size={width},{height}"),
             &format!("--user-data-dir={}", profile.0.display()),
         ];
-        let wanted =
-            json!({ "goog:chromeOptions": { "args": args }, "goog:loggingPrefs": { "browser": "ALL" } });
+        let wanted = json!({ "goog:chromeOptions": { "args": args, "prefs": preferences } });
         let wanted = wanted.as_object().unwrap().clone();
         for _ in 0..100 {
             let url = format!("http://127.0.0.1:{port}");

@@ -3,21 +3,38 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test may panic")]
 
-use std::{collections::BTreeMap, path::Path, process::Stdio, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::Stdio,
+    time::{Duration, SystemTime},
+};
 
 use fantoccini::Locator;
 use payi_browser_tests::{Browser, Place, Service, payi, root};
-use payi_core::testing::{Workload, sample_ledger, workload_ledger};
+use payi_core::{
+    context::{Resolved, Text, UseCase},
+    events::Event,
+    ledger::{Collector, Ledger},
+    money::Money,
+    pricing::{Cost, CostSource},
+    testing::{Workload, workload_ledger},
+    usage::{Bucket, Usage},
+};
 use serde_json::Value;
 use tokio::process::Command;
+use uuid::Uuid;
 
 /// User and account → calls and cost, as `payi users` says.
 type Figures = BTreeMap<(String, String), (u64, String)>;
 
 fn of_cli(ledger: &Path) -> (Figures, String) {
+    of_command(["--ledger", ledger.to_str().unwrap()])
+}
+
+fn of_command(place: [&str; 2]) -> (Figures, String) {
     let json: Value =
-        serde_json::from_str(&payi(&["users", "--ledger", ledger.to_str().unwrap(), "--format", "json"]))
-            .unwrap();
+        serde_json::from_str(&payi(&["users", place[0], place[1], "--format", "json"])).unwrap();
     let text = |value: &Value, none: &str| value.as_str().unwrap_or(none).to_owned();
     let rows = json["rows"].as_array().unwrap().iter().map(|row| {
         let calls = row["calls"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
@@ -120,6 +137,7 @@ async fn end_to_end() {
         clients.push(command.spawn().unwrap());
     }
     quickstart(&place.file("app.db"), &[("PAYI_API_KEY", "any"), ("PAYI_BASE_URL", &url)]).await;
+    let checks = every_method(&python, &url).await;
     let mut told = BTreeMap::new();
     for client in clients {
         let done = client.wait_with_output().await.unwrap();
@@ -148,11 +166,27 @@ async fn end_to_end() {
     let api = browser.page.execute_async(&format!("{fetched}.then(arguments[0])"), Vec::new()).await.unwrap();
     assert_eq!(api["total"]["cost_usd"], total.as_str());
     browser.close().await;
+    let asked = tokio::task::spawn_blocking(move || of_command(["--server", &url])).await.unwrap();
+    assert_eq!(asked, (cli.clone(), total.clone()), "payi users --server");
     let calls: u64 = cli.values().map(|(calls, _)| calls).sum();
     println!(
-        "evidence end-to-end: {calls} calls of 3 Python processes and a Rust program, {} users, USD {total} on the page, by payi users and by the API",
+        "evidence end-to-end: {calls} calls of 4 Python processes and a Rust program, {} users, USD {total} on the page, by payi users \
+         with and without --server and by the API; {checks} checks of the official SDK's methods",
         cli.len()
     );
+}
+
+/// Every method of the official SDK, one by one; how many checks that were.
+async fn every_method(python: &Path, url: &str) -> u64 {
+    let mut command = Command::new(python);
+    command
+        .arg(root().join("tests/browser/sdk_rest.py"))
+        .env("PAYI_API_KEY", "any")
+        .env("PAYI_BASE_URL", url);
+    let done = command.output().await.unwrap();
+    let out = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(done.status.success(), "{out}{}", String::from_utf8_lossy(&done.stderr));
+    serde_json::from_str::<Value>(out.lines().last().unwrap()).unwrap()["checks"].as_u64().unwrap()
 }
 
 /// A Python with the official SDK, made once.
@@ -171,7 +205,7 @@ async fn sdk() -> std::path::PathBuf {
     python
 }
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 12] = [
     "/",
     "/?by=model&range=7d",
     "/cost-drivers/users",
@@ -180,7 +214,9 @@ const PAGES: [&str; 10] = [
     "/cost-drivers/models?range=90d",
     "/cost-drivers/users/detail?user_id=user-00003&account_name=umbrella",
     "/cost-drivers/users/detail?no=user_id",
+    "/cost-drivers/models?source=unpriced",
     "/requests?sort=cost",
+    "/requests?outcome=failed&range=24h&tz=Asia%2FKolkata",
     "/nowhere",
 ];
 
@@ -204,29 +240,128 @@ async fn browser() {
         }
         browser.close().await;
     }
-    let hostile = place.file("hostile.db");
-    sample_ledger(&hostile);
-    let service = Service::start(&hostile).await;
+    checks += hostile(&place, &axe).await;
+    checks += without_script(&service).await;
+    println!(
+        "evidence browser: {checks} checks of {} pages in Chromium, at 1280 and 360 px, light and dark, 0 serious findings of axe-core",
+        PAGES.len() * 3 + HOSTILE_PAGES.len() * 2
+    );
+}
+
+/// Names that try to be something else.
+const HOSTILE: [&str; 9] = [
+    "<script>window.pwned=1</script>",
+    "\"><img src=x onerror=window.pwned=1>",
+    "=cmd()|' /C calc'!A0",
+    "javascript:window.pwned=1",
+    "\u{202e}live\u{202c} rtl",
+    "שלום עולם",
+    "👩‍👩‍👧‍👦🎉",
+    "../../etc/passwd%00",
+    "'; DROP TABLE facts;--",
+];
+
+const HOSTILE_PAGES: [&str; 7] = [
+    "/?range=all",
+    "/?range=all&by=use_case",
+    "/cost-drivers/users?range=all",
+    "/cost-drivers/use-cases?range=all&by=step",
+    "/cost-drivers/models?range=all",
+    "/requests?range=all",
+    "/cost-drivers/users/detail?range=all&user_id=%3Cscript%3Ewindow.pwned%3D1%3C%2Fscript%3E",
+];
+
+/// A ledger whose every name is hostile, in pages, in CSV and in JSON.
+async fn hostile(place: &Place, axe: &str) -> u32 {
+    let path = place.file("hostile.db");
+    let long = "W".repeat(10_000);
+    let names = || HOSTILE.into_iter().chain([long.as_str()]);
+    {
+        let mut collector = Collector::new(&Ledger::open(&path).unwrap(), false).unwrap();
+        let events = names().map(|name| {
+            let at = SystemTime::now() - Duration::from_secs(3_600);
+            let mut event = Event::collected(Uuid::now_v7(), at, "system.openai");
+            event.request_model = Some(name.into());
+            event.usage = Usage::new().with(Bucket::Input, 9_000_000_000);
+            event.cost =
+                Cost { amount: Money::from_pico(9_000_000_000_000_000_001), source: CostSource::Computed };
+            let mut who = Resolved::default();
+            who.user_id = Some(Text::new(name));
+            who.account_name = Some(Text::new(name));
+            let mut case = UseCase::default();
+            (case.name, case.step) = (Text::new(name), Some(Text::new(name)));
+            who.use_case = Some(case);
+            (event, who)
+        });
+        collector.place(&events.collect::<Vec<_>>()).unwrap();
+    }
+    let service = Service::start(&path).await;
+    let mut checks = 0;
+    for (width, dark) in [(1280, true), (360, false)] {
+        let browser = Browser::open(width, 900, dark).await;
+        for path in HOSTILE_PAGES {
+            browser.go(&service.url(path)).await;
+            checks += look(&browser, axe, &format!("{path} of hostile names at {width}")).await;
+            let inert = "window.pwned === undefined && document.scripts.length === 1 && !document.querySelector('main img')";
+            assert_eq!(browser.eval(inert).await, true, "{path}");
+            checks += 1;
+        }
+        browser.close().await;
+    }
     let browser = Browser::open(1280, 900, false).await;
-    for path in [
-        "/?range=all",
-        "/cost-drivers/users?range=all",
-        "/requests?range=all",
-        "/cost-drivers/users/export.json?range=all",
-    ] {
-        browser.go(&service.url(path)).await;
-        assert_eq!(
-            browser.eval("window.pwned === undefined && document.scripts.length <= 1").await,
-            true,
-            "{path}"
-        );
+    // A link of each name leads to its page, and nowhere else.
+    for n in 0..names().count() {
+        browser.go(&service.url("/cost-drivers/users?range=all&sort=name")).await;
+        browser.eval(&format!("document.querySelectorAll('#drivers tbody th a')[{n}].click()")).await;
+        browser.page.wait().for_element(Locator::Css(".crumb")).await.unwrap();
+        let calls = "document.querySelectorAll('.tile b')[1].innerText";
+        assert_eq!(browser.eval(calls).await, "1");
         checks += 1;
     }
+    for tab in ["users", "accounts", "use-cases", "models"] {
+        let fetched = |kind: &str| {
+            let path = format!("/cost-drivers/{tab}/export.{kind}?range=all");
+            format!(
+                "fetch('{path}').then(r => r.text().then(t => [r.headers.get('content-type'), t])).then(arguments[0])"
+            )
+        };
+        let csv = browser.page.execute_async(&fetched("csv"), Vec::new()).await.unwrap();
+        let formula = csv[1].as_str().unwrap().lines().skip(1).any(|line| {
+            let cell = line.trim_start_matches('"');
+            cell.starts_with(['=', '+', '-', '@'])
+        });
+        assert!(csv[0].as_str().unwrap().starts_with("text/csv") && !formula, "{csv}");
+        let json = browser.page.execute_async(&fetched("json"), Vec::new()).await.unwrap();
+        assert_eq!(json[0], "application/json");
+        let rows: Value = serde_json::from_str(json[1].as_str().unwrap()).unwrap();
+        assert_eq!(rows["rows"].as_array().unwrap().len(), names().count());
+        checks += 2;
+    }
+    assert_eq!(browser.eval("window.pwned === undefined").await, true);
     browser.close().await;
-    println!(
-        "evidence browser: {checks} checks of {} pages in Chromium, 0 serious findings of axe-core",
-        PAGES.len() * 3
-    );
+    checks
+}
+
+/// The same by links and forms alone, in a browser that runs no script.
+async fn without_script(service: &Service) -> u32 {
+    let browser = Browser::without_script().await;
+    let rows =
+        async || browser.page.find_all(Locator::Css("#drivers tbody:not(.pinned) tr")).await.unwrap().len();
+    browser.go(&service.url("/")).await;
+    for link in ["Cost Drivers", "Calls", "Next"] {
+        browser.page.find(Locator::LinkText(link)).await.unwrap().click().await.unwrap();
+    }
+    assert_eq!(rows().await, 50);
+    assert!(browser.page.current_url().await.unwrap().as_str().ends_with("sort=calls&page=2"));
+    let search = browser.page.find(Locator::Css("[data-search]")).await.unwrap();
+    search.send_keys("user-0001").await.unwrap();
+    browser.page.find(Locator::Css("form.filters button")).await.unwrap().click().await.unwrap();
+    assert_eq!(rows().await, 10);
+    browser.page.find(Locator::LinkText("user-00012")).await.unwrap().click().await.unwrap();
+    browser.page.find(Locator::Css("[data-rows] tbody th a")).await.unwrap().click().await.unwrap();
+    browser.page.find(Locator::Css("#arithmetic")).await.unwrap();
+    browser.close().await;
+    4
 }
 
 /// One page: complete, no wider than its window, no refusal of our own policy, no serious finding.
@@ -271,8 +406,8 @@ async fn use_it(browser: &Browser, service: &Service) -> u32 {
     assert_eq!(browser.eval(rows).await, 10);
     // The footer is the sum of the rows, to the last digit.
     let table = browser.table("#drivers tbody:not(.pinned)").await;
-    let sum: payi_core::money::Money =
-        table.iter().map(|row| plain(&row[2]).parse::<payi_core::money::Money>().unwrap()).sum();
+    let sum: Money =
+        table.iter().map(|row| plain(&row[2]).parse::<Money>().unwrap()).sum();
     let footer = browser.table("#drivers tfoot").await;
     assert_eq!(plain(&footer[0][1]), sum.to_string());
     let tile = browser.eval("document.querySelector('.tile b').innerText").await;

@@ -1,0 +1,185 @@
+//! The service under what nobody should do to it: more names than a page has room for, and clients that mean harm.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant, SystemTime},
+};
+
+use payi_core::{
+    context::{Resolved, Text},
+    events::Event,
+    ledger::{Collector, Ledger},
+    money::Money,
+    pricing::{Cost, CostSource},
+    usage::{Bucket, Usage},
+};
+use uuid::Uuid;
+
+use crate::{service::Served, support::Place};
+
+/// What is at an address, and how long it took.
+fn get(served: &Served, path: &str) -> (String, Duration) {
+    let began = Instant::now();
+    let mut stream = TcpStream::connect(&served.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {}", answer.lines().next().unwrap_or_default());
+    (answer, began.elapsed())
+}
+
+/// The most memory the service has had, in bytes.
+fn peak(served: &Served) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", served.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+const USERS: u64 = 1_000_000;
+const MODELS: u64 = 10_000;
+
+/// Two events per user, every second one of which is somebody else's: always the same one's.
+fn fill(path: &str) {
+    let ledger = Ledger::open(path).unwrap();
+    let mut collector = Collector::new(&ledger, false).unwrap();
+    let begin = SystemTime::now() - Duration::from_secs(20 * 86_400);
+    let event = |n: u64| {
+        let at = begin + Duration::from_millis(n * 800);
+        let mut event = Event::collected(Uuid::now_v7(), at, "system.openai");
+        event.request_model = Some(format!("model-{}", n % MODELS).into());
+        event.usage = Usage::new().with(Bucket::Input, 100 + n % 900).with(Bucket::Output, 10);
+        event.cost = Cost { amount: Money::from_pico((1_000_000 + n).into()), source: CostSource::Computed };
+        let mut who = Resolved::default();
+        let user = if n.is_multiple_of(2) { "hot".into() } else { format!("user-{}", n / 2) };
+        who.user_id = Some(Text::new(&user));
+        (event, who)
+    };
+    for batch in 0..2 * USERS / 10_000 {
+        let events: Vec<_> = (batch * 10_000..(batch + 1) * 10_000).map(event).collect();
+        collector.place(&events).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "evidence"]
+fn a_million_names_are_served_a_page_at_a_time() {
+    const MEMORY: u64 = 1 << 30;
+    let place = Place::new();
+    let path = place.file("payi.db");
+    fill(&path);
+    let served = Served::start(&path, &[]);
+    let ledger = Ledger::open_read_only(&path).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(600);
+    while ledger.unfolded().unwrap() > 20_000 {
+        assert!(Instant::now() < deadline, "the rollups are not made");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let mut slowest = Duration::ZERO;
+    for (path, says) in [
+        ("/cost-drivers/users?range=all", "1–50 of 1,000,001"),
+        ("/cost-drivers/users?range=all&page=20001", "1,000,001"),
+        ("/cost-drivers/users?range=all&q=user-123456&sort=name", "user-123456"),
+        ("/cost-drivers/models?range=all&sort=-calls&page=3", "of 10,000"),
+        ("/requests?range=all&user_id=hot&sort=cost", "hot"),
+        ("/?range=all", "1,000,001"),
+    ] {
+        let (page, took) = get(&served, path);
+        assert!(page.contains(says), "{path} does not say {says}");
+        assert!(page.len() < 1 << 20, "{path}: {} bytes", page.len());
+        slowest = slowest.max(took);
+    }
+    let (metrics, _) = get(&served, "/metrics");
+    let models = metrics.lines().filter(|line| line.starts_with("payi_cost_usd_total{")).count();
+    assert!(models <= 51 && !metrics.contains("user-"), "{models} models have a label");
+    let peak = peak(&served);
+    assert!(peak < MEMORY, "{peak} bytes");
+    assert!(slowest < Duration::from_secs(30), "{slowest:?}");
+    println!(
+        "evidence browser: 1,000,001 users, 10,000 models, half of the calls by one user: pages of at most 1 MB, the slowest \
+         after {} ms, at most {} MB of memory, {models} models in /metrics",
+        slowest.as_millis(),
+        peak >> 20
+    );
+}
+
+fn connect(address: SocketAddr) -> Option<TcpStream> {
+    TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok()
+}
+
+/// What a client is told that sends this head and then these pieces, as long as they are taken.
+fn told(address: SocketAddr, head: &str, piece: &[u8], pieces: usize, pause: Duration) -> (String, usize) {
+    let mut stream = connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(75))).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut sent = 0;
+    for _ in 0..pieces {
+        if stream.write_all(piece).is_err() {
+            break;
+        }
+        sent += piece.len();
+        std::thread::sleep(pause);
+    }
+    let mut answer = [0; 64];
+    let n = stream.read(&mut answer).unwrap_or(0);
+    (String::from_utf8_lossy(&answer[..n]).lines().next().unwrap_or_default().to_owned(), sent)
+}
+
+const POST: &str = "POST /api/v1/ingest HTTP/1.1\r\nhost: localhost\r\nxproxy-api-key: k\r\n";
+
+#[test]
+#[ignore = "evidence"]
+fn clients_that_mean_harm_are_let_go() {
+    let place = Place::new();
+    let served = Served::start(&place.sample(), &[]);
+    let address: SocketAddr = served.address.parse().unwrap();
+    get(&served, "/");
+    let before = peak(&served);
+
+    // A gigabyte, announced and not: refused long before it is sent.
+    let megabyte = vec![b' '; 1 << 20];
+    let head = format!("{POST}content-length: {}\r\n\r\n", 1_u64 << 30);
+    let (answer, announced) = told(address, &head, &megabyte, 1024, Duration::ZERO);
+    assert!(answer.is_empty() || answer.contains("413"), "{answer}");
+    let chunk = [format!("{:x}\r\n", megabyte.len()).into_bytes(), megabyte, b"\r\n".to_vec()].concat();
+    let head = format!("{POST}transfer-encoding: chunked\r\n\r\n");
+    let (answer, chunked) = told(address, &head, &chunk, 1024, Duration::ZERO);
+    assert!(answer.is_empty() || answer.contains("413"), "{answer}");
+    assert!(announced.max(chunked) < 64 << 20, "{announced} and {chunked} bytes were taken");
+    // JSON deeper than a stack.
+    let deep = [b"{\"category\":".to_vec(), vec![b'['; 4 << 20]].concat();
+    let head = format!("{POST}content-length: {}\r\n\r\n", deep.len());
+    let (answer, _) = told(address, &head, &deep, 1, Duration::ZERO);
+    assert!(answer.contains("400"), "{answer}");
+    // A head without an end.
+    let (answer, _) = told(address, "GET / HTTP/1.1\r\nx: ", &vec![b'x'; 1 << 20], 4, Duration::ZERO);
+    assert!(answer.is_empty() || answer.contains("431"), "{answer}");
+
+    // A body that trickles is given up; so is every head of a flood of slow ones.
+    let trickle = std::thread::spawn(move || {
+        let head = format!("{POST}content-length: 1000\r\n\r\n");
+        told(address, &head, b" ", 70, Duration::from_secs(1)).0
+    });
+    let began = Instant::now();
+    let mut slow: Vec<_> = (0..10_000).filter_map(|_| connect(address)).collect();
+    let opened = slow.len();
+    for stream in &mut slow {
+        let _ = stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n");
+    }
+    drop(slow.split_off(opened.min(1_500)));
+    let (_, waited) = get(&served, "/healthz");
+    drop(slow);
+    let (_, after) = get(&served, "/healthz");
+    assert!(waited < Duration::from_secs(50) && after < Duration::from_secs(5), "{waited:?}, {after:?}");
+    let answer = trickle.join().unwrap();
+    assert!(answer.contains("408"), "{answer:?} after {:?}", began.elapsed());
+    let grown = peak(&served).saturating_sub(before) >> 20;
+    assert!(grown < 256, "{grown} MB more");
+    println!(
+        "evidence browser: bodies of 1 GB refused after {} MB, JSON of depth 4,194,304 refused, {opened} connections at once \
+         with heads that never end: served again after {} ms, {grown} MB more memory",
+        announced.max(chunked) >> 20,
+        waited.as_millis()
+    );
+}
