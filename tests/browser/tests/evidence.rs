@@ -406,8 +406,7 @@ async fn use_it(browser: &Browser, service: &Service) -> u32 {
     assert_eq!(browser.eval(rows).await, 10);
     // The footer is the sum of the rows, to the last digit.
     let table = browser.table("#drivers tbody:not(.pinned)").await;
-    let sum: Money =
-        table.iter().map(|row| plain(&row[2]).parse::<Money>().unwrap()).sum();
+    let sum: Money = table.iter().map(|row| plain(&row[2]).parse::<Money>().unwrap()).sum();
     let footer = browser.table("#drivers tfoot").await;
     assert_eq!(plain(&footer[0][1]), sum.to_string());
     let tile = browser.eval("document.querySelector('.tile b').innerText").await;
