@@ -9,6 +9,7 @@ mod delivery;
 mod doctor;
 mod inspect;
 mod ledger;
+mod limits;
 mod logs;
 mod output;
 mod prices;
@@ -36,6 +37,8 @@ const OK: u8 = 0;
 const FAILED: u8 = 1;
 /// What was asked for makes no sense: a wrong option, no such ledger, not a ledger.
 const MISUSE: u8 = 2;
+/// A limit has reached its threshold (`payi limits status`).
+const NEAR: u8 = 3;
 
 /// Runs the command on the program's own streams. `args` begin with the program's name.
 pub fn run<I, T>(args: I) -> ExitCode
@@ -48,7 +51,8 @@ where
     ExitCode::from(execute(args, terminal, &mut io::stdout().lock(), &mut io::stderr()))
 }
 
-/// Runs the command; the exit code is 0, 1 (it failed) or 2 (it was misused).
+/// Runs the command; the exit code is 0, 1 (it failed), 2 (it was misused) or 3 (`payi limits status`: a limit has
+/// reached its threshold).
 pub fn execute<I, T>(args: I, terminal: Option<Terminal>, out: &mut dyn Write, err: &mut dyn Write) -> u8
 where
     I: IntoIterator<Item = T>,
@@ -67,6 +71,7 @@ where
     match perform(&args, &given, terminal, out, err) {
         Ok(()) | Err(Failure::Reader) => OK,
         Err(Failure::Found) => FAILED,
+        Err(Failure::Near) => NEAR,
         Err(Failure::Misuse(message)) => {
             let _ = writeln!(err, "payi: {message}");
             MISUSE
@@ -100,6 +105,7 @@ fn perform(
         Command::Prices(prices) => prices::run(prices, out, err),
         Command::Inspect(inspect) => inspect::run(inspect, terminal, out, err),
         Command::Ledger(command) => ledger::run(command, out),
+        Command::Limits(command) => limits::run(command, terminal, out),
         Command::Delivery(command) => delivery::run(command, out),
         Command::Doctor(doctor) => doctor::run(doctor, out),
         // Reports, which have been written.
@@ -116,6 +122,8 @@ enum Failure {
     Failed(String),
     /// Exit code 1; what is wrong has been written.
     Found,
+    /// Exit code 3; a limit has reached its threshold, as has been written.
+    Near,
     /// Whoever read the output had seen enough (`payi users | head`).
     Reader,
 }

@@ -180,3 +180,30 @@ async fn a_rate_is_kept_and_users_are_apart() {
     call("bob").await.unwrap();
     assert_eq!(provider.requests().len(), 4);
 }
+
+/// Pay-i's own refusal, in proxy mode: the provider's client sees it as it came.
+#[tokio::test]
+async fn proxy_blocked_400() {
+    let Some(path) = crate::support::shared("spec/conformance.json") else { return };
+    let cases: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let cases = cases["cases"].as_array().unwrap();
+    let case = cases.iter().find(|case| case["name"] == "proxy_blocked_400").unwrap();
+    let (provider, http) = (Provider::start().unwrap(), payi::reqwest::Client::new());
+    let answer = &case["provider"][0];
+    provider.next(Answer::json(answer["json"].to_string()).status(400));
+    let recorder = Recorder::new();
+    let work = async {
+        payi::track_context!(proxy = true, limit_ids = ["l1"], {
+            let request = http.post(format!("{}/v1/chat/completions", provider.url()));
+            let answer = request.body(CHAT).send().await.unwrap();
+            (answer.status().as_u16(), answer.text().await.unwrap())
+        })
+    };
+    let (status, body) = recorder.scope(work).await;
+    assert_eq!(status, case["captured"]["calls"][0]["exception"]["status_code"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&body).unwrap(), answer["json"]);
+    let sent = &case["captured"]["provider_requests"][0]["headers"]["xproxy-limit-ids"];
+    assert_eq!(provider.requests()[0].header("xproxy-limit-ids"), sent.as_str());
+    let event = recorder.events().pop().unwrap();
+    assert_eq!((event.outcome, event.cost.amount), (Outcome::Failed, payi::money::Money::ZERO));
+}

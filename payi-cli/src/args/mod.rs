@@ -7,12 +7,13 @@ use std::{net::SocketAddr, path::PathBuf, time::SystemTime};
 use clap::{Args as Arguments, Parser, Subcommand};
 use payi_core::ledger::Ledger;
 
-use crate::{Failure, inspect::Inspect, logs, prices::Prices, when};
+use crate::{Failure, inspect::Inspect, limits::LimitsCommand, logs, prices::Prices, when};
 
 pub(crate) use report::{Calls, Conditions, Diff, Explain, Source, Spend};
 
 const EXIT_CODES: &str = "Exit codes: 0, all went well; 1, it failed, or something wrong was found; \
-                          2, what was asked for makes no sense, or there is no such ledger.";
+                          2, what was asked for makes no sense, or there is no such ledger; \
+                          3, a limit has reached its threshold (`limits status`).";
 
 /// Who spent what on GenAI calls.
 #[derive(Debug, Parser)]
@@ -46,6 +47,9 @@ pub(crate) enum Command {
     Prices(Prices),
     /// What payi makes of recorded exchanges with providers: tokens, cost, and where the cost comes from.
     Inspect(Inspect),
+    /// Budgets and rate limits: makes them, and says how they stand.
+    #[command(subcommand)]
+    Limits(LimitsCommand),
     /// Looks after the ledger's file.
     #[command(subcommand)]
     Ledger(LedgerCommand),

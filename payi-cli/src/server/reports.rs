@@ -54,7 +54,9 @@ pub(crate) async fn show(
         Ok(out) => ([(header::CONTENT_TYPE, kind_of(&out))], out).into_response(),
         Err(Failure::Misuse(message)) => refused(StatusCode::BAD_REQUEST, &message),
         Err(Failure::Failed(message)) => refused(StatusCode::NOT_FOUND, &message),
-        Err(Failure::Found | Failure::Reader) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Err(Failure::Found | Failure::Near | Failure::Reader) => {
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
     })
 }
 

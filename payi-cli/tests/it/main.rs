@@ -5,6 +5,7 @@
 mod cli;
 mod collector;
 mod hostile;
+mod limits;
 mod pages;
 mod reports;
 mod service;

@@ -1,7 +1,11 @@
 //! Events that arrive from elsewhere: each once, however often it is sent, and nothing acknowledged
 //! before it is committed.
 
-use std::{collections::HashSet, sync::Arc, time::SystemTime};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use ring::digest::{SHA256, digest};
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -39,13 +43,15 @@ pub fn foreign_id(category: &str, response_id: &str, at: Option<SystemTime>) -> 
 }
 
 /// What became of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Placed {
     /// Its number; `None` if it is older than what has been pruned.
     pub seq: Option<i64>,
     /// It was there already.
     pub duplicate: bool,
+    /// The limits it counts against, each with its state after it; empty for a duplicate.
+    pub limits: Vec<(Arc<str>, LimitState)>,
 }
 
 /// Writes events of others into a ledger, a batch at a time.
@@ -67,12 +73,6 @@ impl Collector {
         Ok(Self { ledger: ledger.another()?, appender, keep_prompts })
     }
 
-    /// How the event `seq` of the batch that was placed last has left the limits it counts against.
-    pub fn limit_states(&self, seq: i64) -> &[(Arc<str>, LimitState)] {
-        let states = self.appender.limits.states.iter().flatten();
-        states.into_iter().find(|(of, _)| *of == seq).map_or(&[], |(_, states)| states.as_slice())
-    }
-
     /// Writes a batch in one transaction. It is durable, as far as the ledger is, when this returns.
     ///
     /// # Errors
@@ -80,7 +80,16 @@ impl Collector {
     pub fn place(&mut self, events: &[(Event, Resolved)]) -> Result<Vec<Placed>> {
         let keep = Keep { exchanges: false, prompts: self.keep_prompts };
         let appender = &mut self.appender;
-        self.ledger.with(|conn| appender.transaction(conn, |appender| place(conn, appender, events, keep)))
+        let placed = self
+            .ledger
+            .with(|conn| appender.transaction(conn, |appender| place(conn, appender, events, keep)));
+        let mut placed = placed?;
+        let mut states: HashMap<i64, _> =
+            appender.limits.states.iter_mut().flat_map(|all| all.drain(..)).collect();
+        for placed in placed.iter_mut().filter(|placed| !placed.duplicate) {
+            placed.limits = placed.seq.and_then(|seq| states.remove(&seq)).unwrap_or_default();
+        }
+        Ok(placed)
     }
 
     /// Lays `properties` over those of the event `seq`; whether there is such an event.
@@ -102,13 +111,17 @@ fn place(
     let done = appender.append_within(conn, events.iter().map(|(e, w)| (e, w)), &[], "collector", keep)?;
     let mut placed = Vec::with_capacity(events.len());
     if done.duplicates == 0 && done.too_late == 0 {
-        placed.extend((before + 1..).zip(events).map(|(seq, _)| Placed { seq: Some(seq), duplicate: false }));
+        placed.extend((before + 1..).zip(events).map(|(seq, _)| Placed {
+            seq: Some(seq),
+            duplicate: false,
+            limits: Vec::new(),
+        }));
     } else {
         let mut seen = HashSet::new();
         for (event, _) in events {
             let seq = find_seq(conn, event.id)?;
             let duplicate = seq.is_some_and(|seq| seq <= before || !seen.insert(seq));
-            placed.push(Placed { seq, duplicate });
+            placed.push(Placed { seq, duplicate, limits: Vec::new() });
         }
     }
     let mut name = conn.prepare("INSERT OR IGNORE INTO response_ids(hash, seq) VALUES(?1, ?2)")?;

@@ -27,6 +27,8 @@ mod handle;
 mod hold;
 mod limit;
 mod memory;
+#[cfg(all(test, feature = "ledger"))]
+mod race;
 mod rate;
 mod refusal;
 mod request;

@@ -2,9 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use crate::limits::{MemoryStore, conformance};
+use jiff::{Timestamp, ToSpan as _, civil::date, tz::TimeZone};
+use proptest::prelude::*;
+
+use crate::{
+    limits::{
+        Answer, Ask, Give, Limit, MemoryStore, Store, Subject, Window,
+        clerk::block_on,
+        conformance::{self, event, whole},
+        decayed,
+    },
+    money::Money,
+};
+
+const US: i64 = 1_000_000;
 
 #[test]
 fn the_store_in_memory_keeps_the_contract() {
@@ -12,8 +25,241 @@ fn the_store_in_memory_keeps_the_contract() {
 }
 
 #[cfg(feature = "ledger")]
+fn ledger() -> Arc<dyn Store> {
+    use crate::ledger::{Ledger, LedgerStore};
+    Arc::new(LedgerStore::new(Ledger::in_memory().unwrap()))
+}
+
+#[cfg(feature = "ledger")]
 #[test]
 fn the_ledger_keeps_the_contract() {
-    use crate::ledger::{Ledger, LedgerStore};
-    conformance::suite(&|| Arc::new(LedgerStore::new(Ledger::in_memory().unwrap())));
+    conformance::suite(&ledger);
+}
+
+fn at(text: &str) -> i64 {
+    text.parse::<Timestamp>().unwrap().as_microsecond()
+}
+
+#[test]
+fn fault_39_windows_turn_where_people_expect_it() {
+    let berlin = |window: fn(&str) -> crate::Result<Window>| window("Europe/Berlin").unwrap();
+    for (window, inside, start, end) in [
+        // Clocks go forward: that day has 23 hours; and back: 25.
+        (berlin(Window::day), "2026-03-29T12:00Z", "2026-03-28T23:00Z", "2026-03-29T22:00Z"),
+        (berlin(Window::day), "2026-10-25T00:30Z", "2026-10-24T22:00Z", "2026-10-25T23:00Z"),
+        (berlin(Window::day), "2026-10-25T01:30Z", "2026-10-24T22:00Z", "2026-10-25T23:00Z"),
+        (berlin(Window::month), "2026-02-28T22:59Z", "2026-01-31T23:00Z", "2026-02-28T23:00Z"),
+        (berlin(Window::month), "2028-02-29T12:00Z", "2028-01-31T23:00Z", "2028-02-29T23:00Z"),
+        (berlin(Window::month), "2026-12-31T22:59Z", "2026-11-30T23:00Z", "2026-12-31T23:00Z"),
+        (berlin(Window::week), "2027-01-01T12:00Z", "2026-12-27T23:00Z", "2027-01-03T23:00Z"),
+        // A day whose midnight does not exist begins at one.
+        (
+            Window::day("America/Asuncion").unwrap(),
+            "2023-10-01T12:00Z",
+            "2023-10-01T04:00Z",
+            "2023-10-02T03:00Z",
+        ),
+    ] {
+        let found = window.slot(at(inside));
+        assert_eq!(found, (at(start), at(end)), "{} at {inside}", window.describe());
+        assert_eq!(window.slot(found.0), found, "its first moment is in it");
+        assert_eq!(window.slot(found.1 - 1), found, "and its last");
+        assert_ne!(window.slot(found.1), found);
+    }
+    assert!(Window::day("Europe/Nowhere").unwrap_err().is_config());
+    for (text, window) in [
+        ("month:Europe/Berlin", Window::month("Europe/Berlin").unwrap()),
+        ("day", Window::day("UTC").unwrap()),
+        ("rolling:24h", Window::rolling(Duration::from_secs(86_400))),
+        ("rate:1m", Window::rate(Duration::from_secs(60))),
+        ("lifetime", Window::Lifetime),
+    ] {
+        assert_eq!(Window::parse(text).unwrap(), window);
+    }
+    for wrong in ["", "year", "rate", "rolling:", "rolling:-1h", "lifetime:x", "month:Nowhere"] {
+        assert!(Window::parse(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_limit_survives_its_own_text() {
+    let limit = Limit::tokens("t", u64::MAX)
+        .name("ä \"quoted\"")
+        .each_user()
+        .window(Window::week("Asia/Tokyo").unwrap())
+        .override_count("ada", "acme", 7)
+        .threshold_percent(90);
+    let text = serde_json::to_string(&limit).unwrap();
+    assert_eq!(serde_json::from_str::<Limit>(&text).unwrap(), limit);
+    assert_eq!(limit.max_of(&Subject::new("ada", "acme")), 7);
+    assert_eq!(limit.max_of(&Subject::new("ada", "")), u64::MAX.into());
+}
+
+/// What may happen to a counter.
+#[derive(Clone, Debug)]
+enum Step {
+    /// The clock jumps to this moment, in minutes of the two years looked at.
+    Clock(i64),
+    Settle(i128),
+    Take(i128),
+    /// Gives back this share, in percent, of what is held.
+    Give(i128),
+    Max(i128),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    // Years with leap day, month ends and both changes of the clocks; half of the jumps are short.
+    let moment = prop_oneof![0..1_051_200_i64, 30_000..30_300_i64];
+    let step = prop_oneof![
+        moment.prop_map(Step::Clock),
+        (1..60_i128).prop_map(Step::Settle),
+        (1..60_i128).prop_map(Step::Take),
+        (0..=100_i128).prop_map(Step::Give),
+        (1..400_i128).prop_map(Step::Max),
+    ];
+    prop::collection::vec(step, 1..40)
+}
+
+fn windows() -> impl Strategy<Value = Window> {
+    let zone = prop::sample::select(vec!["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"]);
+    (0..5_u8, zone).prop_map(|(kind, zone)| match kind {
+        0 => Window::Lifetime,
+        1 => Window::day(zone).unwrap(),
+        2 => Window::week(zone).unwrap(),
+        3 => Window::month(zone).unwrap(),
+        _ => Window::rolling(Duration::from_secs(3_600)),
+    })
+}
+
+/// The reference: every amount with its time, and a calendar asked anew each time.
+struct Reference {
+    window: Window,
+    spent: Vec<(i64, i128)>,
+    held: i128,
+    max: i128,
+}
+
+impl Reference {
+    /// The least and the most that a store may count at `now`.
+    fn settled(&self, now: i64) -> (i128, i128) {
+        let sum =
+            |counts: &dyn Fn(i64) -> bool| self.spent.iter().filter(|(at, _)| counts(*at)).map(|s| s.1).sum();
+        let day = |at: i64, zone: &str| {
+            Timestamp::from_microsecond(at).unwrap().to_zoned_datetime(TimeZone::get(zone).unwrap()).date()
+        };
+        let both = |sum: i128| (sum, sum);
+        match &self.window {
+            Window::Day { zone } => both(sum(&|at| day(at, zone) == day(now, zone))),
+            Window::Week { zone } => both(sum(&|at| {
+                let monday = |d: jiff::civil::Date| d - i64::from(d.weekday().to_monday_zero_offset()).days();
+                monday(day(at, zone)) == monday(day(now, zone))
+            })),
+            Window::Month { zone } => {
+                both(sum(&|at| day(at, zone).first_of_month() == day(now, zone).first_of_month()))
+            }
+            Window::Rolling { seconds } => {
+                let length = i64::from(*seconds) * US;
+                let step = length / 60;
+                // Never forgotten too early, and at most one step too late; what comes later is not counted yet,
+                // unless it is in the same step.
+                let least = sum(&|at| at > now - length && at <= now);
+                (least, sum(&|at| at > now - length - 2 * step && at < now + step))
+            }
+            _ => both(sum(&|_| true)),
+        }
+    }
+}
+
+fn agrees(store: &dyn Store, window: &Window, steps: &[Step]) -> Result<(), TestCaseError> {
+    let start = date(2027, 12, 30).to_zoned_datetime(TimeZone::UTC).unwrap().timestamp().as_microsecond();
+    let limit = |max: i128| Limit::block("l", Money::from_pico(max)).everyone().window(window.clone());
+    block_on(store.put(limit(200), start)).unwrap();
+    block_on(store.keep("p", Duration::from_secs(600))).unwrap();
+    let counter = whole("l");
+    let (mut now, mut model) =
+        (start, Reference { window: window.clone(), spent: vec![], held: 0, max: 200 });
+    for step in steps {
+        match step {
+            Step::Clock(minute) => now = start + minute * 60 * US,
+            Step::Settle(amount) => {
+                // Half of what is settled was held.
+                let held: &[&str] = if amount % 2 == 0 && model.held >= *amount { &["l"] } else { &[] };
+                block_on(store.settle("p", vec![event("u", now, *amount, held)])).unwrap();
+                model.spent.push((now, *amount));
+                model.held -= if held.is_empty() { 0 } else { *amount };
+            }
+            Step::Take(need) => {
+                let ask =
+                    Ask { counter: counter.clone(), need: *need, want: need * 3, at_us: now, recall: None };
+                let (least, most) = model.settled(now);
+                match block_on(store.take("p", vec![ask])).unwrap().remove(0) {
+                    Answer::Granted { amount, .. } => {
+                        prop_assert!(amount >= *need && amount <= need * 3);
+                        model.held += amount;
+                        prop_assert!(least + model.held <= model.max, "more than there is");
+                    }
+                    Answer::Short { asked, .. } => {
+                        prop_assert_eq!(asked, None);
+                        prop_assert!(most + model.held + need > model.max, "refused although it fitted");
+                    }
+                    Answer::Gone => prop_assert!(false, "it is there"),
+                }
+            }
+            Step::Give(percent) => {
+                let amount = model.held * percent / 100;
+                let give = Give { counter: counter.clone(), amount, used_at_us: None };
+                block_on(store.give("p", vec![give], vec![])).unwrap();
+                model.held -= amount;
+            }
+            Step::Max(max) => {
+                block_on(store.put(limit(*max), now)).unwrap();
+                model.max = *max;
+            }
+        }
+        let standing = block_on(store.counter(&counter, now)).unwrap().unwrap();
+        let (least, most) = model.settled(now);
+        prop_assert!((least..=most).contains(&standing.settled), "{} in {least}..={most}", standing.settled);
+        prop_assert_eq!((standing.held, standing.max), (model.held, model.max));
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn both_stores_agree_with_the_reference_at_any_time(window in windows(), steps in steps()) {
+        agrees(&MemoryStore::new(), &window, &steps)?;
+        #[cfg(feature = "ledger")]
+        agrees(&*ledger(), &window, &steps)?;
+    }
+
+    /// The level decides as the theoretical arrival time does, which is how the algorithm is written down.
+    #[test]
+    fn a_level_is_the_generic_cell_rate_algorithm(
+        max in 1..50_i128,
+        per in 1..10_000_i64,
+        gaps in prop::collection::vec(0..3_000_i64, 1..60),
+    ) {
+        let (mut level, mut now) = ((0_i128, 0_i64), 0_i64);
+        // In units of 1/max microseconds, so that nothing is rounded.
+        let (interval, burst) = (i128::from(per), i128::from(per) * max);
+        let mut arrival = 0_i128;
+        for gap in gaps {
+            now += gap;
+            let at = i128::from(now) * max;
+            let (rest, then) = decayed(level.0, level.1, now, max, per);
+            let fits = rest < max;
+            let conforms = arrival.max(at) + interval - at <= burst;
+            // The level is rounded up by less than a call, so it may refuse what only just conforms, never the
+            // other way round.
+            prop_assert!(!fits || conforms, "let through what does not conform");
+            let clearly = arrival.max(at) + 2 * interval - at <= burst;
+            prop_assert!(fits || !clearly, "refused what clearly conforms");
+            if fits {
+                level = (rest + 1, then);
+                arrival = arrival.max(at) + interval;
+            }
+        }
+    }
 }

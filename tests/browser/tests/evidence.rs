@@ -189,6 +189,58 @@ async fn every_method(python: &Path, url: &str) -> u64 {
     serde_json::from_str::<Value>(out.lines().last().unwrap()).unwrap()["checks"].as_u64().unwrap()
 }
 
+/// The official SDK's client works with limits as with Pay-i's own: what it is told has the fields of the captured case.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "evidence"]
+async fn limits() {
+    let place = Place::new("limits");
+    let service = Service::start(&place.file("payi.db")).await;
+    let mut command = Command::new(sdk().await);
+    command.arg(root().join("tests/browser/sdk_limits.py")).env("PAYI_API_KEY", "any");
+    let done = command.env("PAYI_BASE_URL", service.url("")).output().await.unwrap();
+    let out = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(done.status.success(), "{out}{}", String::from_utf8_lossy(&done.stderr));
+    let told: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    let cases = root().join("../shared/spec/conformance.json");
+    let cases: Value =
+        serde_json::from_slice(&std::fs::read(cases).expect("../shared beside the project")).unwrap();
+    let case =
+        cases["cases"].as_array().unwrap().iter().find(|case| case["name"] == "client_limits").unwrap();
+    let mut fields = 0;
+    for call in case["captured"]["calls"].as_array().unwrap() {
+        let name = call["label"].as_str().unwrap().trim_start_matches("payi.limits.");
+        if let (Some(returned), Some(own)) = (call.get("returned"), told.get(name)) {
+            fields += has_fields_of(own, returned, name);
+        }
+    }
+    assert_eq!((&told["again"]["limit"], &told["another"]), (&told["create"]["limit"], &Value::from(409)));
+    assert_eq!(told["update"]["limit"]["max"], 6.0);
+    assert_eq!(told["blocked"], "blocking_limit_not_allowed");
+    assert_eq!((&told["state-0"], &told["state-1"]), (&Value::from("ok"), &Value::from("overrun")));
+    let total = |of: &Value| of["totals"]["cost"]["total"].clone();
+    assert_eq!(total(&told["spent"]["limit"])["base"], 0.0015);
+    assert_eq!(total(&told["reset"]["limit_history"])["overrun_base"], 0.0005);
+    assert_eq!(total(&told["after"]["limit"])["base"], 0.0);
+    assert_eq!(told["list"], serde_json::json!(["lim 1", "soft"]));
+    assert_eq!(told["gone"], 404);
+    println!(
+        "evidence conformance-limits: the official SDK creates, reads, updates, resets, lists and deletes limits on payi serve: \
+         {fields} fields as in client_limits, 409 for another of the same id, block limits refused by ingest"
+    );
+}
+
+/// How many fields `own` has of those that were captured; each one has to be there.
+fn has_fields_of(own: &Value, captured: &Value, at: &str) -> usize {
+    let Some(fields) = captured.as_object() else { return 0 };
+    fields
+        .iter()
+        .map(|(name, value)| {
+            let found = own.get(name).unwrap_or_else(|| panic!("{at}: no field {name} in {own}"));
+            1 + has_fields_of(found, value, name)
+        })
+        .sum()
+}
+
 /// A Python with the official SDK, made once.
 async fn sdk() -> std::path::PathBuf {
     let venv = root().join("target/payi-sdk");

@@ -1,10 +1,13 @@
 //! `xproxy_result`: what a client is told of its event.
 
-use payi_core::{ledger::StoredEvent, money::Money, pricing::PriceBook};
+use std::sync::Arc;
+
+use payi_core::{ledger::StoredEvent, limits::LimitState, money::Money, pricing::PriceBook};
 use serde_json::{Map, Value, json};
 
 use crate::server::{
     api::{
+        limits,
         prices::{Priced, Prices, Sides},
         units,
         wire::Understood,
@@ -12,8 +15,23 @@ use crate::server::{
     request::explain,
 };
 
+/// What became of an event, beside its cost.
+#[derive(Debug, Default)]
+pub(crate) struct Limited {
+    pub(crate) duplicate: bool,
+    pub(crate) states: Vec<(Arc<str>, LimitState)>,
+    /// Limit ids that it names and nobody has made.
+    pub(crate) unknown: Vec<String>,
+}
+
+impl Limited {
+    fn with(&self, state: LimitState) -> Vec<&str> {
+        self.states.iter().filter(|(_, is)| *is == state).map(|(id, _)| &**id).collect()
+    }
+}
+
 /// The result of an event.
-pub(crate) fn result(of: &Understood, duplicate: bool) -> Value {
+pub(crate) fn result(of: &Understood, placed: &Limited) -> Value {
     let Understood { event, who, priced } = of;
     let case = who.use_case.as_ref();
     let text = |value: Option<&str>| value.map_or(Value::Null, Value::from);
@@ -21,8 +39,7 @@ pub(crate) fn result(of: &Understood, duplicate: bool) -> Value {
     for unit in &priced.unknown {
         unknown_units.insert(unit.name.clone(), json!({ "input": unit.input, "output": unit.output }));
     }
-    let warnings: Vec<_> =
-        who.limit_ids.iter().map(|id| format!("no limit {} is kept here", &**id)).collect();
+    let warnings: Vec<_> = placed.unknown.iter().map(|id| format!("no limit {id} is kept here")).collect();
     json!({
         "request_id": event.id.to_string(),
         "resource_id": priced.resource_id,
@@ -33,12 +50,12 @@ pub(crate) fn result(of: &Understood, duplicate: bool) -> Value {
         "use_case_step": text(case.and_then(|c| c.step.as_deref())),
         "request_tags": who.request_tags.iter().map(|t| &**t).collect::<Vec<_>>(),
         "actions": [],
-        "blocked_limit_ids": [],
+        "blocked_limit_ids": placed.with(LimitState::Blocked),
         "warnings": warnings,
         "cost": cost(event.cost.amount, priced.sides),
-        "limits": {},
+        "limits": limits::states(&placed.states),
         "unknown_units": unknown_units,
-        "duplicate_request": duplicate,
+        "duplicate_request": placed.duplicate,
     })
 }
 

@@ -15,11 +15,13 @@ pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     pub(crate) code: &'static str,
     pub(crate) message: String,
+    /// The limits that are the reason.
+    pub(crate) limit_ids: Vec<String>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), limit_ids: Vec::new() }
     }
 
     pub(crate) fn bad(code: &'static str, message: impl Into<String>) -> Self {
@@ -37,11 +39,15 @@ impl Refusal {
     }
 
     pub(crate) fn json(&self) -> Value {
-        json!({
+        let mut answer = json!({
             "statusCode": self.status.as_u16(),
             "message": self.message,
             "xproxy_error": { "code": self.code, "message": self.message },
-        })
+        });
+        if !self.limit_ids.is_empty() {
+            answer["xproxy_result"] = json!({ "blocked_limit_ids": self.limit_ids });
+        }
+        answer
     }
 }
 

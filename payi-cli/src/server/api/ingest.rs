@@ -10,6 +10,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use payi_core::context::Text;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -71,13 +72,20 @@ pub(crate) async fn one(
 ) -> Result<Json<Value>, Refusal> {
     let body: Body = json(&body?)?;
     let understood = body.attributed(&headers)?.understand(id, &api.prices, &api.definitions)?;
+    let ids = &understood.who.limit_ids;
+    api.without_block_limits(ids).await?;
     let placed = api.writer.place(vec![(understood.event.clone(), understood.who.clone())]).await?;
-    let duplicate = placed.first().is_some_and(|p| p.duplicate);
+    let placed = placed.into_iter().next();
+    let limited = answer::Limited {
+        unknown: api.unknown_limits(ids).await?,
+        duplicate: placed.as_ref().is_some_and(|placed| placed.duplicate),
+        states: placed.map(|placed| placed.limits).unwrap_or_default(),
+    };
     Ok(Json(json!({
         "event_timestamp": format::iso(understood.event.started_at),
         "ingest_timestamp": format::iso(SystemTime::now()),
         "request_id": understood.event.id.to_string(),
-        "xproxy_result": answer::result(&understood, duplicate),
+        "xproxy_result": answer::result(&understood, &limited),
     })))
 }
 
@@ -90,6 +98,7 @@ pub(crate) async fn bulk(
     let (prices, definitions) = (api.prices.clone(), api.definitions.clone());
     let read = tokio::task::spawn_blocking(move || read(&body, &prices, &definitions));
     let (total, events, errors) = read.await.map_err(|_| Refusal::unavailable())??;
+    let (events, errors) = api.without_blocked(events, errors).await?;
     let count = events.len();
     if count > 0 {
         api.writer.place(events).await?;
@@ -105,7 +114,33 @@ pub(crate) async fn bulk(
     })))
 }
 
-type Read = (usize, Vec<(payi_core::events::Event, payi_core::context::Resolved)>, Vec<Value>);
+type Item = (payi_core::events::Event, payi_core::context::Resolved);
+type Read = (usize, Vec<(usize, Item)>, Vec<Value>);
+
+impl Api {
+    /// Events that name a block limit are errors, each for itself.
+    async fn without_blocked(
+        &self,
+        events: Vec<(usize, Item)>,
+        mut errors: Vec<Value>,
+    ) -> Result<(Vec<Item>, Vec<Value>), Refusal> {
+        let mut ids: Vec<Text> =
+            events.iter().flat_map(|(_, (_, who))| who.limit_ids.iter().cloned()).collect();
+        ids.sort();
+        ids.dedup();
+        let blocking = self.blocking(&ids).await?;
+        let mut kept = Vec::with_capacity(events.len());
+        for (index, (event, who)) in events {
+            let named = who.limit_ids.iter().any(|id| blocking.iter().any(|known| **known == **id));
+            if named && let Err(refusal) = self.without_block_limits(&who.limit_ids).await {
+                errors.push(json!({ "item_index": index, "xproxy_result": refusal.json() }));
+            } else {
+                kept.push((event, who));
+            }
+        }
+        Ok((kept, errors))
+    }
+}
 
 fn read(body: &[u8], prices: &Prices, definitions: &Definitions) -> Result<Read, Refusal> {
     // Also as `{"events": […]}`, which older clients send. Items are read one by one: one bad item is one error.
@@ -129,7 +164,7 @@ fn read(body: &[u8], prices: &Prices, definitions: &Definitions) -> Result<Read,
     for (index, item) in items.iter().enumerate() {
         let body = serde_json::from_str::<Body>(item.get()).map_err(|e| invalid(&e));
         match body.and_then(|body| body.understand(None, prices, definitions)) {
-            Ok(understood) => events.push((understood.event, understood.who)),
+            Ok(understood) => events.push((index, (understood.event, understood.who))),
             Err(refusal) => errors.push(json!({ "item_index": index, "xproxy_result": refusal.json() })),
         }
     }

@@ -7,6 +7,7 @@ mod error;
 mod ingest;
 mod instances;
 mod kpis;
+mod limits;
 mod prices;
 mod requests;
 mod units;
@@ -110,6 +111,10 @@ pub(crate) fn routes(app: &App, ledger: &Ledger, keep_prompts: bool) -> payi_cor
             "/use_cases/definitions/{case}/kpis/{kpi}",
             get(kpis::retrieve).put(kpis::update).delete(kpis::delete),
         )
+        .route("/limits", get(limits::list).post(limits::create))
+        .route("/limits/{id}", get(limits::retrieve).put(limits::update).delete(limits::remove))
+        .route("/limits/{id}/reset", post(limits::reset))
+        .route("/limits/{id}/properties", put(limits::set_properties))
         .fallback(missing)
         .method_not_allowed_fallback(missing)
         .layer(middleware::from_fn(ingest::admit))

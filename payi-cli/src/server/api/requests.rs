@@ -32,7 +32,7 @@ async fn by_response(api: &Api, category: String, response: String) -> Result<St
 
 fn result_of(api: &Api, stored: StoredEvent) -> Json<Value> {
     let understood = answer::recalled(stored, &api.prices);
-    Json(json!({ "xproxy_result": answer::result(&understood, false) }))
+    Json(json!({ "xproxy_result": answer::result(&understood, &answer::Limited::default()) }))
 }
 
 /// The result, by the id that ingest gave.

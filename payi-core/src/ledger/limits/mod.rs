@@ -64,11 +64,17 @@ impl LedgerStore {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Of one moment: what is spent and what is held are two tables.
     fn read<'a, T: Send + 'a>(
         &'a self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Later<'a, T> {
-        now(self.ledger.with(work))
+        now(self.ledger.with(|conn| {
+            let moment = conn.unchecked_transaction()?;
+            let seen = work(&moment)?;
+            moment.commit()?;
+            Ok(seen)
+        }))
     }
 
     /// In one transaction. The dictionary is asked anew each time: what it learned in one that failed is gone.

@@ -1,0 +1,391 @@
+//! `payi limits`: budgets and rate limits from the command line.
+//!
+//! Exit codes, for scripts: 0 all is well; 1 a limit is at its maximum or over it, or something failed; 2 the command
+//! was misused; 3 a limit has reached its threshold (of `status`).
+
+use std::{io::Write, sync::Arc};
+
+use clap::{Args as Arguments, Subcommand, ValueEnum};
+use payi_core::{
+    ledger::LedgerStore,
+    limits::{Definition, Kind, Limit, LimitState, Limits, Policy, Scope, Standing, Subject, Window},
+    money::Money,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    Failure, Terminal,
+    args::File,
+    output::columns::{Column, Format, Table},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LimitsCommand {
+    /// How each limit stands; exit code 1 if one is at its maximum, 3 if one has reached its threshold.
+    Status(Status),
+    /// Makes a limit, or changes the one of its id; the calls counted so far stay.
+    Set(Set),
+    /// Another maximum for one user, account or use case.
+    Override {
+        #[command(flatten)]
+        file: File,
+        /// The limit.
+        id: String,
+        /// Whose.
+        #[arg(value_name = "NAME")]
+        subject: String,
+        /// The account that the user belongs to.
+        #[arg(long, value_name = "NAME", default_value = "")]
+        account: String,
+        /// The maximum, in the limit's unit; none takes the override away.
+        #[arg(long, value_name = "AMOUNT")]
+        max: Option<String>,
+    },
+    /// Starts a limit anew; what it had come to is kept as history.
+    Reset {
+        #[command(flatten)]
+        file: File,
+        /// The limit.
+        id: String,
+    },
+    /// What a limit had come to at each of its resets.
+    History {
+        #[command(flatten)]
+        file: File,
+        /// The limit.
+        id: String,
+    },
+    /// Removes a limit with its counters.
+    Delete {
+        #[command(flatten)]
+        file: File,
+        /// The limit.
+        id: String,
+    },
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    file: File,
+    /// Only this limit, with its counters one by one.
+    id: Option<String>,
+    /// At most so many counters of it.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+    /// How it is written.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// Whose calls a limit counts together.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Each {
+    /// Those of calls that name it.
+    #[default]
+    Attached,
+    /// Each user's.
+    User,
+    /// Each account's.
+    Account,
+    /// Each use case's.
+    UseCase,
+    /// Everybody's.
+    Everyone,
+}
+
+/// What is done with a call whose cost has no upper bound.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum How {
+    /// It is refused: the limit is never overspent.
+    Strict,
+    /// A usual call is reserved for it.
+    #[default]
+    Estimate,
+    /// The request is given a maximum that is left.
+    InjectMaxTokens,
+}
+
+#[derive(Debug, Arguments)]
+#[group(id = "what", required = true, multiple = false, args = ["usd", "calls", "tokens", "concurrent"])]
+pub(crate) struct Set {
+    #[command(flatten)]
+    file: File,
+    /// The limit's id.
+    id: String,
+    /// At most so many US dollars.
+    #[arg(long, value_name = "USD")]
+    usd: Option<Money>,
+    /// At most so many calls.
+    #[arg(long, value_name = "N")]
+    calls: Option<u64>,
+    /// At most so many tokens, in and out.
+    #[arg(long, value_name = "N")]
+    tokens: Option<u64>,
+    /// At most so many calls at the same time.
+    #[arg(long, value_name = "N")]
+    concurrent: Option<u64>,
+    /// Refuses nothing: what goes over is counted and told.
+    #[arg(long)]
+    allow: bool,
+    /// Whose calls are counted together.
+    #[arg(long, value_enum, default_value_t)]
+    each: Each,
+    /// Over which time: lifetime, day, week, month (of a zone: month:Europe/Berlin), rolling:24h, rate:1m.
+    #[arg(long, default_value = "lifetime", value_parser = Window::parse)]
+    per: Window,
+    /// From this percentage of the maximum on it counts as exceeded (75 to 99).
+    #[arg(long, value_name = "PERCENT")]
+    threshold: Option<u8>,
+    /// What is done with a call whose cost has no upper bound.
+    #[arg(long, value_enum, default_value_t)]
+    policy: How,
+    /// A name for people.
+    #[arg(long)]
+    name: Option<String>,
+}
+
+pub(crate) fn run(
+    command: &LimitsCommand,
+    terminal: Option<Terminal>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    match command {
+        LimitsCommand::Status(status) => return status.run(terminal, out),
+        LimitsCommand::Set(set) => {
+            let limit = set.limit()?;
+            let definition = of(&set.file)?.update(limit)?;
+            writeln!(out, "{}", describe(&definition.limit))?;
+        }
+        LimitsCommand::Override { file, id, subject, account, max } => {
+            let limits = of(file)?;
+            let mut limit = Limit::clone(&find(&limits, id)?.limit);
+            let whose = Subject::new(subject, account);
+            match max {
+                Some(max) => drop(limit.overrides.insert(whose, amount(&limit, max)?)),
+                None => drop(limit.overrides.remove(&whose)),
+            }
+            limits.update(limit)?;
+        }
+        LimitsCommand::Reset { file, id } => {
+            let history = of(file)?.reset(id, None)?.ok_or_else(|| none(id))?;
+            writeln!(out, "{id}: starts anew; it had come to {}", history.limit.show(history.settled))?;
+        }
+        LimitsCommand::History { file, id } => {
+            for history in LedgerStore::new(file.read()?).history(id)? {
+                let at = jiff::Timestamp::from_microsecond(history.reset_us).unwrap_or_default();
+                let (limit, tally) = (&history.limit, history.tally);
+                writeln!(
+                    out,
+                    "{at:.0}  {} of {}, {} over; {} calls, {} refused",
+                    limit.show(history.settled),
+                    limit.show(limit.max),
+                    limit.show(history.overrun),
+                    tally.total(),
+                    tally.of(LimitState::Blocked)
+                )?;
+            }
+        }
+        LimitsCommand::Delete { file, id } => {
+            if !of(file)?.delete(id)? {
+                return Err(none(id));
+            }
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// The limits of a ledger that may be written.
+fn of(file: &File) -> Result<Limits, Failure> {
+    Ok(Limits::of(Arc::new(LedgerStore::new(file.write()?))))
+}
+
+fn none(id: &str) -> Failure {
+    Failure::Misuse(format!("there is no limit {id}; `payi limits status` lists those there are"))
+}
+
+fn find(limits: &Limits, id: &str) -> Result<Definition, Failure> {
+    limits.get(id)?.ok_or_else(|| none(id))
+}
+
+/// An amount as people write it: dollars, or a count.
+fn amount(limit: &Limit, text: &str) -> Result<i128, Failure> {
+    let read = match limit.max_usd() {
+        Some(_) => text.parse::<Money>().ok().map(Money::pico),
+        None => text.parse::<u64>().ok().map(i128::from),
+    };
+    read.ok_or_else(|| Failure::Misuse(format!("{text:?} is no amount of the limit {}", limit.id)))
+}
+
+impl Set {
+    fn limit(&self) -> Result<Limit, Failure> {
+        let id = self.id.as_str();
+        let mut limit = match (self.usd, self.calls, self.tokens, self.concurrent) {
+            (Some(usd), ..) => Limit::block(id, usd),
+            (_, Some(calls), ..) => Limit::calls(id, calls),
+            (_, _, Some(tokens), _) => Limit::tokens(id, tokens),
+            (.., concurrent) => Limit::concurrent(id, concurrent.unwrap_or_default()),
+        };
+        limit.kind = if self.allow { Kind::Allow } else { Kind::Block };
+        limit.scope = match self.each {
+            Each::Attached => Scope::Attached,
+            Each::User => Scope::EachUser,
+            Each::Account => Scope::EachAccount,
+            Each::UseCase => Scope::EachUseCase,
+            Each::Everyone => Scope::Everyone,
+        };
+        limit.policy = match self.policy {
+            How::Strict => Policy::Strict,
+            How::Estimate => Policy::Estimate,
+            How::InjectMaxTokens => Policy::InjectMaxTokens,
+        };
+        limit.window = self.per.clone();
+        limit.threshold = self.threshold.map(|percent| u16::from(percent) * 10);
+        if let Some(name) = &self.name {
+            limit.name = name.as_str().into();
+        }
+        limit.check().map_err(|e| Failure::Misuse(e.to_string()))?;
+        Ok(limit)
+    }
+}
+
+fn describe(limit: &Limit) -> String {
+    format!("{}: {}, {}, {}", limit.id, unit(limit, limit.max), limit.window.describe(), scope(limit.scope))
+}
+
+fn unit(limit: &Limit, amount: i128) -> String {
+    use payi_core::limits::Measure as M;
+    let shown = limit.show(amount);
+    match limit.measure {
+        M::Cost => format!("{shown} USD"),
+        M::Calls => format!("{shown} calls"),
+        M::Tokens => format!("{shown} tokens"),
+        M::Concurrent => format!("{shown} calls at a time"),
+    }
+}
+
+fn scope(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Attached => "calls that name it",
+        Scope::EachUser => "each user",
+        Scope::EachAccount => "each account",
+        Scope::EachUseCase => "each use case",
+        Scope::Everyone => "everyone",
+    }
+}
+
+/// A counter: of a limit that has one, that one; of a template, the one nearest to its maximum.
+struct Row {
+    definition: Definition,
+    subject: Subject,
+    standing: Standing,
+}
+
+impl Row {
+    fn state(&self) -> LimitState {
+        LimitState::of(&self.definition.limit, self.standing.max, self.standing.settled)
+    }
+
+    /// At its maximum, or so near that nothing but the smallest call fits.
+    fn is_full(&self) -> bool {
+        self.standing.settled >= self.standing.max
+    }
+}
+
+impl Status {
+    fn run(&self, terminal: Option<Terminal>, out: &mut dyn Write) -> Result<(), Failure> {
+        let limits = Limits::of(Arc::new(LedgerStore::new(self.file.read()?)));
+        let rows = self.rows(&limits)?;
+        match self.format {
+            Format::Json => {
+                writeln!(out, "{}", json!({ "limits": rows.iter().map(json).collect::<Vec<_>>() }))?;
+            }
+            Format::Jsonl => rows.iter().try_for_each(|row| writeln!(out, "{}", json(row)))?,
+            Format::Table | Format::Csv | Format::Md => {
+                table(&rows).write(self.format, terminal, out)?;
+            }
+        }
+        out.flush()?;
+        if rows.iter().any(Row::is_full) {
+            return Err(Failure::Found);
+        }
+        if rows.iter().any(|row| row.state() == LimitState::Exceeded) {
+            return Err(Failure::Near);
+        }
+        Ok(())
+    }
+
+    fn rows(&self, limits: &Limits) -> Result<Vec<Row>, Failure> {
+        let (definitions, most) = match &self.id {
+            Some(id) => (vec![find(limits, id)?], self.limit),
+            None => (limits.list()?, 1),
+        };
+        let mut rows = Vec::new();
+        for definition in definitions {
+            let mut counters = limits.status(&definition.limit.id, most)?;
+            if counters.is_empty() {
+                let untouched = limits.standing(&definition.limit.id, &Subject::default())?;
+                counters.push((Subject::default(), untouched.unwrap_or_default()));
+            }
+            rows.extend(counters.into_iter().map(|(subject, standing)| Row {
+                definition: definition.clone(),
+                subject,
+                standing,
+            }));
+        }
+        Ok(rows)
+    }
+}
+
+fn table(rows: &[Row]) -> Table {
+    let heads = ["Limit", "Whose", "Window", "State", "Spent", "Held", "Max", "Unit"];
+    let cells = |row: &Row| {
+        let (limit, at) = (&row.definition.limit, &row.standing);
+        let whose =
+            if row.subject == Subject::default() { scope(limit.scope).into() } else { whose(&row.subject) };
+        let shown = unit(limit, at.max);
+        let (max, unit) = shown.split_once(' ').unwrap_or((&shown, ""));
+        vec![
+            limit.id.to_string(),
+            whose,
+            limit.window.describe(),
+            if row.is_full() { "full" } else { row.state().name() }.into(),
+            limit.show(at.settled),
+            limit.show(at.held),
+            max.into(),
+            unit.into(),
+        ]
+    };
+    Table {
+        columns: heads.map(Column::new).into(),
+        names: 4,
+        rows: rows.iter().map(cells).collect(),
+        footer: None,
+        notes: if rows.is_empty() {
+            vec!["There are no limits; `payi limits set` makes one.".into()]
+        } else {
+            vec![]
+        },
+    }
+}
+
+/// Whose counter, for people.
+pub(crate) fn whose(subject: &Subject) -> String {
+    match (subject.name.as_str(), subject.within.as_str()) {
+        ("", "") => "(none)".into(),
+        (name, "") => name.into(),
+        ("", within) => format!("(none) of {within}"),
+        (name, within) => format!("{name} of {within}"),
+    }
+}
+
+fn json(row: &Row) -> Value {
+    let (limit, at) = (&row.definition.limit, &row.standing);
+    json!({
+        "id": limit.id, "name": limit.name, "kind": limit.kind, "measure": limit.measure, "scope": limit.scope,
+        "window": limit.window.describe(), "subject": &*row.subject.name, "within": &*row.subject.within,
+        "state": row.state().name(), "full": row.is_full(),
+        "spent": limit.show(at.settled), "held": limit.show(at.held), "max": limit.show(at.max),
+        "frees_at": at.frees_us.and_then(|us| jiff::Timestamp::from_microsecond(us).ok()).map(|at| at.to_string()),
+    })
+}

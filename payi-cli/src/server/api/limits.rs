@@ -1,0 +1,443 @@
+//! Limits: Pay-i's resources over the limits of the ledger.
+//!
+//! Pay-i's clients know limits that are attached by their id. What else a limit may say here (whose, over
+//! which window, how strictly) is told in further fields that those clients ignore, and may be given.
+
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, State, rejection::BytesRejection},
+    http::StatusCode,
+};
+use payi_core::{
+    context::Text,
+    ledger::LedgerStore,
+    limits::{Definition, Kind, Limit, LimitState, Limits, Policy, Scope, Tally, Window},
+    money::Money,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::server::{
+    api::{
+        Api,
+        answer::number,
+        catalogue::Page,
+        error::{Query, Refusal},
+        ingest,
+    },
+    format,
+};
+
+#[derive(Debug, Deserialize)]
+struct NewLimit {
+    limit_name: String,
+    max: Value,
+    limit_id: Option<String>,
+    limit_type: Option<String>,
+    threshold: Option<Value>,
+    properties: Option<Map<String, Value>>,
+    /// Of ours: `attached`, `each_user`, `each_account`, `each_use_case`, `everyone`.
+    scope: Option<Scope>,
+    /// Of ours: as `payi limits` writes it.
+    window: Option<String>,
+    /// Of ours: `strict`, `estimate`, `inject_max_tokens`.
+    policy: Option<Policy>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Changes {
+    limit_name: Option<String>,
+    max: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct NewProperties {
+    properties: Map<String, Value>,
+}
+
+/// Which of the limits.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Named {
+    limit_name: Option<String>,
+}
+
+/// From which moment a limit counts anew.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct From {
+    #[serde(rename = "resetDate")]
+    reset_date: Option<jiff::Timestamp>,
+}
+
+/// A limit, with what it has come to.
+struct Shown {
+    definition: Definition,
+    totals: Totals,
+}
+
+/// What a limit has come to, over all its counters.
+#[derive(Default)]
+struct Totals {
+    settled: i128,
+    overrun: i128,
+    tally: Tally,
+}
+
+impl Api {
+    /// Works with the limits, off the threads that serve connections.
+    async fn limits<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Limits, &LedgerStore) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let ledger = self.ledger.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let store = Arc::new(LedgerStore::new(ledger));
+            work(&Limits::of(Arc::<LedgerStore>::clone(&store)), &store)
+        });
+        done.await.map_err(|_| Refusal::unavailable())?
+    }
+
+    /// Refuses an event that names a block limit: it has been spent already, and only the caller can refuse it.
+    pub(crate) async fn without_block_limits(&self, ids: &[Text]) -> Result<(), Refusal> {
+        let blocking = self.blocking(ids).await?;
+        if blocking.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "{} is a block limit: it refuses calls before they are made, and takes no events afterwards",
+            blocking.join(", ")
+        );
+        Err(Refusal { limit_ids: blocking, ..Refusal::bad("blocking_limit_not_allowed", message) })
+    }
+
+    /// Which of these ids are block limits.
+    pub(crate) async fn blocking(&self, ids: &[Text]) -> Result<Vec<String>, Refusal> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        self.limits(move |limits, _| {
+            let all = limits.list().map_err(|e| failed(&e))?;
+            let blocks = |id: &String| {
+                let found = all.iter().find(|definition| *definition.limit.id == **id);
+                found.is_some_and(|definition| definition.limit.kind == Kind::Block)
+            };
+            Ok(ids.into_iter().filter(blocks).collect())
+        })
+        .await
+    }
+
+    /// Which of these ids no limit has.
+    pub(crate) async fn unknown_limits(&self, ids: &[Text]) -> Result<Vec<String>, Refusal> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        self.limits(move |limits, _| {
+            let all = limits.list().map_err(|e| failed(&e))?;
+            Ok(ids.into_iter().filter(|id| all.iter().all(|known| *known.limit.id != **id)).collect())
+        })
+        .await
+    }
+}
+
+fn failed(e: &payi_core::Error) -> Refusal {
+    if e.is_config() {
+        return Refusal::bad("request_processing_error", e.to_string());
+    }
+    tracing::error!(error = %e, "payi serve: the limits could not be read or written");
+    Refusal::unavailable()
+}
+
+fn missing(id: &str) -> Refusal {
+    Refusal::missing("limit_not_found", format!("there is no limit {id:?}"))
+}
+
+fn find(limits: &Limits, id: &str) -> Result<Definition, Refusal> {
+    limits.get(id).map_err(|e| failed(&e))?.ok_or_else(|| missing(id))
+}
+
+fn shown(limits: &Limits, definition: Definition) -> Result<Shown, Refusal> {
+    let id = &definition.limit.id;
+    let mut totals = Totals { tally: limits.tally(id).map_err(|e| failed(&e))?, ..Totals::default() };
+    for (_, standing) in limits.status(id, usize::MAX).map_err(|e| failed(&e))? {
+        totals.settled += standing.settled;
+        totals.overrun += (standing.settled - standing.max).max(0);
+    }
+    Ok(Shown { definition, totals })
+}
+
+/// A JSON number of US dollars, or of what else the limit counts.
+fn amount(limit: &Limit, amount: i128) -> Value {
+    match limit.max_usd() {
+        Some(_) => number(Money::from_pico(amount)),
+        None => i64::try_from(amount).map_or(Value::Null, Value::from),
+    }
+}
+
+fn totals(limit: &Limit, totals: &Totals) -> Value {
+    let tally = totals.tally;
+    let of = |state: LimitState| tally.of(state);
+    // A counter is one sum: nobody knows what of it was read and what was written.
+    json!({
+        "cost": {
+            "input": { "base": Value::Null },
+            "output": { "base": Value::Null },
+            "total": {
+                "base": amount(limit, totals.settled),
+                "overrun_base": amount(limit, totals.overrun),
+            },
+        },
+        "requests": {
+            "ok": of(LimitState::Ok), "exceeded": of(LimitState::Exceeded), "overrun": of(LimitState::Overrun),
+            "blocked": of(LimitState::Blocked), "blocked_external": of(LimitState::BlockedExternal),
+            "failed": of(LimitState::Failed), "total": tally.total(),
+        },
+    })
+}
+
+impl Shown {
+    fn json(&self) -> Value {
+        let (limit, definition) = (&self.definition.limit, &self.definition);
+        json!({
+            "limit_id": limit.id,
+            "limit_name": limit.name,
+            "limit_type": limit.kind,
+            "max": amount(limit, limit.max),
+            "threshold": limit.threshold.map(|thousandths| f64::from(thousandths) / 1000.0),
+            "limit_creation_timestamp": format::iso(time(definition.created_us)),
+            "limit_update_timestamp": format::iso(time(definition.updated_us)),
+            "properties": limit.properties,
+            "totals": totals(limit, &self.totals),
+            "scope": limit.scope,
+            "window": limit.window.describe(),
+            "measure": limit.measure,
+            "policy": limit.policy,
+        })
+    }
+
+    fn response(&self) -> Value {
+        json!({ "limit": self.json(), "request_id": Uuid::now_v7().to_string(), "message": Value::Null })
+    }
+}
+
+fn time(us: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + std::time::Duration::from_micros(us.max(0).cast_unsigned())
+}
+
+/// US dollars as JSON has them: a number, or text.
+fn dollars(value: &Value) -> Result<Money, Refusal> {
+    let refuse = || Refusal::bad("invalid_json", "max is US dollars above 0, with at most 12 decimals");
+    let text = match value {
+        // A float's shortest form is what the client wrote; without an exponent, which small ones have.
+        Value::Number(number) => format!("{}", number.as_f64().ok_or_else(refuse)?),
+        Value::String(text) => text.clone(),
+        _ => return Err(refuse()),
+    };
+    text.parse().map_err(|_| refuse())
+}
+
+fn thousandths(value: &Value) -> Result<u16, Refusal> {
+    let share = value.as_f64().filter(|share| (0.75..=0.99).contains(share));
+    let share = share.and_then(|share| format!("{:.0}", share * 1000.0).parse().ok());
+    share.ok_or_else(|| Refusal::bad("invalid_json", "threshold is between 0.75 and 0.99"))
+}
+
+fn properties(map: &Map<String, Value>) -> impl Iterator<Item = (Box<str>, Option<Box<str>>)> + '_ {
+    map.iter().map(|(name, value)| {
+        let value = match value {
+            Value::Null => None,
+            Value::String(text) => Some(text.as_str().into()),
+            other => Some(other.to_string().into()),
+        };
+        (name.as_str().into(), value)
+    })
+}
+
+impl NewLimit {
+    fn limit(&self) -> Result<Limit, Refusal> {
+        let id = self.limit_id.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
+        let max = dollars(&self.max)?;
+        let mut limit = match self.limit_type.as_deref() {
+            None | Some("allow") => Limit::allow(id, max),
+            Some("block") => Limit::block(id, max),
+            Some(_) => return Err(Refusal::bad("invalid_json", "limit_type is allow or block")),
+        };
+        limit.name = self.limit_name.as_str().into();
+        limit.threshold = self.threshold.as_ref().filter(|t| !t.is_null()).map(thousandths).transpose()?;
+        limit.scope = self.scope.unwrap_or_default();
+        limit.policy = self.policy.unwrap_or_default();
+        if let Some(window) = &self.window {
+            limit.window = Window::parse(window).map_err(|e| failed(&e))?;
+        }
+        limit.properties.extend(self.properties.iter().flat_map(properties));
+        Ok(limit)
+    }
+}
+
+/// Makes a limit; the same again is no error, another one of its id is.
+pub(crate) async fn create(
+    State(api): State<Api>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Refusal> {
+    let new: NewLimit = ingest::json(&body?)?;
+    let limit = new.limit()?;
+    api.limits(move |limits, _| {
+        let old = limits.get(&limit.id).map_err(|e| failed(&e))?;
+        let definition = match old {
+            Some(old)
+                if (old.limit.max, old.limit.threshold, old.limit.kind)
+                    == (limit.max, limit.threshold, limit.kind) =>
+            {
+                old
+            }
+            Some(_) => {
+                let message = format!("there is a limit {:?} with another max, threshold or type", limit.id);
+                return Err(Refusal::new(StatusCode::CONFLICT, "limit_id_already_exists", message));
+            }
+            None => limits.create(limit).map_err(|e| failed(&e))?,
+        };
+        Ok(Json(shown(limits, definition)?.response()))
+    })
+    .await
+}
+
+/// One limit.
+pub(crate) async fn retrieve(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
+    api.limits(move |limits, _| Ok(Json(shown(limits, find(limits, &id)?)?.response()))).await
+}
+
+/// All limits, a page at a time, in the order of their ids.
+pub(crate) async fn list(
+    State(api): State<Api>,
+    Query(which): Query<Named>,
+    Query(page): Query<Page>,
+) -> Result<Json<Value>, Refusal> {
+    api.limits(move |limits, _| {
+        let all = limits.list().map_err(|e| failed(&e))?;
+        let wanted = all.into_iter().filter(|definition| {
+            which.limit_name.as_deref().is_none_or(|name| *definition.limit.name == *name)
+        });
+        let mut items = Vec::new();
+        for definition in wanted {
+            let shown = shown(limits, definition)?;
+            items.push((shown.definition.limit.id.to_string(), shown.json()));
+        }
+        Ok(Json(page.of(items)))
+    })
+    .await
+}
+
+async fn change(
+    api: Api,
+    id: String,
+    work: impl FnOnce(&mut Limit) -> Result<(), Refusal> + Send + 'static,
+) -> Result<Value, Refusal> {
+    api.limits(move |limits, _| {
+        let mut limit = Limit::clone(&find(limits, &id)?.limit);
+        work(&mut limit)?;
+        let definition = limits.update(limit).map_err(|e| failed(&e))?;
+        Ok(shown(limits, definition)?.response())
+    })
+    .await
+}
+
+/// Another name, another maximum.
+pub(crate) async fn update(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Refusal> {
+    let changes: Changes = ingest::json(&body?)?;
+    let done = change(api, id, move |limit| {
+        if let Some(name) = changes.limit_name {
+            limit.name = name.into();
+        }
+        if let Some(max) = changes.max.filter(|max| !max.is_null()) {
+            limit.max = match limit.max_usd() {
+                Some(_) => dollars(&max)?.pico(),
+                None => max
+                    .as_u64()
+                    .ok_or_else(|| Refusal::bad("invalid_json", "max is a whole number above 0"))?
+                    .into(),
+            };
+        }
+        Ok(())
+    });
+    Ok(Json(done.await?))
+}
+
+/// Lays properties over those of the limit; a null takes one away.
+pub(crate) async fn set_properties(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Refusal> {
+    let new: NewProperties = ingest::json(&body?)?;
+    let done = change(api, id, move |limit| {
+        for (name, value) in properties(&new.properties) {
+            match value {
+                Some(_) => drop(limit.properties.insert(name, value)),
+                None => drop(limit.properties.remove(&name)),
+            }
+        }
+        Ok(())
+    });
+    // Pay-i answers with a list.
+    Ok(Json(json!([done.await?])))
+}
+
+/// Starts a limit anew; what it had come to is told.
+pub(crate) async fn reset(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Query(From { reset_date }): Query<From>,
+) -> Result<Json<Value>, Refusal> {
+    let from = reset_date.and_then(|at| SystemTime::try_from(at).ok());
+    if from.is_some_and(|from| from > SystemTime::now()) {
+        return Err(Refusal::bad(
+            "request_processing_error",
+            "resetDate has not come yet; leave it out to reset now",
+        ));
+    }
+    api.limits(move |limits, _| {
+        let history = limits.reset(&id, from).map_err(|e| failed(&e))?.ok_or_else(|| missing(&id))?;
+        let limit = &history.limit;
+        let sums = Totals { settled: history.settled, overrun: history.overrun, tally: history.tally };
+        Ok(Json(json!({
+            "limit_history": {
+                "limit_id": limit.id,
+                "limit_name": limit.name,
+                "limit_type": limit.kind,
+                "max": amount(limit, limit.max),
+                "limit_tags": [],
+                "limit_reset_timestamp": format::iso(time(history.reset_us)),
+                "totals": totals(limit, &sums),
+            },
+            "request_id": Uuid::now_v7().to_string(),
+            "message": Value::Null,
+        })))
+    })
+    .await
+}
+
+/// Removes a limit.
+pub(crate) async fn remove(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
+    api.limits(move |limits, _| {
+        if !limits.delete(&id).map_err(|e| failed(&e))? {
+            return Err(missing(&id));
+        }
+        Ok(Json(json!({ "request_id": Uuid::now_v7().to_string(), "message": Value::Null })))
+    })
+    .await
+}
+
+/// The states of an event's limits, as `xproxy_result` has them.
+pub(crate) fn states(of: &[(Arc<str>, LimitState)]) -> Value {
+    let states: HashMap<&str, Value> =
+        of.iter().map(|(id, state)| (&**id, json!({ "state": state.name() }))).collect();
+    json!(states)
+}

@@ -1,0 +1,182 @@
+//! Limits from outside: over HTTP as Pay-i's clients ask for them, and from the command line.
+
+use axum::http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::{Service, payi};
+
+/// The service, and the command over the same ledger.
+struct Place(Service);
+
+impl Place {
+    fn new() -> Self {
+        Self(Service::empty())
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+        self.0.send(method, path, &[("xProxy-Limit-IDs", "soft")], body).await
+    }
+
+    /// Runs `payi`; its exit code and what it wrote.
+    fn payi(&self, args: &[&str]) -> (u8, String) {
+        let ledger = self.0.ledger.path().unwrap().to_str().unwrap().to_owned();
+        let (code, out, err) = payi(&[args, &["--ledger", &ledger]].concat(), None);
+        (code, out + &err)
+    }
+}
+
+fn event(id: &str, tokens: u64) -> Value {
+    json!({
+        "category": "system.openai", "resource": "gpt-4o-mini", "units": {"text": {"input": tokens, "output": 0}},
+        "provider_response_id": id,
+    })
+}
+
+#[tokio::test]
+async fn limits_are_made_changed_reset_and_removed() {
+    let place = Place::new();
+    let new = json!({"limit_id": "lim 1", "limit_name": "n", "max": 5, "limit_type": "block", "threshold": 0.8,
+        "properties": {"a": "b"}});
+    let (status, made) = place.ask(Method::POST, "/api/v1/limits", new.clone()).await;
+    assert_eq!(status, StatusCode::OK, "{made}");
+    assert_eq!(made["limit"]["max"], 5.0);
+    assert_eq!((&made["limit"]["threshold"], &made["limit"]["limit_type"]), (&json!(0.8), &json!("block")));
+    assert_eq!(
+        place.ask(Method::POST, "/api/v1/limits", new.clone()).await.1["limit"],
+        made["limit"],
+        "the same again"
+    );
+    let other =
+        json!({"limit_id": "lim 1", "limit_name": "n", "max": 7, "limit_type": "block", "threshold": 0.8});
+    assert_eq!(place.ask(Method::POST, "/api/v1/limits", other).await.0, StatusCode::CONFLICT);
+    for wrong in [
+        json!({"limit_name": "n", "max": 0}),
+        json!({"limit_name": "n", "max": -1}),
+        json!({"limit_name": "n", "max": 1, "threshold": 0.5}),
+        json!({"limit_name": "n", "max": 1, "limit_type": "maybe"}),
+        json!({"max": 1}),
+        json!({"limit_name": "n", "max": 1, "window": "fortnight"}),
+    ] {
+        assert_eq!(
+            place.ask(Method::POST, "/api/v1/limits", wrong.clone()).await.0,
+            StatusCode::BAD_REQUEST,
+            "{wrong}"
+        );
+    }
+    let one = "/api/v1/limits/lim%201";
+    assert_eq!(place.ask(Method::GET, one, Value::Null).await.1["limit"], made["limit"]);
+    let (_, changed) = place.ask(Method::PUT, one, json!({"max": 0.000_000_5})).await;
+    assert_eq!(changed["limit"]["max"], 0.000_000_5, "{changed}");
+    let (_, changed) = place
+        .ask(Method::PUT, &format!("{one}/properties"), json!({"properties": {"a": null, "c": 1}}))
+        .await;
+    assert_eq!(changed[0]["limit"]["properties"], json!({"c": "1"}));
+    let (_, reset) = place
+        .ask(Method::POST, &format!("{one}/reset?resetDate=2026-02-01T00%3A00%3A00Z"), Value::Null)
+        .await;
+    assert_eq!(reset["limit_history"]["limit_reset_timestamp"], "2026-02-01T00:00:00Z", "{reset}");
+    let future = format!("{one}/reset?resetDate=2999-02-01T00%3A00%3A00Z");
+    assert_eq!(place.ask(Method::POST, &future, Value::Null).await.0, StatusCode::BAD_REQUEST);
+    place.ask(Method::POST, "/api/v1/limits", json!({"limit_id": "zz", "limit_name": "z", "max": 1})).await;
+    let (_, first) = place.ask(Method::GET, "/api/v1/limits?limit=1", Value::Null).await;
+    assert_eq!(first["items"][0]["limit_id"], "lim 1");
+    let next =
+        format!("/api/v1/limits?limit=1&cursor={}", first["cursor"].as_str().unwrap().replace(' ', "%20"));
+    let (_, second) = place.ask(Method::GET, &next, Value::Null).await;
+    assert_eq!((&second["items"][0]["limit_id"], &second["cursor"]), (&json!("zz"), &Value::Null));
+    assert_eq!(
+        place.ask(Method::GET, "/api/v1/limits?limit_name=z", Value::Null).await.1["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(place.ask(Method::DELETE, one, Value::Null).await.0, StatusCode::OK);
+    for method in [Method::GET, Method::DELETE] {
+        assert_eq!(place.ask(method, one, Value::Null).await.0, StatusCode::NOT_FOUND);
+    }
+}
+
+#[tokio::test]
+async fn events_are_told_how_their_limits_stand_and_block_limits_take_none() {
+    let place = Place::new();
+    let new = json!({"limit_id": "soft", "limit_name": "n", "max": 0.001, "threshold": 0.75});
+    place.ask(Method::POST, "/api/v1/limits", new).await;
+    // 0.15 USD per million tokens.
+    for (id, tokens, state) in [("a", 4_000, "ok"), ("b", 1_000, "exceeded"), ("c", 4_000, "overrun")] {
+        let (_, answer) =
+            place.ask(Method::POST, &format!("/api/v1/ingest?id={id}"), event(id, tokens)).await;
+        assert_eq!(answer["xproxy_result"]["limits"], json!({"soft": {"state": state}}), "{answer}");
+        assert_eq!(answer["xproxy_result"]["warnings"], json!([]));
+    }
+    let (_, again) = place.ask(Method::POST, "/api/v1/ingest?id=c", event("c", 4_000)).await;
+    assert_eq!(again["xproxy_result"]["duplicate_request"], true);
+    let (_, found) = place.ask(Method::GET, "/api/v1/limits/soft", Value::Null).await;
+    let totals = &found["limit"]["totals"];
+    assert_eq!(totals["cost"]["total"], json!({"base": 0.00135, "overrun_base": 0.00035}), "{totals}");
+    assert_eq!((&totals["requests"]["overrun"], &totals["requests"]["total"]), (&json!(1), &json!(3)));
+
+    place
+        .ask(
+            Method::POST,
+            "/api/v1/limits",
+            json!({"limit_id": "hard", "limit_name": "h", "max": 1, "limit_type": "block"}),
+        )
+        .await;
+    let mut named = event("d", 1);
+    named["limit_ids"] = json!(["hard"]);
+    let (status, bulk) = place.ask(Method::POST, "/api/v1/ingest/bulk", json!([named, event("e", 1)])).await;
+    assert_eq!((status, &bulk["ingest_count"], &bulk["error_count"]), (StatusCode::OK, &json!(1), &json!(1)));
+    let error = &bulk["errors"][0];
+    assert_eq!(error["item_index"], 0);
+    assert_eq!(error["xproxy_result"]["xproxy_error"]["code"], "blocking_limit_not_allowed", "{error}");
+    assert_eq!(error["xproxy_result"]["xproxy_result"]["blocked_limit_ids"], json!(["hard"]));
+}
+
+#[tokio::test]
+async fn the_command_line_makes_them_and_exits_as_they_stand() {
+    let place = Place::new();
+    assert_eq!(place.payi(&["limits", "status"]).0, 0);
+    let (code, out) =
+        place.payi(&["limits", "set", "soft", "--usd", "0.001", "--threshold", "75", "--allow"]);
+    assert_eq!((code, out.trim()), (0, "soft: 0.001 USD, lifetime, calls that name it"));
+    let (code, out) =
+        place.payi(&["limits", "set", "u", "--usd", "10", "--each", "user", "--per", "month:Europe/Berlin"]);
+    assert_eq!((code, out.trim()), (0, "u: 10 USD, month (Europe/Berlin), each user"));
+    for wrong in [
+        &["limits", "set", "x"][..],
+        &["limits", "set", "x", "--usd", "1", "--calls", "2"],
+        &["limits", "set", "x", "--usd", "0"],
+        &["limits", "set", "x", "--tokens", "5", "--per", "rate:1m"],
+        &["limits", "set", "x", "--usd", "1", "--per", "year"],
+        &["limits", "delete", "nobody"],
+        &["limits", "override", "u", "ada", "--max", "much"],
+    ] {
+        assert_eq!(place.payi(wrong).0, 2, "{wrong:?}");
+    }
+    assert_eq!(place.payi(&["limits", "override", "u", "ada", "--account", "acme", "--max", "25"]).0, 0);
+    for (id, tokens, code) in [("a", 4_000, 0), ("b", 1_000, 3), ("c", 4_000, 1)] {
+        place.ask(Method::POST, &format!("/api/v1/ingest?id={id}"), event(id, tokens)).await;
+        let (exit, out) = place.payi(&["limits", "status"]);
+        assert_eq!(exit, code, "{out}");
+    }
+    let (code, out) = place.payi(&["limits", "status", "soft", "--format", "json"]);
+    let json: Value = serde_json::from_str(&out).unwrap();
+    let row = &json["limits"][0];
+    assert_eq!(
+        (code, &row["spent"], &row["max"], &row["state"]),
+        (1, &json!("0.00135"), &json!("0.001"), &json!("overrun"))
+    );
+    assert_eq!(
+        place.payi(&["limits", "reset", "soft"]).1.trim(),
+        "soft: starts anew; it had come to 0.00135"
+    );
+    assert!(
+        place
+            .payi(&["limits", "history", "soft"])
+            .1
+            .contains("0.00135 of 0.001, 0.00035 over; 3 calls, 0 refused")
+    );
+    assert_eq!(place.payi(&["limits", "status"]).0, 0);
+    assert_eq!(place.payi(&["limits", "delete", "soft"]).0, 0);
+}
