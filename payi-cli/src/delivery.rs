@@ -32,8 +32,8 @@ pub(crate) fn run(command: &DeliveryCommand, out: &mut dyn Write) -> Result<(), 
             for name in named(&ledger, deliverer.as_deref())? {
                 writeln!(
                     out,
-                    "{name}: {} events given up; they stay in the ledger",
-                    ledger.drop_quarantined(&name)?
+                    "{name}: {} given up, and still in the ledger",
+                    plural(ledger.drop_quarantined(&name)? as u64, "event")
                 )?;
             }
         }

@@ -6,7 +6,6 @@
 )]
 
 use std::{
-    env,
     io::{self, Write},
     net::{TcpStream, ToSocketAddrs},
     time::{Duration, SystemTime},
@@ -94,12 +93,17 @@ fn look(ledger: &Ledger, report: &mut Report<'_>) -> Result<(), Failure> {
 }
 
 fn environment(args: &Doctor, report: &mut Report<'_>) -> Result<(), Failure> {
-    let set = |name| env::var(name).ok().filter(|value| !value.is_empty());
-    if set("PAYI_API_KEY").is_none() {
+    let settings = match payi_core::runtime::instrument().in_force() {
+        Ok(settings) => settings,
+        Err(error) => return Ok(report.bad(format_args!("{error}"))?),
+    };
+    if let Some(config) = &settings.config {
+        report.good(format_args!("the settings in {} can be read", config.display()))?;
+    }
+    if !settings.sends_to_pay_i {
         return Ok(report.good(format_args!("PAYI_API_KEY is not set here: nothing goes to Pay-i"))?);
     }
-    let base = set("PAYI_BASE_URL").unwrap_or_else(|| "https://api.pay-i.com".into());
-    let Some((host, port)) = host_and_port(&base) else {
+    let Some((host, port)) = host_and_port(&settings.base_url) else {
         return Ok(report.bad(format_args!("PAYI_BASE_URL is no address: write it as https://host[:port]"))?);
     };
     if args.offline {

@@ -65,7 +65,7 @@ pub(crate) fn run(command: &LedgerCommand, out: &mut dyn Write) -> Result<(), Fa
             if !done.overwritten {
                 writeln!(
                     out,
-                    "another process has the file open: the last copy goes with its next checkpoint"
+                    "a copy may be left in the file: another process was at work on it, or the disk is full; run this once more"
                 )?;
             }
         }

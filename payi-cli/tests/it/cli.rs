@@ -132,3 +132,24 @@ fn the_ledger_is_looked_after() {
     assert_eq!(payi(&["ledger", "prune", "--ledger", &missing, "--before", "7d"], None).0, 2);
     assert_eq!(payi(&["doctor", "--offline", "--ledger", &missing], None).0, 1);
 }
+
+#[test]
+fn a_delivery_in_trouble_is_seen_and_dealt_with() {
+    let place = Place::new();
+    let path = place.sample();
+    let ledger = payi_core::ledger::Ledger::open(&path).unwrap();
+    ledger.register("pay-i", true).unwrap();
+    ledger.quarantine("pay-i", 3, "invalid_user_id").unwrap();
+    drop(ledger);
+    let status = ok(&["delivery", "status", "--ledger", &path]);
+    assert_eq!(status, "pay-i: 11 events to go, 1 set aside\n  event 3: invalid_user_id (tried 1 time)\n");
+    let (code, out, _) = payi(&["doctor", "--offline", "--ledger", &path], None);
+    assert_eq!(code, 1);
+    assert!(out.contains("wrong  pay-i has set 1 event aside"), "{out}");
+    assert_eq!(ok(&["delivery", "retry", "--ledger", &path]), "pay-i: 1 event to be tried again\n");
+    let (code, _, said) = payi(&["delivery", "drop", "--ledger", &path, "pay-y"], None);
+    assert!(code == 2 && said.contains("pay-i"), "{said}");
+    let dropped = ok(&["delivery", "drop", "--ledger", &path, "pay-i"]);
+    assert_eq!(dropped, "pay-i: 1 event given up, and still in the ledger\n");
+    assert_eq!(ok(&["delivery", "status", "--ledger", &path]), "pay-i: 11 events to go, 0 set aside\n");
+}

@@ -22,6 +22,20 @@ use crate::{
     sink::{Fan, OnSpans},
 };
 
+/// Some of what is in force, whoever said it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InForce {
+    /// The file of settings, if one is named.
+    pub config: Option<PathBuf>,
+    /// The ledger's file; `None` if it is in memory.
+    pub ledger: Option<PathBuf>,
+    /// Where Pay-i is.
+    pub base_url: String,
+    /// Whether there is a key, so that events are sent to Pay-i.
+    pub sends_to_pay_i: bool,
+}
+
 /// The settings of [`instrument`](crate::runtime::instrument); ends with [`start`](Self::start).
 #[must_use = "nothing happens before `.start()`"]
 pub struct Builder {
@@ -309,6 +323,35 @@ impl Builder {
     /// was written by a newer payi. Nothing has been started then.
     pub fn start(self) -> Result<Guard> {
         guard::start_once(|| self.build())
+    }
+
+    /// What would be in force if this were started now: for tools that look after a service. Starts nothing, and
+    /// reads the environment and the file of settings as [`start`](Self::start) does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_config`](crate::Error::is_config), as at the start.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), payi_core::Error> {
+    /// let settings = payi_core::runtime::instrument().ledger("a.db").in_force()?;
+    /// assert_eq!(settings.ledger.as_deref(), Some("a.db".as_ref()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn in_force(&self) -> Result<InForce> {
+        if let Some(error) = &self.wrong {
+            return Err(crate::Error::new(crate::error::Kind::Config, error.to_string()));
+        }
+        let options = Options::gathered(self.options.clone())?;
+        options.book()?;
+        let access = options.pay_i();
+        Ok(InForce {
+            config: options.config.clone(),
+            ledger: options.ledger_file(),
+            base_url: access.base_url,
+            sends_to_pay_i: access.key.is_some(),
+        })
     }
 
     fn refuse(&mut self, error: crate::Error) {

@@ -17,7 +17,6 @@ use crate::{
 #[cfg(feature = "ledger")]
 use crate::{
     ledger::{Durability, Ledger, LedgerStore},
-    runtime::options::{LEDGER, Place},
     sink::{
         Shared, Writer, WriterOptions,
         deliver::OfLedger,
@@ -210,14 +209,9 @@ fn in_memory() -> Result<(Arc<Gate>, Arc<dyn Sink>)> {
 
 #[cfg(feature = "ledger")]
 fn writer_options(options: &Options) -> WriterOptions {
-    let path = match &options.ledger {
-        Some(Place::Memory) => None,
-        Some(Place::File(path)) => Some(path.clone()),
-        None => Some(LEDGER.into()),
-    };
     let usual = WriterOptions::default();
     WriterOptions {
-        path,
+        path: options.ledger_file(),
         durability: options.durability.unwrap_or_default(),
         keep_exchanges: options.delivers(),
         keep_prompts: options.keep_prompts.unwrap_or(usual.keep_prompts),

@@ -17,7 +17,7 @@ mod name;
 mod options;
 pub mod proxy;
 
-pub use builder::Builder;
+pub use builder::{Builder, InForce};
 pub use guard::{Guard, limits, metrics};
 pub use metrics::{DeliveryMetrics, Metrics};
 

@@ -88,6 +88,15 @@ impl Options {
         self.api_key.is_some() || self.json_lines.is_some() || self.offline.is_some()
     }
 
+    /// The ledger's file; `None` if it is in memory.
+    pub(super) fn ledger_file(&self) -> Option<PathBuf> {
+        match &self.ledger {
+            Some(Place::Memory) => None,
+            Some(Place::File(path)) => Some(path.clone()),
+            None => Some(LEDGER.into()),
+        }
+    }
+
     /// Where Pay-i is, and the key for it, if there is one.
     pub(super) fn pay_i(&self) -> PayIAccess {
         let base_url = self.base_url.clone().unwrap_or_else(|| PAY_I.to_owned());

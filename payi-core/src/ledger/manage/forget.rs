@@ -13,8 +13,8 @@ pub struct Forgotten {
     pub attempts: u64,
     /// Events of theirs that have already gone to a deliverer, with its name: ask there to have them erased.
     pub delivered: Vec<(String, Vec<Uuid>)>,
-    /// Whether the last copy is overwritten. If not, another process had the file open; it goes with the next
-    /// checkpoint.
+    /// Whether the last copy is overwritten. If not, another process was at work on the file, or the disk had no room
+    /// for it to be made anew: forget them once more.
     pub overwritten: bool,
 }
 
@@ -23,10 +23,22 @@ pub(super) fn forget(conn: &Connection, user_id: &str) -> rusqlite::Result<Forgo
     let done = fold::transaction(conn, || erase(conn, user_id));
     conn.execute_batch("PRAGMA secure_delete = OFF")?;
     let mut done = done?;
-    // The write-ahead log still has the pages as they were.
-    let busy: i64 = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap_or(0);
-    done.overwritten = busy == 0;
+    // Also if nothing was found: it may be the second try.
+    done.overwritten = rewrite(conn).is_ok();
     Ok(done)
+}
+
+/// Makes the file anew. Pages that were split while it grew hold copies of texts that no row knows of, so to
+/// overwrite the rows is not enough; and the write-ahead log still has the pages as they were.
+fn rewrite(conn: &Connection) -> rusqlite::Result<()> {
+    // A copy of the whole ledger is too much for memory.
+    conn.execute_batch("PRAGMA temp_store = FILE")?;
+    let done = conn.execute_batch("VACUUM").and_then(|()| {
+        let busy: i64 = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        if busy == 0 { Ok(()) } else { Err(rusqlite::Error::InvalidQuery) }
+    });
+    conn.execute_batch("PRAGMA temp_store = MEMORY")?;
+    done
 }
 
 fn erase(conn: &Connection, user_id: &str) -> rusqlite::Result<Forgotten> {

@@ -54,7 +54,8 @@ impl Ledger {
     }
 
     /// Erases a person: their id, the properties of their calls, their prompts. What they used and cost stays, under
-    /// no name. Overwrites what it deletes.
+    /// no name. No byte of the id is left in the file, which is made anew for that: it takes as much room again, and a
+    /// while on a large ledger.
     pub fn forget(&self, user_id: &str) -> Result<Forgotten> {
         self.with(|conn| forget::forget(conn, user_id))
     }

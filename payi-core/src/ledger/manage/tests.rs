@@ -120,6 +120,44 @@ fn a_forgotten_person_is_nowhere_in_the_file() {
     }
 }
 
+/// Pages that were full were split, and texts moved: copies of them must not stay behind.
+#[test]
+fn of_many_users_a_forgotten_one_leaves_no_trace() {
+    let place = Place::new("forget-one-of-many");
+    let ledger = Ledger::open(place.ledger()).unwrap();
+    let id = |n: u32| format!("person-{:08x}-{n}", n.wrapping_mul(2_654_435_761));
+    for batch in 0..40 {
+        let events: Vec<_> = (0..50)
+            .map(|n| {
+                let (mut event, mut who) = (event(1), who(&id(batch * 50 + n)));
+                who.request_properties = vec![(Text::new("of"), who.user_id.clone())];
+                event.exchange = Some(Box::new(Exchange {
+                    request_json: who.user_id.as_deref().map(Into::into),
+                    ..Exchange::default()
+                }));
+                (event, who)
+            })
+            .collect();
+        append(&ledger, &events);
+    }
+    ledger.with(|conn| super::super::fold::finish(conn, None)).unwrap();
+    let forgotten: Vec<String> = (0..2_000).step_by(101).map(id).collect();
+    for user in &forgotten {
+        let done = ledger.forget(user).unwrap();
+        assert_eq!((done.attempts, done.overwritten), (1, true));
+    }
+    assert_eq!(ledger.check().unwrap().problems, Vec::<String>::new());
+    drop(ledger);
+    let mut bytes = Vec::new();
+    for file in fs::read_dir(&place.0).unwrap() {
+        bytes.extend(fs::read(file.unwrap().path()).unwrap());
+    }
+    let there = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(there(&id(1)), "the others are there");
+    let left: Vec<&String> = forgotten.iter().filter(|user| there(user)).collect();
+    assert!(left.is_empty(), "traces of {left:?}");
+}
+
 #[test]
 fn a_writer_does_not_use_a_forgotten_id_again() {
     let ledger = Ledger::in_memory().unwrap();

@@ -246,7 +246,11 @@ impl Place for PayI {
     fn deliver(&mut self, batch: &[&Pending], source: &dyn Source) -> Report {
         // What went through Pay-i's proxy it knows already; what never left it need not know.
         let is_for_it = |p: &Pending| p.who.proxy != Some(true) && p.event.outcome != Outcome::Blocked;
-        let meant: Vec<&Pending> = batch.iter().copied().filter(|p| is_for_it(p)).collect();
+        let (meant, others): (Vec<&Pending>, Vec<&Pending>) =
+            batch.iter().copied().partition(|p| is_for_it(p));
+        for pending in others {
+            self.receipts.tell(pending.event.id, None);
+        }
         let ids: Vec<_> = meant.iter().filter_map(|p| Some((provider_id(&p.event)?, p.seq))).collect();
         let taken = ids.iter().zip(source.are_taken(&ids)).filter(|(_, taken)| *taken);
         self.taken = taken.map(|((_, seq), _)| *seq).collect();

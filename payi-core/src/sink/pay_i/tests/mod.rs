@@ -4,7 +4,10 @@ mod faults;
 mod hour;
 mod moody;
 
-use std::time::{Duration, Instant};
+use std::{
+    future::Future as _,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -223,8 +226,16 @@ fn what_was_set_aside_is_sent_again_when_somebody_asks_for_it() {
 fn what_went_through_the_proxy_is_not_sent_again() {
     let bench = Bench::new();
     let context = crate::context::builder().proxy(true).build();
-    bench.record(Event { context, ..event("u", "r") });
+    let event = Event { context, ..event("u", "r") };
+    let said = crate::sink::delivered::delivered(event.id);
+    bench.record(event);
     assert!(bench.flush());
     assert!(bench.server.requests().is_empty());
+    let asked = std::pin::pin!(said).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    assert_eq!(
+        asked,
+        std::task::Poll::Ready(None),
+        "whoever waits for word of it is told that there is none"
+    );
     assert_eq!(bench.ledger().cursor(NAME).unwrap(), 1);
 }
