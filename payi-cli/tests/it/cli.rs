@@ -147,9 +147,9 @@ fn a_delivery_in_trouble_is_seen_and_dealt_with() {
     assert_eq!(code, 1);
     assert!(out.contains("wrong  pay-i has set 1 event aside"), "{out}");
     assert_eq!(ok(&["delivery", "retry", "--ledger", &path]), "pay-i: 1 event to be tried again\n");
-    let (code, _, said) = payi(&["delivery", "drop", "--ledger", &path, "pay-y"], None);
+    let (code, _, said) = payi(&["delivery", "drop", "--ledger", &path, "--deliverer", "pay-y"], None);
     assert!(code == 2 && said.contains("pay-i"), "{said}");
-    let dropped = ok(&["delivery", "drop", "--ledger", &path, "pay-i"]);
+    let dropped = ok(&["delivery", "drop", "--ledger", &path, "--deliverer", "pay-i"]);
     assert_eq!(dropped, "pay-i: 1 event given up, and still in the ledger\n");
     assert_eq!(ok(&["delivery", "status", "--ledger", &path]), "pay-i: 11 events to go, 0 set aside\n");
 }
