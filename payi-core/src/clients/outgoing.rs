@@ -47,7 +47,8 @@ pub(crate) struct Begun {
     hide: bool,
 }
 
-/// Begins an attempt; `None` if nobody is listening, and the request is not touched then.
+/// Begins an attempt; `None` if nobody is listening, and the request is not touched then, or if a relay of ours
+/// will count it, and is told by a header whom it is for.
 ///
 /// # Errors
 ///
@@ -62,6 +63,10 @@ pub(crate) async fn begin(
     #[cfg(feature = "tracing")]
     let context = crate::clients::tracing::calling(context);
     let Some(pipeline) = context.root::<Pipeline>() else { return Ok(None) };
+    #[cfg(feature = "relay")]
+    if crate::clients::relay::takes_over(request.host, request.port, &context, headers) {
+        return Ok(None);
+    }
     let settings = &pipeline.settings;
     let at_pay_i = |pay_i: &PayIAccess| pay_i.is_at(request.scheme, request.host, request.port);
     let context = context.for_call();

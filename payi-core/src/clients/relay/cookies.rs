@@ -20,17 +20,13 @@ impl Cookies {
 
     /// A token for the running code's context, if the request goes to the relay.
     fn cookie(&self, url: &Url) -> Option<HeaderValue> {
-        let address = self.0.address;
-        let host = url.host_str()?;
-        let ours = url.port() == Some(address.port()) && matches!(host, "127.0.0.1" | "localhost");
-        if !ours {
+        if !self.0.is_at(url.host_str()?, url.port()) {
             return None;
         }
         let context = Context::current();
         #[cfg(feature = "tracing")]
         let context = crate::clients::tracing::passed_on(context);
-        let token = self.0.table.keep(context);
-        HeaderValue::from_str(&format!("{}={token}", serve::COOKIE)).ok()
+        HeaderValue::from_str(&serve::cookie(&self.0.table.keep(context))).ok()
     }
 }
 

@@ -24,10 +24,13 @@
 //! `Accept-Encoding`, so that answers can be read. The relay listens on 127.0.0.1 alone, on a thread of its
 //! own, and stops when dropped; calls under way then end as aborted.
 //!
+//! A tracked client that is pointed at a relay leaves the counting to it: one attempt is one event.
+//!
 //! A refusal cannot travel as an error through HTTP: the client sees status 403, with
 //! `x-payi-refused` and a JSON error of the code `payi_refused`.
 
 mod cookies;
+mod running;
 mod serve;
 mod table;
 
@@ -47,6 +50,7 @@ use crate::{
 };
 
 pub use cookies::Cookies;
+pub(crate) use running::takes_over;
 use table::Table;
 
 /// A relay to one provider.
@@ -64,6 +68,13 @@ struct Shared {
     /// Whom calls are for that say nothing else.
     context: Context,
     table: Table,
+}
+
+impl Shared {
+    /// Whether an address is the relay's.
+    fn is_at(&self, host: &str, port: Option<u16>) -> bool {
+        port == Some(self.address.port()) && matches!(host, "127.0.0.1" | "localhost")
+    }
 }
 
 impl Relay {
@@ -98,6 +109,7 @@ impl Relay {
         let address = listener.local_addr().map_err(|error| cannot("listen on 127.0.0.1", error))?;
         let context = Context::current();
         let shared = Arc::new(Shared { address, upstream, client, context, table: Table::default() });
+        running::add(&shared);
         let (stop, stopped) = oneshot::channel();
         start(listener, Arc::clone(&shared), stopped).map_err(|error| cannot("start its thread", error))?;
         Ok(Self { shared, stop: Some(stop) })

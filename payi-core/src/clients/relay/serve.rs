@@ -10,6 +10,7 @@ use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
+use uuid::Uuid;
 
 use super::Shared;
 use crate::{
@@ -21,7 +22,12 @@ use crate::{
 pub(super) const SEGMENT: &str = "payi-";
 
 /// The cookie that does.
-pub(super) const COOKIE: &str = "payi-context";
+const COOKIE: &str = "payi-context";
+
+/// The cookie for a token.
+pub(super) fn cookie(token: &Uuid) -> String {
+    format!("{COOKIE}={token}")
+}
 
 /// How Pay-i knows the client.
 const MODULE: &str = "payi-relay";

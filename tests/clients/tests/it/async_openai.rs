@@ -151,7 +151,7 @@ async fn a_stream_dropped_early_is_aborted_and_still_belongs_to_its_user() {
         .await;
     settle(&recorder).await;
     let event = one(&recorder);
-    assert_eq!((event.outcome, event.cost.source), (Outcome::Aborted, CostSource::Unpriced));
+    assert_eq!((event.outcome, event.cost.source), (Outcome::Aborted, CostSource::Estimated));
     assert_eq!(event.context.resolve().user_id.as_deref(), Some("ada"));
     assert!(event.response_id.is_some() && event.time_to_first_token.is_some());
 }

@@ -186,6 +186,22 @@ async fn nobody_at_home_and_a_call_that_may_not_be_made_are_told_as_such() {
     assert!(bench.provider.requests().is_empty());
 }
 
+#[tokio::test]
+async fn a_tracked_client_pointed_at_a_relay_is_counted_once_and_for_its_user() {
+    let bench = Bench::new();
+    let relay = bench.of("owner", async { relay(&bench) }).await;
+    let http = payi::reqwest::Client::new();
+    let call = async {
+        let url = format!("{}/v1/messages", relay.url());
+        let sent = http.post(url).header("cookie", "theirs=1").json(&json!({"model": "claude-sonnet-4-5"}));
+        sent.send().await.unwrap().bytes().await.unwrap();
+    };
+    bench.of("ada", call).await;
+    let event = bench.event().await;
+    assert_eq!(event.context.resolve().user_id.as_deref(), Some("ada"));
+    assert_eq!(bench.provider.requests()[0].header("cookie"), Some("theirs=1"));
+}
+
 #[test]
 fn what_is_no_address_is_refused_at_the_start() {
     for wrong in ["api.anthropic.com", "ftp://x", ""] {
