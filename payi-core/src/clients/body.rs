@@ -30,8 +30,8 @@ struct Open {
     meter: Meter,
     capture: Option<Capture>,
     api: Api,
-    /// The bytes cannot be read as they are.
-    encoded: bool,
+    /// The bytes can be read.
+    readable: bool,
 }
 
 /// What an answer's head says about its body.
@@ -66,10 +66,22 @@ impl Head<'_> {
         !matches!(self.content_encoding, "" | "identity")
     }
 
-    fn meter(self, api: Api) -> Meter {
+    /// What reads the body, and whether it can.
+    fn meter(self, api: Api) -> (Meter, bool) {
+        let plain = self.plain(api);
+        if !self.is_encoded() {
+            return (plain, true);
+        }
+        match Meter::packed(plain, self.content_encoding) {
+            Ok(meter) => (meter, true),
+            Err(_) => (Meter::opaque(api), false),
+        }
+    }
+
+    /// What reads the body where it is not compressed.
+    fn plain(self, api: Api) -> Meter {
         let text = self.content_type.is_empty() || self.content_type.contains("json");
         match () {
-            () if self.is_encoded() => Meter::opaque(api),
             () if self.is_sse() => Meter::sse(api),
             () if self.is_lines() => Meter::lines(api),
             () if self.is_aws() => Meter::aws(api),
@@ -84,13 +96,13 @@ impl Watch {
     /// Watches the answer to `attempt`.
     pub(crate) fn new(mut attempt: Attempt, api: Api, head: Head<'_>, keep: bool, hide: bool) -> Self {
         attempt.head(head.status, head.is_stream());
-        let capture = keep.then(|| Capture::new(head.is_sse()));
+        let capture = (keep && !head.is_encoded()).then(|| Capture::new(head.is_sse()));
         let hide = (hide && head.is_sse() && !head.is_encoded()).then(Hide::default);
-        let (mut meter, encoded) = (head.meter(api), head.is_encoded());
+        let (mut meter, readable) = head.meter(api);
         if let Some(said) = head.said {
             meter.said(said);
         }
-        Self { open: Some(Open { attempt, meter, capture, api, encoded }), hide }
+        Self { open: Some(Open { attempt, meter, capture, api, readable }), hide }
     }
 
     /// Watches nothing.
@@ -144,7 +156,7 @@ impl Open {
     fn close(mut self, end: &End) {
         let sample = self.meter.sample();
         let mut reading = self.meter.finish();
-        if self.encoded {
+        if !self.readable {
             reading = Reading { malformed: true, ..Reading::default() };
         }
         if let (Some(capture), Some(exchange)) = (self.capture, self.attempt.exchange()) {

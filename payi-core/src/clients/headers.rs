@@ -378,6 +378,31 @@ mod tests {
     }
 
     #[test]
+    fn fault_33_values_that_no_header_can_carry_are_encoded_and_never_split() {
+        let long = "x".repeat(64 * 1024);
+        let mut seen = Vec::new();
+        for value in [
+            "a\r\nx-injected: 1",
+            "nul\0nul",
+            &long,
+            "🦀",
+            "\u{202e}abc",
+            "caf\u{e9}",
+            "cafe\u{301}",
+            "%0d%0a",
+        ] {
+            let mut sent = HeaderMap::new();
+            effective(context::builder().user_id(value).proxy(true).build(), &mut sent);
+            assert!(!sent.contains_key("x-injected"), "{value:?}");
+            let header = sent["xproxy-user-id"].to_str().unwrap().to_owned();
+            assert!(header.len() <= 64 * 1024 && !header.is_empty());
+            seen.push(header);
+        }
+        assert_eq!(seen[3], "%F0%9F%A6%80");
+        assert_ne!(seen[5], seen[6], "composed and decomposed are two people");
+    }
+
+    #[test]
     fn a_call_in_proxy_mode_that_does_not_go_to_pay_i_is_a_call_like_any_other() {
         let proxied = everything().run(|| context::builder().proxy(true).build());
         let mut sent = headers(&[("xproxy-user-id", "u9"), ("x-mine", "stays")]);

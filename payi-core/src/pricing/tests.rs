@@ -66,6 +66,42 @@ fn matches_names_best_first() {
 }
 
 #[test]
+fn spellings_of_hosts_lead_to_the_same_entry_and_what_changes_the_price_stays() {
+    let usage = million_in();
+    let price = |provider, model| usd(PriceBook::embedded().price(&of(provider, model, &usage)));
+    for (provider, same, as_this) in [
+        ("google", "publishers/google/models/gemini-2.5-flash", "gemini-2.5-flash"),
+        ("google", "projects/p/locations/l/publishers/google/models/gemini-2.5-flash", "gemini-2.5-flash"),
+        ("google", "claude-sonnet-4-5@20250929", "claude-sonnet-4-5"),
+        ("openai", "gpt-4o-20240806", "gpt-4o"),
+        (
+            "aws",
+            "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+            "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        ),
+        ("openai", "ft:gpt-4o-2024-08-06:acme::abc123", "ft:gpt-4o-2024-08-06:other:name:x"),
+        ("openrouter", "openai/gpt-4o", "openai/gpt-4o"),
+    ] {
+        assert!(price(provider, same).is_some(), "{same}");
+        assert_eq!(price(provider, same), price(provider, as_this), "{same}");
+    }
+    for (provider, model, other) in [
+        ("openai", "ft:gpt-4o-2024-08-06:acme::abc123", "gpt-4o-2024-08-06"),
+        (
+            "aws",
+            "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+            "global.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        ),
+        ("openrouter", "google/gemma-3-27b-it:free", "google/gemma-3-27b-it"),
+    ] {
+        assert_ne!(price(provider, model), price(provider, other), "{model}");
+    }
+    assert_eq!(price("openrouter", "google/gemma-3-27b-it:free").as_deref(), Some("0"));
+    let profile = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abcdef";
+    assert_eq!(price("aws", profile), None, "a name that says nothing");
+}
+
+#[test]
 fn limits_are_known_for_models_of_the_book_and_guessed_for_none() {
     let book = PriceBook::embedded();
     for (provider, model, most) in [

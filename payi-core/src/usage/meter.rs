@@ -1,5 +1,7 @@
 //! Reads one answer as its bytes pass by.
 
+#[cfg(feature = "compression")]
+use crate::usage::unpack::Unpack;
 use crate::usage::{
     Api, Reading, Usage,
     answer::Answer,
@@ -40,6 +42,8 @@ enum Kind {
     Sse(Box<Sse>),
     Lines(Box<Lines>),
     Frames(Box<Frames>),
+    #[cfg(feature = "compression")]
+    Packed(Box<Unpack>),
     Opaque,
 }
 
@@ -69,6 +73,22 @@ impl Meter {
         Self { api, kind: Kind::Opaque, any: false, said: None }
     }
 
+    /// For a compressed answer, whose meter would be `plain` if it were not; that comes back where the encoding
+    /// (`Content-Encoding`) cannot be unpacked: gzip, deflate, br and zstd can, with the feature `compression`.
+    pub(crate) fn packed(plain: Self, encoding: &str) -> Result<Self, Self> {
+        #[cfg(feature = "compression")]
+        {
+            let (api, said) = (plain.api, plain.said);
+            let kind = Kind::Packed(Box::new(Unpack::new(plain, encoding)?));
+            Ok(Self { api, kind, any: false, said })
+        }
+        #[cfg(not(feature = "compression"))]
+        {
+            let _ = encoding;
+            Err(plain)
+        }
+    }
+
     /// Takes over counts from the head of the answer; the body's own are better, where it has any.
     pub fn said(&mut self, usage: Usage) {
         self.said = Some(usage);
@@ -83,6 +103,8 @@ impl Meter {
             Kind::Json(picker) => picker.push(bytes),
             Kind::Lines(lines) => lines.push(bytes),
             Kind::Frames(frames) => frames.push(bytes),
+            #[cfg(feature = "compression")]
+            Kind::Packed(unpack) => unpack.push(bytes),
             Kind::Opaque => {}
         }
     }
@@ -94,6 +116,11 @@ impl Meter {
             Kind::Json(picker) => picker.is_done(),
             Kind::Lines(lines) => lines.is_complete(),
             Kind::Frames(frames) => frames.is_complete(),
+            #[cfg(feature = "compression")]
+            Kind::Packed(unpack) => {
+                let (meter, whole) = unpack.meter();
+                whole && meter.is_complete()
+            }
             Kind::Opaque => false,
         }
     }
@@ -104,6 +131,8 @@ impl Meter {
             Kind::Sse(sse) => sse.sample(),
             Kind::Lines(lines) => lines.sample(),
             Kind::Frames(frames) => frames.sample(),
+            #[cfg(feature = "compression")]
+            Kind::Packed(unpack) => unpack.meter().0.sample(),
             Kind::Json(_) | Kind::Opaque => Sample::default(),
         }
     }
@@ -115,6 +144,16 @@ impl Meter {
             Kind::Opaque => return Reading { usage: self.said, ..Reading::default() },
             Kind::Lines(lines) => lines.finish(),
             Kind::Frames(frames) => frames.finish(),
+            #[cfg(feature = "compression")]
+            Kind::Packed(unpack) => {
+                let (mut meter, whole) = unpack.finish();
+                meter.said = self.said;
+                // Something came, and nothing could be made of it.
+                let whole = whole && (meter.any || !any);
+                let mut reading = meter.finish();
+                reading.malformed |= !whole;
+                return reading;
+            }
             Kind::Sse(sse) => {
                 let answer = sse.finish();
                 let seen = answer.seen;

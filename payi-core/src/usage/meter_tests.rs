@@ -37,7 +37,7 @@ fn counts(reading: &Reading) -> Vec<(Bucket, u64)> {
 }
 
 #[test]
-fn a_stream_reads_the_same_wherever_it_is_split() {
+fn fault_31_a_stream_reads_the_same_wherever_it_is_split() {
     for (api, text, expected) in [
         (Api::Chat, CHAT, vec![(Bucket::Input, 6), (Bucket::CacheRead, 4), (Bucket::Output, 5)]),
         (Api::Messages, MESSAGES, vec![(Bucket::Input, 22), (Bucket::CacheWrite1h, 7), (Bucket::Output, 9)]),
@@ -171,6 +171,19 @@ proptest! {
             let mut meter = Meter::json(api);
             bytes.chunks(cut).for_each(|piece| meter.push(piece));
             meter.finish();
+            #[cfg(feature = "compression")]
+            for encoding in ["gzip", "deflate", "br", "zstd"] {
+                let mut meter = Meter::packed(Meter::sse(api), encoding).unwrap();
+                bytes.chunks(cut).for_each(|piece| meter.push(piece));
+                meter.is_complete();
+                meter.finish();
+            }
+            for mut meter in [Meter::lines(api), Meter::aws(api)] {
+                bytes.chunks(cut).for_each(|piece| meter.push(piece));
+                meter.is_complete();
+                meter.sample().tokens();
+                meter.finish();
+            }
             // One byte wrong in a real one.
             let mut text = MESSAGES.as_bytes().to_vec();
             let at = at.index(text.len());

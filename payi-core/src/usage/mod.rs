@@ -17,6 +17,8 @@ pub(crate) mod pick;
 pub(crate) mod sample;
 pub(crate) mod sse;
 mod tree;
+#[cfg(feature = "compression")]
+mod unpack;
 
 use std::ops::AddAssign;
 

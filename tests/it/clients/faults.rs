@@ -20,7 +20,7 @@ async fn poll_times<F: Future>(future: F, times: usize) -> bool {
 }
 
 #[tokio::test]
-async fn a_call_dropped_at_any_poll_leaves_one_event_or_was_never_begun() {
+async fn fault_30_a_call_dropped_at_any_poll_leaves_one_event_or_was_never_begun() {
     let bench = Bench::new();
     for body in [ASK, STREAM] {
         let (mut aborted, mut times) = (0, 0);
@@ -45,7 +45,7 @@ async fn a_call_dropped_at_any_poll_leaves_one_event_or_was_never_begun() {
 }
 
 #[tokio::test]
-async fn answers_that_are_not_what_they_claim_reach_the_caller_as_they_are() {
+async fn fault_31_answers_that_are_not_what_they_claim_reach_the_caller_as_they_are() {
     let bench = Bench::new();
     for (answer, expected) in [
         (Answer::json("<html>"), "<html>"),

@@ -2,6 +2,7 @@
 //! of what the caller sees is changed.
 
 mod faults;
+mod garbage;
 mod receipts;
 mod streams;
 mod transparent;

@@ -39,7 +39,7 @@ async fn anthropic_and_responses_stream_their_usage_unasked() {
 }
 
 #[tokio::test]
-async fn a_stream_dropped_early_is_aborted_with_what_was_seen() {
+async fn fault_30_a_stream_dropped_early_is_aborted_with_what_was_seen() {
     let bench = Bench::new();
     let call = async {
         let sent = bench
