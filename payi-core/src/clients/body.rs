@@ -73,8 +73,8 @@ impl Head<'_> {
             return (plain, true);
         }
         match Meter::packed(plain, self.content_encoding) {
-            Ok(meter) => (meter, true),
-            Err(_) => (Meter::opaque(api), false),
+            Some(meter) => (meter, true),
+            None => (Meter::opaque(api), false),
         }
     }
 

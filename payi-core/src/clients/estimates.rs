@@ -111,7 +111,7 @@ fn cut(url: &str, request: &Value, answer: &str, at: usize) -> Event {
 
 fn chat(pieces: usize) -> String {
     let piece = |text: &str| json!({"id": "c", "model": "gpt-4o", "choices": [{"delta": {"content": text}}]});
-    (0..pieces).map(|_| format!("data: {}\n\n", piece("one two three four five six seven eight "))).collect()
+    format!("data: {}\n\n", piece("one two three four five six seven eight ")).repeat(pieces)
 }
 
 #[test]

@@ -146,7 +146,7 @@ impl Context {
             match (ours, std::str::from_utf8(value)) {
                 (_, Err(_)) => loss::count(Loss::BadHeader),
                 (Some(key), Ok(value)) => {
-                    own.extend(if_allowed(handover, key, || read_own(key, value.trim())))
+                    own.extend(if_allowed(handover, key, || read_own(key, value.trim())));
                 }
                 (None, Ok(value)) => baggage.extend(members(value, handover)),
             }

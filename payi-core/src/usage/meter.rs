@@ -73,19 +73,19 @@ impl Meter {
         Self { api, kind: Kind::Opaque, any: false, said: None }
     }
 
-    /// For a compressed answer, whose meter would be `plain` if it were not; that comes back where the encoding
+    /// For a compressed answer, whose meter would be `plain` if it were not. `None` where the encoding
     /// (`Content-Encoding`) cannot be unpacked: gzip, deflate, br and zstd can, with the feature `compression`.
-    pub(crate) fn packed(plain: Self, encoding: &str) -> Result<Self, Self> {
+    pub(crate) fn packed(plain: Self, encoding: &str) -> Option<Self> {
         #[cfg(feature = "compression")]
         {
             let (api, said) = (plain.api, plain.said);
             let kind = Kind::Packed(Box::new(Unpack::new(plain, encoding)?));
-            Ok(Self { api, kind, any: false, said })
+            Some(Self { api, kind, any: false, said })
         }
         #[cfg(not(feature = "compression"))]
         {
-            let _ = encoding;
-            Err(plain)
+            let _ = (plain, encoding);
+            None
         }
     }
 

@@ -17,7 +17,7 @@ pub(crate) fn read(api: Api, usage: Object<'_>, reading: &mut Reading) {
     let total = count(usage, "total_tokens");
     // Rerankers and some embedders say nothing else.
     let alone = ["prompt_tokens", "input_tokens", "completion_tokens", "output_tokens"];
-    let prompt = if alone.iter().any(|key| usage.contains_key(*key)) { prompt } else { total };
+    let prompt = if alone.iter().any(|key| usage.contains_key(key)) { prompt } else { total };
     let details = |names: [&str; 3]| names.map(|name| usage.get(name).and_then(Value::as_object));
     let detail = |objects: &[Option<Object<'_>>], key: &str| {
         objects.iter().flatten().map(|object| count(*object, key)).find(|&n| n > 0).unwrap_or(0)

@@ -123,7 +123,7 @@ impl Container {
     }
 
     /// The next quote or bracket. Between strings there are a few bytes, which a search by vectors is slower at.
-    fn next(&self, bytes: &[u8]) -> Option<usize> {
+    fn next(self, bytes: &[u8]) -> Option<usize> {
         const FEW: usize = 16;
         let wanted = |byte: &u8| *byte == b'"' || *byte == self.open || *byte == self.close;
         let few = bytes.len().min(FEW);

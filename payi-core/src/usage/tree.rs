@@ -267,23 +267,23 @@ impl<'a> Visitor<'a> for Name {
 mod tests {
     #![allow(clippy::expect_used, reason = "tests")]
 
-    use super::Tree;
+    use super::{Tree, Value};
 
     #[test]
     fn what_is_read_is_found_by_name_and_null_is_nothing() {
         let json = r#" {"a":1,"n":null,"o":{"a":2,"l":[{"a":3},null,[4],"x\ny"],"f":1.5},"a":5,"k\n":6,"m":-7,"b":true} "#;
         let tree = Tree::read(json.as_bytes()).expect("JSON");
         let whole = tree.object().expect("an object");
-        assert_eq!(whole.get("a").and_then(|it| it.as_u64()), Some(5), "the last one");
+        assert_eq!(whole.get("a").and_then(Value::as_u64), Some(5), "the last one");
         assert!(!whole.contains_key("n") && !whole.contains_key("l") && !whole.is_empty());
-        assert_eq!(whole.get("m").and_then(|it| it.as_f64()), Some(-7.0));
-        assert_eq!(whole.get("b").and_then(|it| it.as_f64()), None);
-        let inner = whole.get("o").and_then(|it| it.as_object()).expect("an object");
-        assert_eq!(inner.get("a").and_then(|it| it.as_u64()), Some(2));
-        assert_eq!(inner.get("f").and_then(|it| it.as_f64()), Some(1.5));
+        assert_eq!(whole.get("m").and_then(Value::as_f64), Some(-7.0));
+        assert_eq!(whole.get("b").and_then(Value::as_f64), None);
+        let inner = whole.get("o").and_then(Value::as_object).expect("an object");
+        assert_eq!(inner.get("a").and_then(Value::as_u64), Some(2));
+        assert_eq!(inner.get("f").and_then(Value::as_f64), Some(1.5));
         let list: Vec<_> = inner.get("l").expect("a list").elements().collect();
         assert_eq!(list.len(), 4);
-        assert_eq!(list[0].as_object().and_then(|it| it.get("a")).and_then(|it| it.as_u64()), Some(3));
+        assert_eq!(list[0].as_object().and_then(|it| it.get("a")).and_then(Value::as_u64), Some(3));
         assert_eq!(list[3].as_str(), Some("x\ny"));
         assert_eq!(list[1].elements().count(), 0);
     }
@@ -293,8 +293,8 @@ mod tests {
         let json = format!(r#"{{"a":{{"{0}":"12"}},"b":{{"{0}":"1e3"}}}}"#, super::NUMBER);
         let tree = Tree::read(json.as_bytes()).expect("JSON");
         let whole = tree.object().expect("an object");
-        assert_eq!(whole.get("a").and_then(|it| it.as_u64()), Some(12));
-        assert_eq!(whole.get("b").and_then(|it| it.as_f64()), Some(1000.0));
+        assert_eq!(whole.get("a").and_then(Value::as_u64), Some(12));
+        assert_eq!(whole.get("b").and_then(Value::as_f64), Some(1000.0));
     }
 
     #[test]
