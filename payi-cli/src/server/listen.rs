@@ -9,13 +9,18 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use payi_core::ledger::Ledger;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::Semaphore,
+};
 use tokio_io_timeout::TimeoutStream;
 
 use crate::server::{App, routes};
 
 /// Connections open at one time; further ones wait in the system's queue.
 const CONNECTIONS: usize = 512;
+/// Connections that the system keeps waiting for those.
+const WAITING: u32 = 1_024;
 /// How long a client may take over the head of a request, and a connection may idle.
 const HEAD: Duration = Duration::from_secs(15);
 /// How long a client may read nothing of its answer.
@@ -84,13 +89,23 @@ pub async fn serve(
     }
     let app = App::new(ledger).map_err(ServeError::Ledger)?;
     let router = routes(app.clone(), ledger, options.keep_prompts).map_err(ServeError::Ledger)?;
-    let listener = TcpListener::bind(address).await.map_err(|e| ServeError::Listen(address, e))?;
+    let listener = listen(address).map_err(|e| ServeError::Listen(address, e))?;
     let address = listener.local_addr().map_err(|e| ServeError::Listen(address, e))?;
     let watcher = tokio::spawn(app.clone().watch());
     ready(address);
     accept(&listener, &router, stop, &app).await;
     watcher.abort();
     Ok(())
+}
+
+/// The socket, with a queue that takes a burst of clients without having them try again.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Not on Windows, where it would let another program share the address.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING)
 }
 
 async fn accept(listener: &TcpListener, router: &Router, stop: impl Future<Output = ()>, app: &App) {
