@@ -14,6 +14,9 @@ pub mod day_2_track_users {}
 #[doc = include_str!("guides/day_3_use_cases.md")]
 pub mod day_3_use_cases {}
 
+#[doc = include_str!("guides/dashboard.md")]
+pub mod dashboard {}
+
 #[doc = include_str!("guides/from_python.md")]
 pub mod from_python {}
 
