@@ -14,6 +14,10 @@ pub mod day_2_track_users {}
 #[doc = include_str!("guides/day_3_use_cases.md")]
 pub mod day_3_use_cases {}
 
+#[cfg(all(feature = "ledger", feature = "reqwest", feature = "testing"))]
+#[doc = include_str!("guides/day_4_limits.md")]
+pub mod day_4_limits {}
+
 #[doc = include_str!("guides/dashboard.md")]
 pub mod dashboard {}
 

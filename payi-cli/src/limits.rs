@@ -264,7 +264,7 @@ fn unit(limit: &Limit, amount: i128) -> String {
     }
 }
 
-fn scope(scope: Scope) -> &'static str {
+pub(crate) fn scope(scope: Scope) -> &'static str {
     match scope {
         Scope::Attached => "calls that name it",
         Scope::EachUser => "each user",

@@ -13,6 +13,7 @@ mod export;
 mod format;
 mod guard;
 mod health;
+mod limits;
 mod listen;
 mod live;
 mod overview;
@@ -62,6 +63,7 @@ fn routes(app: App, ledger: &Ledger, keep_prompts: bool) -> payi_core::Result<Ro
         .route("/cost-drivers/{tab}/export.csv", get(export::drivers_csv))
         .route("/cost-drivers/{tab}/export.json", get(export::drivers_json))
         .route("/requests", get(requests::show))
+        .route("/limits", get(limits::show))
         .route("/requests/export.csv", get(export::requests_csv))
         .route("/requests/export.json", get(export::requests_json))
         .route("/requests/{id}", get(request::show))

@@ -48,6 +48,7 @@ pub(crate) enum Section {
     Overview,
     CostDrivers,
     Requests,
+    Limits,
 }
 
 impl Frame {
@@ -63,6 +64,7 @@ impl Frame {
             (Section::Overview, "Overview", "/"),
             (Section::CostDrivers, "Cost Drivers", "/cost-drivers/users"),
             (Section::Requests, "Requests", "/requests"),
+            (Section::Limits, "Limits", "/limits"),
         ];
         Self {
             title: title.into(),

@@ -180,3 +180,29 @@ async fn the_command_line_makes_them_and_exits_as_they_stand() {
     assert_eq!(place.payi(&["limits", "status"]).0, 0);
     assert_eq!(place.payi(&["limits", "delete", "soft"]).0, 0);
 }
+
+#[tokio::test]
+async fn the_page_shows_what_is_used_and_left() {
+    let place = Place::new();
+    let empty = place.0.page("/limits").await;
+    assert!(empty.contains("There are no limits"), "{empty}");
+    place.payi(&[
+        "limits",
+        "set",
+        "soft",
+        "--usd",
+        "0.001",
+        "--threshold",
+        "75",
+        "--allow",
+        "--name",
+        "<b>&",
+    ]);
+    place.ask(Method::POST, "/api/v1/ingest?id=a", event("a", 5_000)).await;
+    let page = place.0.page("/limits").await;
+    for shown in
+        ["&#60;b&#62;&#38;", "exceeded", "0.00075", "1 calls, 0 refused", "aria-current=\"page\">Limits"]
+    {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+}

@@ -4,13 +4,18 @@
 //! is asked, so that a retry means the same. A suite holds every implementation against it
 //! (`limits::conformance`).
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use crate::{
     context::Text,
     error::Result,
     events::{Event, Opening},
-    limits::{Crossing, Limit, Standing, Tally},
+    limits::{Crossing, Limit, Standing, Tally, micros},
 };
 
 /// What a store will say.
@@ -100,6 +105,15 @@ pub struct Definition {
     pub updated_us: i64,
     /// What began before this does not count: its making or last reset.
     pub epoch_us: i64,
+}
+
+impl Definition {
+    /// Since when what it counts at `now` has been counted: its window's beginning, or its own; the time since 1970.
+    pub fn counts_since(&self, now: SystemTime) -> Duration {
+        let slot = self.limit.window.slot(micros(now)).0;
+        let since = self.limit.window.oldest(slot).max(self.epoch_us);
+        Duration::from_micros(since.max(0).cast_unsigned())
+    }
 }
 
 /// All limits, at one version.

@@ -1,0 +1,140 @@
+//! Limits: what each one allows, what is used and reserved of it, and when it will be used up.
+
+use std::{sync::Arc, time::SystemTime};
+
+use askama::Template;
+use axum::{
+    extract::{RawQuery, State},
+    response::Response,
+};
+use payi_core::{
+    ledger::{Ledger, LedgerStore},
+    limits::{Definition, Kind, Limit, LimitState, Limits, Measure, Scope, Standing, Subject, Tally},
+    money::Money,
+};
+
+use crate::{
+    limits::{scope, whose},
+    server::{
+        app::{App, Failed},
+        format,
+        page::{self, Frame, Section},
+        params::Params,
+    },
+};
+
+/// How many counters of one limit are shown.
+const COUNTERS: usize = 20;
+
+#[derive(Template)]
+#[template(path = "limits.html")]
+struct Page {
+    frame: Frame,
+    limits: Vec<Card>,
+}
+
+/// One limit.
+struct Card {
+    id: String,
+    name: String,
+    what: String,
+    calls: String,
+    refused: String,
+    rows: Vec<Row>,
+}
+
+/// One counter.
+struct Row {
+    whose: String,
+    state: &'static str,
+    used: String,
+    reserved: String,
+    max: String,
+    /// Of 1,000.
+    used_bar: i128,
+    reserved_bar: i128,
+    until: String,
+}
+
+/// The page.
+pub(crate) async fn show(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Failed> {
+    let params = Params::read(&query.unwrap_or_default());
+    let (as_of, in_flight) = app.view(|view| Ok((view.as_of(), view.health()?.in_flight))).await?;
+    let limits = app.read(|ledger| read(ledger, SystemTime::now())).await?.map_err(Failed::Ledger)?;
+    let page = Page { frame: Frame::new(Section::Limits, "Limits", &params, as_of, in_flight), limits };
+    Ok(page::render(&page))
+}
+
+fn read(ledger: &Ledger, now: SystemTime) -> payi_core::Result<Vec<Card>> {
+    let limits = Limits::of(Arc::new(LedgerStore::new(ledger.clone())));
+    let mut cards = Vec::new();
+    for definition in limits.list()? {
+        let id = &definition.limit.id;
+        let mut counters = limits.status(id, COUNTERS)?;
+        if counters.is_empty() {
+            counters.extend(limits.standing(id, &Subject::default())?.map(|at| (Subject::default(), at)));
+        }
+        let tally = limits.tally(id)?;
+        cards.push(card(&definition, &counters, tally, now));
+    }
+    Ok(cards)
+}
+
+fn card(definition: &Definition, counters: &[(Subject, Standing)], tally: Tally, now: SystemTime) -> Card {
+    let limit = &definition.limit;
+    let kind = if limit.kind == Kind::Block { "refuses calls" } else { "tells only" };
+    Card {
+        id: format::clipped(&limit.id),
+        name: format::clipped(&limit.name),
+        what: format!("{}, {}, {kind}", limit.window.describe(), scope(limit.scope)),
+        calls: format::count(tally.total()),
+        refused: format::count(tally.of(LimitState::Blocked)),
+        rows: counters.iter().map(|(subject, at)| row(definition, subject, at, now)).collect(),
+    }
+}
+
+fn row(definition: &Definition, subject: &Subject, at: &Standing, now: SystemTime) -> Row {
+    let limit = &definition.limit;
+    let whole = matches!(limit.scope, Scope::Attached | Scope::Everyone);
+    let bar = |amount: i128| format::permille(amount.max(0), at.max).unwrap_or(0).min(1_000);
+    let used_bar = bar(at.settled);
+    Row {
+        whose: if whole { "All calls".into() } else { format::clipped(&whose(subject)) },
+        state: LimitState::of(limit, at.max, at.settled).name(),
+        used: shown(limit, at.settled),
+        reserved: shown(limit, at.held),
+        max: shown(limit, at.max),
+        used_bar,
+        reserved_bar: bar(at.held).min(1_000 - used_bar),
+        until: until(definition, at, now),
+    }
+}
+
+/// An amount with its unit.
+fn shown(limit: &Limit, amount: i128) -> String {
+    match limit.measure {
+        Measure::Cost => format!("{} USD", format::money(Money::from_pico(amount))),
+        Measure::Calls | Measure::Concurrent => format!("{amount} calls"),
+        Measure::Tokens => format!("{amount} tokens"),
+    }
+}
+
+/// When it will be used up, at the rate of the window so far.
+fn until(definition: &Definition, at: &Standing, now: SystemTime) -> String {
+    if at.settled >= at.max {
+        return "used up".into();
+    }
+    let since = SystemTime::UNIX_EPOCH + definition.counts_since(now);
+    let passed = now.duration_since(since).unwrap_or_default().as_secs();
+    let left = at.max - at.settled - at.held;
+    if at.settled <= 0 || passed == 0 || definition.limit.measure == Measure::Concurrent {
+        return "—".into();
+    }
+    let seconds = left.max(0).saturating_mul(passed.into()) / at.settled;
+    match u64::try_from(seconds).unwrap_or(u64::MAX) {
+        s if s < 3_600 => format!("{} min", s / 60),
+        s if s < 2 * 86_400 => format!("{} h", s / 3_600),
+        s if s < 730 * 86_400 => format!("{} d", s / 86_400),
+        _ => "over 2 years".into(),
+    }
+}
