@@ -71,7 +71,8 @@ fn hand_over(place: &PathBuf) {
 fn insert(place: &PathBuf, events: u64, durability: Durability) {
     let path = fresh(place);
     let mut load = Load::default();
-    (load.events, load.users, load.durability) = (events, 100_000, durability);
+    (load.events, load.users, load.accounts, load.repeats) = (events, 100_000, 50, 5);
+    load.durability = durability;
     let mut loaded = load_ledger(&path, &load).unwrap();
     loaded.transactions.sort();
     let nth = |percent: usize| {
@@ -80,13 +81,14 @@ fn insert(place: &PathBuf, events: u64, durability: Durability) {
     };
     let bytes: u64 = fs::read_dir(place).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).sum();
     println!(
-        "evidence bench-ledger-8: {durability:?} {:.0} k events/s of {events} ({:.0} k per second of processor time), p50 {:.2} p99 {:.1} max {:.0} ms, {:.1} B/event",
+        "evidence bench-ledger-8: {durability:?} {:.0} k events/s of {events} ({:.0} k per second of processor time), p50 {:.2} p99 {:.1} max {:.0} ms, {:.1} B/event ({:.0} MB)",
         events as f64 / loaded.elapsed.as_secs_f64() / 1e3,
         events as f64 / loaded.writing.as_secs_f64() / 1e3,
         nth(50),
         nth(99),
         nth(100),
         bytes as f64 / loaded.facts as f64,
+        bytes as f64 / 1e6,
     );
     let ledger = Ledger::open_read_only(&path).unwrap();
     let total = ledger.users(&Filter::new()).unwrap().total;
@@ -97,8 +99,8 @@ fn insert(place: &PathBuf, events: u64, durability: Durability) {
         ("all time, every user", Filter::new()),
         ("30 days", Filter::new().since(day(60)).until(day(30)).limit(50)),
         ("last 30 days", Filter::new().since(day(30)).limit(50)),
-        ("one user", Filter::new().user_id("user-000010")),
-        ("one model", Filter::new().model("gpt-4o-mini").limit(50)),
+        ("one user", Filter::new().user_id("user-00010")),
+        ("one model", Filter::new().model("gpt-4o-mini-2024-07-18").limit(50)),
     ] {
         let mut times: Vec<_> = (0..5)
             .map(|_| {

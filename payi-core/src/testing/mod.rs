@@ -20,5 +20,3 @@ pub use provider::{Asked, Provider};
 pub use recorder::{Recorder, TestClock};
 #[cfg(feature = "ledger")]
 pub use sample::{sample_event, sample_ledger};
-#[cfg(feature = "ledger")]
-pub use workload::{Workload, workload_ledger};

@@ -1,32 +1,16 @@
-//! A large ledger with the shape of real use, for looking at reports and for measuring them.
+//! Made-up attempts with the shape of real use: a few heavy users and many light ones, failures, caches, retries.
 
-use std::{
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
-use uuid::{NoContext, Timestamp, Uuid};
+use uuid::{Builder, Uuid};
 
 use crate::{
-    context::{Context, Resolved, Text, UseCase},
+    context::{Resolved, Text, UseCase},
     events::{Event, Outcome},
-    ledger::{Appender, Keep, Ledger},
     pricing::{Cost, CostSource, PriceBook, Priced},
+    testing::Load,
     usage::{Bucket, Usage},
 };
-
-/// How much [`workload_ledger`] writes.
-#[derive(Clone, Copy, Debug)]
-pub struct Workload {
-    /// Attempts.
-    pub events: u64,
-    /// Users they are spread over, few of them heavy.
-    pub users: u64,
-    /// Days before `until` they are spread over.
-    pub days: u64,
-    /// The end of the last day.
-    pub until: SystemTime,
-}
 
 /// Provider, model, category.
 const MODELS: [(&str, &str, &str); 6] = [
@@ -45,34 +29,12 @@ const USE_CASES: [(&str, &[&str]); 5] = [
     ("search_rerank", &[]),
 ];
 
-/// Writes a ledger at `path`. The same workload gives the same figures each time.
-///
-/// # Panics
-/// If the file cannot be written; it is meant for tests.
-#[expect(clippy::expect_used, reason = "for tests, which may panic")]
-pub fn workload_ledger(path: impl AsRef<Path>, workload: Workload) {
-    const BATCH: u64 = 2_000;
-    let ledger = Ledger::open(path).expect("a ledger for a test");
-    let mut appender = Appender::default();
-    let mut dice = Dice(7);
-    let mut n = 0;
-    while n < workload.events {
-        let to = (n + BATCH).min(workload.events);
-        let events: Vec<_> = (n..to).map(|n| attempt(&workload, n, &mut dice)).collect();
-        let written = ledger.with(|conn| {
-            let events = events.iter().map(|(event, who)| (event, who));
-            appender.append(conn, events, &[], "process:workload", Keep::default())
-        });
-        written.expect("a ledger for a test");
-        n = to;
-    }
-}
-
-/// SplitMix64.
-struct Dice(u64);
+/// A generator that gives the same numbers every time (SplitMix64).
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn next(&mut self, below: u64) -> u64 {
+    /// A number below `below`.
+    pub(super) fn next(&mut self, below: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut x = self.0;
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -80,21 +42,34 @@ impl Dice {
         (x ^ (x >> 31)) % below.max(1)
     }
 
-    /// Small numbers are common: the k-th of `below` about 1/k of the time.
+    /// A number below `below`, where the n-th comes about 1/n as often as the first.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "any number will do"
+    )]
+    fn ranked(&mut self, below: u64) -> u64 {
+        let unit = (self.next(1 << 53)) as f64 / (1_u64 << 53) as f64;
+        ((below as f64).powf(unit) as u64).saturating_sub(1).min(below.saturating_sub(1))
+    }
+
+    /// A number below `below`, small ones more often.
     fn skewed(&mut self, below: u64) -> u64 {
         let top = self.next(below) + 1;
         self.next(top)
     }
 }
 
-fn attempt(workload: &Workload, n: u64, dice: &mut Dice) -> (Event, Resolved) {
-    let span = workload.days * 86_400;
-    let begins = workload.until - Duration::from_secs(span);
-    let micros = u128::from(n) * u128::from(span) * 1_000_000 / u128::from(workload.events.max(1));
-    let at = begins + Duration::from_micros(u64::try_from(micros).unwrap_or(0));
+/// The next attempt, begun at `at`.
+pub(super) fn attempt(load: &Load, at: SystemTime, dice: &mut Dice) -> (Event, Resolved) {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let id = Uuid::new_v7(Timestamp::from_unix(NoContext, since.as_secs(), since.subsec_nanos()));
-    let model = MODELS[pick(&[48, 18, 16, 8, 8, 2], dice)];
+    let named = MODELS[pick(&[48, 18, 16, 8, 8, 2], dice)];
+    let more = dice.next(load.models.into());
+    let model = match usize::try_from(more).ok().filter(|&more| more >= MODELS.len()) {
+        Some(more) => (named.0, &*format!("model-{more:05}"), named.2),
+        None => named,
+    };
     let outcome =
         [Outcome::Ok, Outcome::Failed, Outcome::Aborted, Outcome::Blocked][pick(&[955, 28, 12, 5], dice)];
     let usage = usage(model.1, outcome, dice);
@@ -107,40 +82,34 @@ fn attempt(workload: &Workload, n: u64, dice: &mut Dice) -> (Event, Resolved) {
         geo: None,
         usage: &usage,
     });
-    let event = Event {
-        id,
-        call_id: id,
-        attempt: 1,
-        context: Context::default(),
-        provider: model.0.into(),
-        operation: "chat.completions".into(),
-        category: model.2.into(),
-        request_model: Some(model.1.into()),
-        response_model: (!refused).then(|| model.1.into()),
-        streamed: dice.next(3) == 0,
-        started_at: at,
-        latency: Duration::from_millis(180 + dice.skewed(9_000)),
-        time_to_first_token: None,
-        outcome,
-        http_status: match outcome {
-            Outcome::Ok => Some(200),
-            Outcome::Failed => Some([429, 500, 529][pick(&[6, 3, 1], dice)]),
-            _ => None,
-        },
-        error: (outcome == Outcome::Failed)
-            .then(|| ["rate_limit_exceeded", "server_error"][pick(&[6, 4], dice)].into()),
-        usage,
-        usage_estimated: outcome == Outcome::Aborted,
-        usage_suspect: false,
-        cost: if usage.is_empty() { Cost { source: CostSource::Computed, ..cost } } else { cost },
-        reported_cost: None,
-        response_id: None,
-        service_tier: None,
-        geo: None,
-        limits: Vec::new(),
-        exchange: None,
+    let mut event = Event::collected(id(since, dice), at, model.2);
+    event.provider = model.0.into();
+    event.operation = "chat.completions".into();
+    event.request_model = Some(model.1.into());
+    event.response_model = (!refused).then(|| model.1.into());
+    event.streamed = dice.next(3) == 0;
+    event.latency = Duration::from_millis(180 + dice.skewed(9_000));
+    event.outcome = outcome;
+    event.http_status = match outcome {
+        Outcome::Ok => Some(200),
+        Outcome::Failed => Some([429, 500, 529][pick(&[6, 3, 1], dice)]),
+        _ => None,
     };
-    (event, who(workload, dice))
+    event.error = (outcome == Outcome::Failed)
+        .then(|| ["rate_limit_exceeded", "server_error"][pick(&[6, 4], dice)].into());
+    event.usage = usage;
+    event.usage_estimated = outcome == Outcome::Aborted;
+    event.cost = if usage.is_empty() { Cost { source: CostSource::Computed, ..cost } } else { cost };
+    (event, who(load, dice))
+}
+
+/// An event id of this moment, the same in every run.
+fn id(since: Duration, dice: &mut Dice) -> Uuid {
+    let ms = u64::try_from(since.as_millis()).unwrap_or(0);
+    let mut random = [0; 10];
+    random[..8].copy_from_slice(&dice.next(u64::MAX).to_le_bytes());
+    random[8..].copy_from_slice(&dice.next(u64::MAX).to_le_bytes()[..2]);
+    Builder::from_unix_timestamp_millis(ms, &random).into_uuid()
 }
 
 fn usage(model: &str, outcome: Outcome, dice: &mut Dice) -> Usage {
@@ -156,23 +125,25 @@ fn usage(model: &str, outcome: Outcome, dice: &mut Dice) -> Usage {
         .with(Bucket::Reasoning, reasoning)
 }
 
-fn who(workload: &Workload, dice: &mut Dice) -> Resolved {
-    let user = dice.skewed(workload.users);
+fn who(load: &Load, dice: &mut Dice) -> Resolved {
+    let user = if load.hot && dice.next(2) == 0 { 0 } else { dice.ranked(load.users.into()) };
     let (case, steps) = USE_CASES[pick(&[40, 30, 15, 10, 5], dice)];
     let mut use_case = UseCase { name: Text::new(case), ..UseCase::default() };
     use_case.version = Some(if dice.next(4) == 0 { 1 } else { 2 });
     use_case.step = steps.get(usize::try_from(dice.next(2)).unwrap_or(0)).map(|step| Text::new(step));
     let nobody = dice.next(200) == 0;
     Resolved {
-        user_id: (!nobody).then(|| Text::new(&format!("user-{user:05}"))),
-        account_name: (!nobody).then(|| Text::new(["acme", "globex", "initech", "umbrella"][account(user)])),
+        user_id: (!nobody).then(|| Text::from(format!("user-{user:05}"))),
+        account_name: (!nobody).then(|| account(load, user)),
         use_case: Some(use_case),
         ..Resolved::default()
     }
 }
 
-fn account(user: u64) -> usize {
-    usize::try_from(user * 2_654_435_761 % 4).unwrap_or(0)
+fn account(load: &Load, user: u64) -> Text {
+    let account = usize::try_from(user * 2_654_435_761 % u64::from(load.accounts.max(1))).unwrap_or(0);
+    let named = ["acme", "globex", "initech", "umbrella"];
+    named.get(account).map_or_else(|| Text::from(format!("tenant-{account:03}")), |name| Text::new(name))
 }
 
 /// An index, by weight.

@@ -18,7 +18,7 @@ use payi_core::{
     ledger::{Collector, Ledger},
     money::Money,
     pricing::{Cost, CostSource},
-    testing::{Workload, workload_ledger},
+    testing::{Load, load_ledger},
     usage::{Bucket, Usage},
 };
 use serde_json::Value;
@@ -277,7 +277,9 @@ const PAGES: [&str; 12] = [
 async fn browser() {
     let place = Place::new("pages");
     let ledger = place.file("payi.db");
-    workload_ledger(&ledger, Workload { events: 20_000, users: 400, days: 60, until: SystemTime::now() });
+    let mut load = Load::default();
+    (load.events, load.users, load.days) = (20_000, 400, 60);
+    load_ledger(&ledger, &load).unwrap();
     let service = Service::start(&ledger).await;
     let axe = axe().await;
     let mut checks = 0;

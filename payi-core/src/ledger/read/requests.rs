@@ -1,8 +1,11 @@
 //! Attempts one by one: lists of them, and one in full.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
-use rusqlite::{Connection, OptionalExtension as _, params_from_iter, types::Value};
+use rusqlite::{Connection, OptionalExtension as _, Row, Statement, params_from_iter, types::Value};
 use uuid::Uuid;
 
 use crate::{
@@ -11,9 +14,13 @@ use crate::{
     ledger::{
         StoredEvent,
         append::find_seq,
+        fold::{Cube, QUARTER_US},
         ids,
-        read::query::{Dimension, Pick, Query},
-        rows::{micros, time},
+        read::{
+            query::{Dimension, Pick, Plan, Query},
+            scan::Reader,
+        },
+        rows::time,
         stored::{self, outcome, source},
     },
     money::Money,
@@ -87,7 +94,7 @@ impl RequestOrder {
             Self::Time => "f.at_us {}, f.seq {}",
             Self::Cost => "f.cost {}, f.seq {}",
             Self::Latency => "f.latency_us {}, f.seq {}",
-            Self::Tokens => "(f.input + f.cache_read + f.cache_write + f.output + f.reasoning) {}, f.seq {}",
+            Self::Tokens => TOKENS,
         }
     }
 }
@@ -96,68 +103,174 @@ const INPUT: &str =
     "f.input + f.cache_read + f.cache_write + f.cache_write_1h + f.audio_input + f.audio_cache_read
   + f.image_input + f.image_cache_read + f.video_input";
 const OUTPUT: &str = "f.output + f.reasoning + f.audio_output + f.image_output";
+/// The sum of both.
+const TOKENS: &str =
+    "(f.input + f.cache_read + f.cache_write + f.cache_write_1h + f.audio_input + f.audio_cache_read
+  + f.image_input + f.image_cache_read + f.video_input
+  + f.output + f.reasoning + f.audio_output + f.image_output) {}, f.seq {}";
 
 /// Attempts that match `query`, `query.offset` left out, at most `query.limit` (100 if not given).
-pub(super) fn requests(conn: &Connection, query: &Query, order: RequestOrder) -> rusqlite::Result<Requests> {
-    let (condition, mut values) = conditions(query);
+///
+/// The rollup says in which quarters of an hour there are any; only the facts that came in about then are read. In the
+/// order of time that is done from one end until there are enough.
+pub(super) fn requests(
+    reader: &Reader<'_>,
+    query: &Query,
+    order: RequestOrder,
+) -> rusqlite::Result<Requests> {
     let limit = query.limit.unwrap_or(100).min(10_000);
-    let direction = if query.reverse { "ASC" } else { "DESC" };
-    let order = order.columns().replace("{}", direction);
-    values.push(integer(limit + 1));
-    values.push(integer(query.offset));
-    let sql = format!(
-        "SELECT f.seq, f.id_hi, f.id_lo, f.at_us, f.latency_us, f.outcome, f.http, e.text, u.text, a.text, c.text,
-           v.text, m.text, {INPUT}, {OUTPUT}, f.cost, f.cost_source, f.user
-         FROM facts f JOIN purposes p ON p.id = f.purpose JOIN routes r ON r.id = f.route
-         LEFT JOIN dict u ON u.id = f.user LEFT JOIN dict a ON a.id = f.account
-         LEFT JOIN dict c ON c.id = p.use_case LEFT JOIN dict v ON v.id = r.provider
-         LEFT JOIN dict m ON m.id = r.model LEFT JOIN dict e ON e.id = f.error
-         WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?"
-    );
-    let mut statement = conn.prepare(&sql)?;
-    let rows = statement.query_map(params_from_iter(values), |row| {
-        let count = |i: usize| row.get::<_, i64>(i).map(|n| n.max(0).cast_unsigned());
-        let user: i64 = row.get(17)?;
-        let user_id: Option<String> = row.get(8)?;
-        Ok(Request {
-            seq: row.get(0)?,
-            id: ids::join(row.get(1)?, row.get(2)?),
-            at: time(row.get(3)?),
-            latency: Duration::from_micros(count(4)?),
-            outcome: outcome(row.get(5)?),
-            http_status: row.get(6)?,
-            error: row.get(7)?,
-            user_id: user_id.or_else(|| (user != 0).then(|| format!("(forgotten {user})"))),
-            account_name: row.get(9)?,
-            use_case_name: row.get(10)?,
-            provider: row.get(11)?,
-            model: row.get(12)?,
-            input_tokens: count(13)?,
-            output_tokens: count(14)?,
-            cost: Cost {
-                amount: Money::from_pico(row.get::<_, i64>(15)?.into()),
-                source: source(row.get(16)?),
-            },
-        })
-    })?;
-    let mut rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    let wanted = query.offset.saturating_add(limit).saturating_add(1);
+    let mut listing = Listing::prepare(reader.conn, query, order, wanted)?;
+    let mut rows = Vec::new();
+    for spans in windows(reader, query, order, wanted)? {
+        let mut found = Vec::new();
+        for span in spans {
+            for range in reader.ranges(span)? {
+                listing.read(span, range, &mut found)?;
+            }
+        }
+        sort(&mut found, order, query.reverse);
+        rows.append(&mut found);
+        if rows.len() >= wanted {
+            break;
+        }
+    }
+    let mut rows: Vec<Request> = rows.into_iter().skip(query.offset).take(limit + 1).collect();
     let more = rows.len() > limit;
     rows.truncate(limit);
     Ok(Requests { rows, more })
 }
 
-/// The query as a condition in SQL: columns from a fixed list, values bound.
+type Span = (i64, i64);
+
+/// The times in which attempts that match may have begun, in the order in which they are to be read: lists of spans,
+/// each list with about as many attempts as are wanted.
+fn windows(
+    reader: &Reader<'_>,
+    query: &Query,
+    order: RequestOrder,
+    wanted: usize,
+) -> rusqlite::Result<Vec<Vec<Span>>> {
+    // The search is for what rollups do not know; it only narrows what is found.
+    let narrowed = Query { by: Vec::new(), search: String::new(), compare: false, ..query.clone() };
+    let Some(plan) = Plan::of(reader.conn, &narrowed)? else { return Ok(Vec::new()) };
+    let mut quarters: BTreeMap<i64, i64> = BTreeMap::new();
+    let cube = if plan.cube(&[], false) == Cube::Kinds { Cube::Kinds } else { Cube::Full };
+    reader.scan(&plan.scope(cube), |entry| {
+        *quarters.entry(entry.at_us.div_euclid(QUARTER_US)).or_default() += entry.cell.attempts.max(1);
+    })?;
+    let mut quarters: Vec<(i64, i64)> = quarters.into_iter().collect();
+    if !query.reverse {
+        quarters.reverse();
+    }
+    let (mut lists, mut counted) = (vec![Vec::<Span>::new()], 0_usize);
+    for (quarter, attempts) in quarters {
+        if order == RequestOrder::Time && counted >= wanted {
+            lists.push(Vec::new());
+            counted = 0;
+        }
+        counted = counted.saturating_add(usize::try_from(attempts).unwrap_or(usize::MAX));
+        let begins = quarter * QUARTER_US;
+        let span = (begins.max(plan.since_us), (begins + QUARTER_US).min(plan.until_us));
+        let Some(spans) = lists.last_mut() else { continue };
+        match spans.last_mut() {
+            Some(last) if last.1 == span.0 => last.1 = span.1,
+            Some(last) if last.0 == span.1 => last.0 = span.0,
+            _ => spans.push(span),
+        }
+    }
+    Ok(lists)
+}
+
+fn sort(rows: &mut [Request], order: RequestOrder, reverse: bool) {
+    rows.sort_by(|a, b| {
+        let by = match order {
+            RequestOrder::Time => a.at.cmp(&b.at),
+            RequestOrder::Cost => a.cost.amount.cmp(&b.cost.amount),
+            RequestOrder::Latency => a.latency.cmp(&b.latency),
+            RequestOrder::Tokens => {
+                (a.input_tokens + a.output_tokens).cmp(&(b.input_tokens + b.output_tokens))
+            }
+        };
+        let by = by.then(a.seq.cmp(&b.seq));
+        if reverse { by } else { by.reverse() }
+    });
+}
+
+/// The statement that reads attempts, and the values of its conditions.
+struct Listing<'c> {
+    statement: Statement<'c>,
+    conditions: Vec<Value>,
+    wanted: usize,
+}
+
+impl<'c> Listing<'c> {
+    fn prepare(
+        conn: &'c Connection,
+        query: &Query,
+        order: RequestOrder,
+        wanted: usize,
+    ) -> rusqlite::Result<Self> {
+        let (condition, conditions) = conditions(query);
+        let direction = if query.reverse { "ASC" } else { "DESC" };
+        let order = order.columns().replace("{}", direction);
+        let statement = conn.prepare(&format!(
+            "SELECT f.seq, f.id_hi, f.id_lo, f.at_us, f.latency_us, f.outcome, f.http, e.text, u.text, a.text,
+               c.text, v.text, m.text, {INPUT}, {OUTPUT}, f.cost, f.cost_source, f.user
+             FROM facts f JOIN purposes p ON p.id = f.purpose JOIN routes r ON r.id = f.route
+             LEFT JOIN dict u ON u.id = f.user LEFT JOIN dict a ON a.id = f.account
+             LEFT JOIN dict c ON c.id = p.use_case LEFT JOIN dict v ON v.id = r.provider
+             LEFT JOIN dict m ON m.id = r.model LEFT JOIN dict e ON e.id = f.error
+             WHERE {condition} AND f.seq >= ? AND f.seq <= ? AND f.at_us >= ? AND f.at_us < ?
+             ORDER BY {order} LIMIT ?"
+        ))?;
+        Ok(Self { statement, conditions, wanted })
+    }
+
+    /// The first attempts of a span of time among the facts of these numbers, as many as may be wanted.
+    fn read(
+        &mut self,
+        (since_us, until_us): Span,
+        (first, last): (i64, i64),
+        found: &mut Vec<Request>,
+    ) -> rusqlite::Result<()> {
+        let ends = [first, last, since_us, until_us].map(Value::Integer);
+        let values = self.conditions.iter().cloned().chain(ends).chain([integer(self.wanted)]);
+        let rows = self.statement.query_map(params_from_iter(values), request_of)?;
+        for row in rows {
+            found.push(row?);
+        }
+        Ok(())
+    }
+}
+
+fn request_of(row: &Row<'_>) -> rusqlite::Result<Request> {
+    let count = |i: usize| row.get::<_, i64>(i).map(|n| n.max(0).cast_unsigned());
+    let user: i64 = row.get(17)?;
+    let user_id: Option<String> = row.get(8)?;
+    Ok(Request {
+        seq: row.get(0)?,
+        id: ids::join(row.get(1)?, row.get(2)?),
+        at: time(row.get(3)?),
+        latency: Duration::from_micros(count(4)?),
+        outcome: outcome(row.get(5)?),
+        http_status: row.get(6)?,
+        error: row.get(7)?,
+        user_id: user_id.or_else(|| (user != 0).then(|| super::forgotten(user))),
+        account_name: row.get(9)?,
+        use_case_name: row.get(10)?,
+        provider: row.get(11)?,
+        model: row.get(12)?,
+        input_tokens: count(13)?,
+        output_tokens: count(14)?,
+        cost: Cost { amount: Money::from_pico(row.get::<_, i64>(15)?.into()), source: source(row.get(16)?) },
+    })
+}
+
+/// The query as a condition in SQL, its range apart: columns from a fixed list, values bound.
 fn conditions(query: &Query) -> (String, Vec<Value>) {
     let mut terms = vec!["1".to_owned()];
     let mut values = Vec::new();
-    if let Some(since) = query.since {
-        terms.push("f.at_us >= ?".into());
-        values.push(Value::Integer(micros(since)));
-    }
-    if let Some(until) = query.until {
-        terms.push("f.at_us < ?".into());
-        values.push(Value::Integer(micros(until)));
-    }
     for (dimension, pick) in &query.picks {
         let column = column(*dimension);
         match pick {

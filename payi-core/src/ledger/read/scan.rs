@@ -187,6 +187,23 @@ impl<'c> Reader<'c> {
         Ok(())
     }
 
+    /// Numbers of the facts that may have begun in this time: those of some folds, and what came after all folds.
+    pub(crate) fn ranges(&self, (from_us, to_us): (i64, i64)) -> rusqlite::Result<Vec<(i64, i64)>> {
+        let mut ranges: Vec<(i64, i64)> = Vec::new();
+        let mut folds = self.conn.prepare(
+            "SELECT first_seq, last_seq FROM batches WHERE max_us >= ?1 AND min_us < ?2 ORDER BY id",
+        )?;
+        let folds = folds.query_map([from_us, to_us], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        for fold in folds.chain([Ok((self.folded + 1, i64::MAX))]) {
+            let (first, last) = fold?;
+            match ranges.last_mut() {
+                Some(range) if range.1 + 1 == first => range.1 = last,
+                _ => ranges.push((first, last)),
+            }
+        }
+        Ok(ranges)
+    }
+
     /// Shows `each` the folded facts of a range of time, and whether they count as calls as far as is folded.
     pub(crate) fn folded_facts(
         &self,
@@ -196,19 +213,14 @@ impl<'c> Reader<'c> {
         if from_us >= to_us {
             return Ok(());
         }
-        let mut runs = self.conn.prepare(
-            "SELECT first_seq, last_seq FROM batches WHERE max_us >= ?1 AND min_us < ?2 ORDER BY id",
-        )?;
-        let runs = runs.query_map([from_us, to_us], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let mut statement = self.conn.prepare(
             "SELECT f.*, s.by IS NULL OR s.by > ?3 AS counts
              FROM facts f LEFT JOIN superseded s ON s.seq = f.seq
              WHERE f.seq >= ?1 AND f.seq <= ?2 AND f.at_us >= ?4 AND f.at_us < ?5",
         )?;
         let mut lookup = Lookup::new(self.conn);
-        for run in runs {
-            let (first, last): (i64, i64) = run?;
-            let mut rows = statement.query([first, last, self.folded, from_us, to_us])?;
+        for (first, last) in self.ranges((from_us, to_us))? {
+            let mut rows = statement.query([first, last.min(self.folded), self.folded, from_us, to_us])?;
             while let Some(row) = rows.next()? {
                 each(&Fact::read(row, &mut lookup)?, row.get("counts")?)?;
             }

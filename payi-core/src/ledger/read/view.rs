@@ -76,7 +76,7 @@ impl View<'_> {
 
     /// Attempts one by one.
     pub fn requests(&self, query: &Query, order: RequestOrder) -> Answer<Requests> {
-        Ok(requests::requests(self.conn, query, order)?)
+        Ok(requests::requests(&self.reader, query, order)?)
     }
 
     /// One attempt in full, and the event ids of all attempts of its call where there were more.
