@@ -27,8 +27,20 @@ fn main() {
     let events = std::env::var("PAYI_BENCH_EVENTS").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000_000);
     let place = std::env::temp_dir().join(format!("payi-bench-{}", std::process::id()));
     hand_over(&place);
+    let mut misses = Vec::new();
     for durability in [Durability::Buffered, Durability::Synced] {
-        insert(&place, events, durability);
+        insert(&place, events, durability, &mut misses);
+    }
+    for miss in &misses {
+        eprintln!("missed: {miss}");
+    }
+    std::process::exit(i32::from(!misses.is_empty()));
+}
+
+/// Notes a figure that is above its bound.
+fn within(misses: &mut Vec<String>, what: &str, figure: f64, bound: f64) {
+    if figure > bound {
+        misses.push(format!("{what}: {figure:.1}, not {bound}"));
     }
 }
 
@@ -68,7 +80,7 @@ fn hand_over(place: &PathBuf) {
     );
 }
 
-fn insert(place: &PathBuf, events: u64, durability: Durability) {
+fn insert(place: &PathBuf, events: u64, durability: Durability, misses: &mut Vec<String>) {
     let path = fresh(place);
     let mut load = Load::default();
     (load.events, load.users, load.accounts, load.repeats) = (events, 100_000, 50, 5);
@@ -90,6 +102,13 @@ fn insert(place: &PathBuf, events: u64, durability: Durability) {
         bytes as f64 / loaded.facts as f64,
         bytes as f64 / 1e6,
     );
+    let rate = events as f64 / loaded.elapsed.as_secs_f64() / 1e3;
+    let least = if durability == Durability::Buffered { 200.0 } else { 120.0 };
+    within(misses, &format!("least rate over the rate of {durability:?}"), least / rate, 1.0);
+    within(misses, "p99 of transactions, ms", nth(99), 25.0);
+    if events >= 10_000_000 {
+        within(misses, "bytes per event", bytes as f64 / loaded.facts as f64, 150.0);
+    }
     let ledger = Ledger::open_read_only(&path).unwrap();
     let total = ledger.users(&Filter::new()).unwrap().total;
     assert_eq!((total.cost, total.attempts), (loaded.cost, loaded.facts), "the report is exact");
@@ -110,7 +129,14 @@ fn insert(place: &PathBuf, events: u64, durability: Durability) {
             })
             .collect();
         times.sort();
-        println!("evidence bench-ledger-9: {name} {:.1} ms", times[2].as_secs_f64() * 1e3);
+        let took = times[2].as_secs_f64() * 1e3;
+        println!("evidence bench-ledger-9: {name} {took:.1} ms");
+        let most = match name {
+            "all time" => 50.0,
+            "30 days" | "last 30 days" => 150.0,
+            _ => 500.0,
+        };
+        within(misses, name, took, most);
     }
     let _ = fs::remove_dir_all(place);
 }

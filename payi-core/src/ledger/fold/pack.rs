@@ -11,8 +11,8 @@ use crate::ledger::{
     sketch::{Sketch, bucket},
 };
 
-/// Cells in one chunk.
-const CHUNK: usize = 256;
+/// Cells in one chunk: as many as stay close to the processor while their columns are read.
+const CHUNK: usize = 128;
 /// A row of the table is closed when it has grown to this.
 const PIECE: usize = 32 * 1024;
 
@@ -461,8 +461,10 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
         #[test]
-        fn what_is_packed_is_read_back(cells in prop::collection::btree_map(key(), cell(), 0..700), user in 0..60_i64) {
+        fn what_is_packed_is_read_back(cells in prop::collection::btree_map(key(), cell(), 0..400), user in 0..60_i64) {
             let mut packer = Packer::new(BASE);
             for (key, cell) in &cells {
                 packer.push(*key, cell);

@@ -88,15 +88,16 @@ fn runs(conn: &Connection, (cube, slot): Slot) -> rusqlite::Result<Vec<Run>> {
 }
 
 /// The smallest runs that fit into one merge; if `balanced`, without one that is much larger than all before it, so
-/// that a large run is not written again for each small one.
+/// that a large run is not written again for each small one. Some are always taken: a tiny run must not keep the
+/// others apart.
 fn smallest(runs: &[Run], balanced: bool) -> Vec<Run> {
     let mut bytes = 0;
-    let fits = |run: &&Run| {
-        let fits = bytes + run.bytes <= BYTES && (!balanced || bytes == 0 || run.bytes <= 2 * bytes);
+    let fits = |&(i, run): &(usize, &Run)| {
+        let alike = !balanced || i < RUNS / 2 || run.bytes <= 2 * bytes;
         bytes += run.bytes;
-        fits
+        alike && bytes <= BYTES
     };
-    runs.iter().take_while(fits).copied().collect()
+    runs.iter().enumerate().take_while(fits).map(|(_, run)| *run).collect()
 }
 
 fn merge(conn: &Connection, slot: Slot, old: &[Run]) -> rusqlite::Result<()> {
@@ -271,4 +272,32 @@ fn close(conn: &Connection) -> rusqlite::Result<bool> {
         merge_many(conn, slot, RUNS)?;
     }
     Ok(closed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_stay_few_and_large_ones_are_seldom_written_again() {
+        // A day's worth of runs, a tiny one among them now and then.
+        let (mut runs, mut written): (Vec<Run>, i64) = (Vec::new(), 0);
+        for number in 0..500 {
+            let bytes = if number % 7 == 0 { 90 } else { 20_000 };
+            runs.push(Run { number, rows: 1, bytes });
+            runs.sort_by_key(|run| run.bytes);
+            if runs.len() >= RUNS {
+                let merged = smallest(&runs, true);
+                assert!(merged.len() >= 2, "{runs:?}");
+                let bytes = merged.iter().map(|run| run.bytes).sum();
+                written += bytes;
+                runs.retain(|run| merged.iter().all(|old| old.number != run.number));
+                runs.push(Run { number: 1_000 + number, rows: 1, bytes });
+                runs.sort_by_key(|run| run.bytes);
+            }
+            assert!(runs.len() < 2 * RUNS, "{runs:?}");
+        }
+        let all: i64 = runs.iter().map(|run| run.bytes).sum();
+        assert!(written < 6 * all, "{written} bytes written for {all}");
+    }
 }
