@@ -78,7 +78,10 @@ pub(crate) async fn begin(
     let body = request.body.filter(|_| !request.get).map(Body::read).unwrap_or_default();
     let asked = asks_for_usage(settings, request.host, endpoint.accepts_stream_usage, endpoint.api)
         .then(|| {
-            request.body.filter(|_| may_be_changed(headers)).and_then(|bytes| body.with_stream_usage(bytes))
+            request
+                .body
+                .filter(|_| body.stream && may_be_changed(headers))
+                .and_then(|bytes| body.with_stream_usage(bytes))
         })
         .flatten();
     let exchange = (keep || settings.exchange).then(|| {
@@ -99,7 +102,7 @@ pub(crate) async fn begin(
     let hide = asked.is_some();
     let sent = Sent {
         body: asked.as_deref().or(request.body).filter(|_| !headers.contains_key(header::CONTENT_ENCODING)),
-        may_be_changed: may_be_changed(headers),
+        may_be_changed: pipeline.gate.is_some() && may_be_changed(headers),
     };
     let streams = body.stream || streams(&described.endpoint, request.path);
     let prompt = request.body.filter(|_| streams).map(Prompt::of);
