@@ -43,6 +43,9 @@ pub(super) struct Engines {
     couriers: Vec<Courier>,
     sinks: Vec<Arc<dyn Sink>>,
     gate: Option<Arc<Gate>>,
+    /// What waits to be delivered, where there is no ledger to keep it.
+    #[cfg(all(feature = "reqwest", not(feature = "ledger")))]
+    memory: crate::sink::deliver::Memory,
 }
 
 #[cfg_attr(
@@ -95,9 +98,9 @@ impl Engines {
         let mut couriers = Vec::new();
         if let Some(pay_i) = pay_i(options)? {
             couriers.push(Courier::start(memory.clone(), pay_i)?);
-            sinks.push(Arc::new(memory));
+            sinks.push(Arc::new(memory.clone()));
         }
-        Ok(Self { couriers, sinks, gate: Some(gate) })
+        Ok(Self { couriers, sinks, gate: Some(gate), memory })
     }
 
     #[cfg(not(any(feature = "reqwest", feature = "ledger")))]
@@ -149,6 +152,10 @@ impl Engines {
             metrics.written = written.written;
             metrics.duplicates = written.duplicates;
             metrics.losses = written.losses;
+        }
+        #[cfg(all(feature = "reqwest", not(feature = "ledger")))]
+        if self.memory.lost() > 0 {
+            metrics.losses.push((crate::sink::LossReason::MemoryFull.name(), self.memory.lost()));
         }
         #[cfg(any(feature = "reqwest", feature = "ledger"))]
         metrics.deliveries.extend(self.couriers.iter().map(delivery));

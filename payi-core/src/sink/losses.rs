@@ -14,7 +14,7 @@ pub enum LossReason {
     Unwritten,
     /// It is older than what has been pruned; it could not be told from a duplicate.
     TooLate,
-    /// The ledger is in memory, and full.
+    /// The ledger, or what waits to be delivered, is in memory alone, and full.
     MemoryFull,
     /// Writing it panicked; a defect of payi.
     Defect,
