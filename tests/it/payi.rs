@@ -228,7 +228,8 @@ impl Tally {
         println!("deliberately different:\n  {}", self.better.join("\n  "));
         let (same, better) = (self.same.len(), self.better.len());
         let (passed, all) = (same + better, same + better + self.missing.len());
-        let missing = self.missing.iter().map(|case| format!("; not done: {case}")).collect::<String>();
+        let missing: Vec<_> = self.missing.iter().map(|case| format!("; not done: {case}")).collect();
+        let missing = missing.concat();
         println!(
             "evidence {evidence}: {passed} of {all} cases passed: {same} as the SDK does, {better} deliberately \
              different{missing}"

@@ -2,7 +2,10 @@
 
 use std::{future::Future, time::Duration};
 
-use futures::future::join_all;
+use futures::{
+    FutureExt,
+    future::{LocalBoxFuture, join_all},
+};
 use payi::{
     events::{Event, Outcome, Settings},
     testing::{Provider, Recorder},
@@ -31,10 +34,14 @@ impl Bench {
     }
 
     /// Runs `call` for `user`.
-    pub(crate) async fn of<T>(&self, user: &str, call: impl Future<Output = T>) -> T {
+    pub(crate) fn of<'a, T>(
+        &'a self,
+        user: &'a str,
+        call: impl Future<Output = T> + 'a,
+    ) -> LocalBoxFuture<'a, T> {
         // A scope is made where it is asked for: inside the recorder's.
-        let call = async { payi::context().user_id(user).scope(call).await };
-        self.recorder.scope(call).await
+        let call = async move { payi::context().user_id(user).scope(call).await };
+        self.recorder.scope(call).boxed_local()
     }
 
     /// The events so far, once every call has ended: some clients read in tasks of their own.
