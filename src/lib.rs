@@ -39,6 +39,7 @@
 //! * [`track`] and [`track_context!`] say what a call is for, and for whom; [`context()`] without macros.
 //! * `payi::reqwest`, `payi::async_openai` and [their like](guides::clients) are the clients; a client not
 //!   built through payi is invisible.
+//! * `payi::realtime::Session` follows a realtime session, whichever library holds its socket.
 //! * [`guides`] lead from the first line to knowing what every user costs, and say how it holds together.
 //!
 //! # What it does not do
@@ -61,6 +62,8 @@
 //! | `tower` | `payi::tower`: tracked services of `http::Request`, as hyper's client is one; a scope per incoming request |
 //! | `tracing` | `payi::tracing::layer()`, for clients that describe their calls in `gen_ai.*` spans (rig, genai) |
 //! | `relay` | `payi::relay::Relay`, a loopback address that meters, for clients that cannot be wrapped |
+//! | `tokenizer` | streams that never say their usage are counted by a vocabulary, not estimated by their length |
+//! | `compression` | compressed answers that no client has unpacked are metered on a copy |
 //! | `otel` | spans and metrics to an OpenTelemetry collector |
 //! | `tokio` | `payi::spawn` and its like, which carry the context along |
 //! | `uuid` | `uuid::Uuid` as a value |

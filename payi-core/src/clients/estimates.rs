@@ -137,6 +137,24 @@ fn a_stream_that_ends_early_is_estimated_by_what_was_seen_and_asked() {
 }
 
 #[test]
+fn speech_is_billed_by_what_is_to_be_spoken() {
+    let recording = |status: u16| {
+        json!({"request": {"method": "POST", "url": "https://api.openai.com/v1/audio/speech",
+                   "body": {"model": "tts-1", "input": "Grüße an alle", "voice": "alloy"}},
+               "response": {"status": status, "headers": {"content-type": "audio/mpeg"}, "body_text": "SUQz"}})
+    };
+    let replay = |status| {
+        let recording = Recording::read(&recording(status).to_string()).unwrap();
+        recording.replay(PriceBook::embedded(), SystemTime::now()).unwrap().remove(0)
+    };
+    let event = replay(200);
+    assert_eq!((event.usage.get(Bucket::Characters), event.cost.source), (13, CostSource::Computed));
+    assert_eq!(event.cost.amount.to_string(), "0.000195");
+    let refused = replay(400);
+    assert!(refused.usage.is_empty() && refused.cost.amount.pico() == 0);
+}
+
+#[test]
 fn what_a_broken_stream_has_said_is_not_estimated() {
     let begun = concat!(
         "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"model\":\"claude-sonnet-4-5\",\"usage\":{\"input_tokens\":1234,",

@@ -13,7 +13,7 @@ use crate::{
         gate::{self, Sent},
         headers::{self, Effective},
         inline::without_inline_data,
-        request::Body,
+        request::{self, Body},
     },
     context::{self, Context},
     error::Kind,
@@ -45,6 +45,8 @@ pub(crate) struct Begun {
     /// What goes instead of the body as it was written.
     body: Option<Vec<u8>>,
     hide: bool,
+    /// What is known to be billed before anything is answered.
+    spoken: Option<Usage>,
 }
 
 /// Begins an attempt; `None` if nobody is listening, and the request is not touched then, or if a relay of ours
@@ -104,6 +106,10 @@ pub(crate) async fn begin(
         body: asked.as_deref().or(request.body).filter(|_| !headers.contains_key(header::CONTENT_ENCODING)),
         may_be_changed: pipeline.gate.is_some() && may_be_changed(headers),
     };
+    // Speech is billed by what is to be spoken, and its answer is sound that says nothing.
+    let speech = described.endpoint.operation == "audio.speech";
+    let characters = request.body.filter(|_| speech).and_then(request::characters);
+    let spoken = characters.map(|n| Usage::new().with(Bucket::Characters, n));
     let streams = body.stream || streams(&described.endpoint, request.path);
     let prompt = request.body.filter(|_| streams).map(Prompt::of);
     let mut admitted = gate::begin(Arc::clone(&pipeline), context, described, sent, repeat).await?;
@@ -111,7 +117,7 @@ pub(crate) async fn begin(
         admitted.attempt.asked(prompt);
     }
     let body = admitted.body.or(asked);
-    Ok(Some(Begun { attempt: admitted.attempt, api, keep, hide, body }))
+    Ok(Some(Begun { attempt: admitted.attempt, api, keep, hide, body, spoken }))
 }
 
 /// Whether an endpoint streams without being asked to in the body.
@@ -245,7 +251,7 @@ impl Begun {
             status: head.status.as_u16(),
             content_type: text(header::CONTENT_TYPE).unwrap_or_default(),
             content_encoding: text(header::CONTENT_ENCODING).unwrap_or_default(),
-            said: said(&head.headers),
+            said: said(&head.headers).or(self.spoken.filter(|_| head.status.is_success())),
         };
         let watch = Watch::new(self.attempt, self.api, said, self.keep, self.hide);
         if watch.is_hiding() {

@@ -18,6 +18,14 @@ const RULES: &[Rule<Key>] = &[
 
 const OPTIONS: &[Rule<Key>] = &[Rule { level: 0, key: "include_usage", then: Then::Keep(Key::IncludeUsage) }];
 
+/// How many characters of text a request for speech gives, if it says any.
+#[cfg(feature = "_http")]
+pub(crate) fn characters(body: &[u8]) -> Option<u64> {
+    const INPUT: &[Rule<()>] = &[Rule { level: 0, key: "input", then: Then::Keep(()) }];
+    let text = Picker::over(INPUT, body).text(())?;
+    Some(text.chars().count() as u64)
+}
+
 /// What a request's body says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Body {

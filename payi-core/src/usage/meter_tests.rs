@@ -140,6 +140,27 @@ fn groq_says_its_usage_twice_and_it_counts_once() {
 }
 
 #[test]
+fn sound_says_its_usage_in_its_last_event_or_by_its_length() {
+    let told = |api, text: &str| counts(&stream(api, [text]).0);
+    let spoken = "data: {\"type\":\"speech.audio.delta\",\"audio\":\"AAAA\"}\n\ndata: {\"type\":\"speech.audio.done\",\"usage\":{\"input_tokens\":14,\"output_tokens\":101,\"total_tokens\":115}}\n\n";
+    assert_eq!(told(Api::Audio, spoken), [(Bucket::Input, 14), (Bucket::Output, 101)]);
+    let written = "data: {\"type\":\"transcript.text.done\",\"text\":\"x\",\"usage\":{\"type\":\"tokens\",\"input_tokens\":14,\"input_token_details\":{\"text_tokens\":10,\"audio_tokens\":4},\"output_tokens\":5,\"total_tokens\":19}}\n\n";
+    assert_eq!(
+        told(Api::Audio, written),
+        [(Bucket::Input, 10), (Bucket::AudioInput, 4), (Bucket::Output, 5)]
+    );
+    let mut meter = Meter::json(Api::Audio);
+    meter.push(br#"{"task":"transcribe","duration":8.470000267028809,"text":"x"}"#);
+    assert_eq!(counts(&meter.finish()), [(Bucket::AudioMillis, 8470)]);
+    let mut meter = Meter::json(Api::Images);
+    meter.push(br#"{"data":[{"b64_json":"AAAA"}],"usage":{"input_tokens":50,"output_tokens":272,"total_tokens":322,"input_tokens_details":{"text_tokens":10,"image_tokens":40}}}"#);
+    assert_eq!(
+        counts(&meter.finish()),
+        [(Bucket::Input, 10), (Bucket::ImageInput, 40), (Bucket::ImageOutput, 272)]
+    );
+}
+
+#[test]
 fn what_is_not_an_answer_is_marked_and_nothing_more() {
     for body in [
         "",
