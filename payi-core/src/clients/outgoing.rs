@@ -45,8 +45,8 @@ pub(crate) struct Begun {
     /// What goes instead of the body as it was written.
     body: Option<Vec<u8>>,
     hide: bool,
-    /// What is known to be billed before anything is answered.
-    spoken: Option<Usage>,
+    /// The characters that are billed, whatever is answered.
+    spoken: Option<u64>,
 }
 
 /// Begins an attempt; `None` if nobody is listening, and the request is not touched then, or if a relay of ours
@@ -108,8 +108,7 @@ pub(crate) async fn begin(
     };
     // Speech is billed by what is to be spoken, and its answer is sound that says nothing.
     let speech = described.endpoint.operation == "audio.speech";
-    let characters = request.body.filter(|_| speech).and_then(request::characters);
-    let spoken = characters.map(|n| Usage::new().with(Bucket::Characters, n));
+    let spoken = request.body.filter(|_| speech).and_then(request::characters);
     let streams = body.stream || streams(&described.endpoint, request.path);
     let prompt = request.body.filter(|_| streams).map(Prompt::of);
     let mut admitted = gate::begin(Arc::clone(&pipeline), context, described, sent, repeat).await?;
@@ -251,7 +250,10 @@ impl Begun {
             status: head.status.as_u16(),
             content_type: text(header::CONTENT_TYPE).unwrap_or_default(),
             content_encoding: text(header::CONTENT_ENCODING).unwrap_or_default(),
-            said: said(&head.headers).or(self.spoken.filter(|_| head.status.is_success())),
+            said: said(&head.headers).or_else(|| {
+                let spoken = self.spoken.filter(|_| head.status.is_success())?;
+                Some(Usage::new().with(Bucket::Characters, spoken))
+            }),
         };
         let watch = Watch::new(self.attempt, self.api, said, self.keep, self.hide);
         if watch.is_hiding() {
