@@ -2,6 +2,7 @@
 //! because each of them takes long to link.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::large_futures, reason = "the AWS SDK's are, and a test waits for one at a time")]
 
 mod async_openai;
 mod aws;
