@@ -11,6 +11,8 @@ use crate::ledger::{chain, schema::TextKind};
 #[derive(Debug, Default)]
 pub(crate) struct Dictionary {
     texts: [HashMap<Box<str>, i64>; KINDS],
+    /// Those met before, which go unless they are met again: with many users the busy ones stay.
+    older: [HashMap<Box<str>, i64>; KINDS],
     routes: HashMap<[i64; 12], i64>,
     purposes: HashMap<[i64; 5], i64>,
     /// `meta.erasures` when the ids were read.
@@ -26,6 +28,7 @@ const KEPT: usize = 50_000;
 impl Dictionary {
     pub(crate) fn clear(&mut self) {
         self.texts = Default::default();
+        self.older = Default::default();
         self.routes = HashMap::new();
         self.purposes = HashMap::new();
     }
@@ -33,9 +36,14 @@ impl Dictionary {
     /// Forgets what may be out of date. To be called inside each transaction, first.
     pub(crate) fn refresh(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         let erasures = meta(conn, "erasures")?;
-        if erasures != self.erasures || self.size() > KEPT {
+        if erasures != self.erasures {
             self.clear();
             self.erasures = erasures;
+        }
+        if self.size() > KEPT / 2 {
+            self.older = std::mem::take(&mut self.texts);
+            self.routes = HashMap::new();
+            self.purposes = HashMap::new();
         }
         Ok(())
     }
@@ -53,6 +61,10 @@ impl Dictionary {
     ) -> rusqlite::Result<i64> {
         let Some(text) = text.filter(|t| !t.is_empty()) else { return Ok(0) };
         if let Some(&id) = self.texts[kind as usize].get(text) {
+            return Ok(id);
+        }
+        if let Some((text, id)) = self.older[kind as usize].remove_entry(text) {
+            self.texts[kind as usize].insert(text, id);
             return Ok(id);
         }
         let known = conn

@@ -20,7 +20,10 @@ use crate::{
     context::Resolved,
     error::{Error, Kind, Result},
     events::Event,
-    ledger::{Appender, Keep, Ledger},
+    ledger::{
+        Appender, Keep, Ledger,
+        fold::{self, chain::ChainKey},
+    },
 };
 
 /// How many events an export reads, and an import writes, at a time.
@@ -124,6 +127,9 @@ impl Ledger {
         let events = piece.iter().map(|(event, who)| (event, who));
         let came_of_it = self.with(|conn| appender.append(conn, events, &[], "process:import", keep))?;
         piece.clear();
+        // As it goes, so that the first report need not read all of it one by one.
+        let key = ChainKey::of_environment();
+        self.with(|conn| fold::work(conn, "process:import", key.as_ref()))?;
         done.written += came_of_it.facts;
         done.known += came_of_it.duplicates;
         done.too_late += came_of_it.too_late;
