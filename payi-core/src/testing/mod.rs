@@ -1,6 +1,7 @@
 //! For the tests of users: a recorder bound to a scope, and a provider on loopback.
 
 mod answer;
+mod brake;
 mod http1;
 #[cfg(feature = "ledger")]
 mod load;
@@ -13,6 +14,7 @@ mod sample;
 mod workload;
 
 pub use answer::Answer;
+pub use brake::Brake;
 #[cfg(feature = "ledger")]
 pub use load::{Load, Loaded, load_ledger};
 pub use pay_i::{PayI, PayIAnswer, PayIRequest};
