@@ -9,6 +9,7 @@ use payi_core::ledger::read::{Dimension, Drivers, Health};
 
 use crate::server::{
     app::{App, Failed},
+    limits,
     overview::{self, Tile},
     page::{self, Filters, Frame, Link, Section},
     params::Params,
@@ -132,6 +133,13 @@ pub(crate) async fn show(
         return Ok(Redirect::temporary(&Params { page: 1, ..params }.at(&path)).into_response());
     }
     let users = (tab.name == "users").then_some(data.report.count as u64);
+    let budgets = match users {
+        Some(_) => {
+            let rows: Vec<_> = data.report.rows.iter().map(|row| limits::subject(&row.names)).collect();
+            app.read(move |ledger| limits::budgets(ledger, &rows)).await?.map_err(Failed::Ledger)?
+        }
+        None => Vec::new(),
+    };
     let place = Place { params: &params, path: &path, detail: &detail, dimensions };
     let label = if tab.name == "users" { "Search users and accounts" } else { "Search" };
     let page = Page {
@@ -146,7 +154,7 @@ pub(crate) async fn show(
         tabs: tabs(&params, tab.name),
         ways: ways(&params, tab, way),
         tiles: overview::tiles(&data.report.total, users),
-        table: Table::new(&data.report, place),
+        table: Table::new(&data.report, place).with_budgets(budgets),
         pager: pager(&params, &path, data.report.rows.len(), data.report.count),
         csv: params.first_sorted().at(&format!("{path}/export.csv")),
         json: params.first_sorted().at(&format!("{path}/export.json")),

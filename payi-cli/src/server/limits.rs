@@ -56,6 +56,59 @@ struct Row {
     until: String,
 }
 
+/// What a user has left of the limit that is nearest to its maximum.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    pub(crate) text: String,
+    pub(crate) title: String,
+    /// Of 1,000.
+    pub(crate) used: i128,
+    pub(crate) reserved: i128,
+}
+
+/// The subject of a row of the Users table: a user, and the account.
+pub(crate) fn subject(names: &[Option<String>]) -> Subject {
+    let name = |at: usize| names.get(at).and_then(Option::as_deref).unwrap_or_default();
+    Subject::new(name(0), name(1))
+}
+
+/// Their budgets, where there are limits in dollars for each user.
+pub(crate) fn budgets(ledger: &Ledger, subjects: &[Subject]) -> payi_core::Result<Vec<Option<Budget>>> {
+    let limits = Limits::of(Arc::new(LedgerStore::new(ledger.clone())));
+    let each = |definition: &Definition| {
+        definition.limit.scope == Scope::EachUser && definition.limit.measure == Measure::Cost
+    };
+    let definitions: Vec<Definition> = limits.list()?.into_iter().filter(each).collect();
+    let now = SystemTime::now();
+    subjects.iter().map(|subject| budget(&limits, &definitions, subject, now)).collect()
+}
+
+fn budget(
+    limits: &Limits,
+    definitions: &[Definition],
+    subject: &Subject,
+    now: SystemTime,
+) -> payi_core::Result<Option<Budget>> {
+    let mut nearest: Option<Row> = None;
+    for definition in definitions {
+        if let Some(at) = limits.standing(&definition.limit.id, subject)? {
+            let found = row(definition, subject, &at, now);
+            if nearest.as_ref().is_none_or(|row| row.used_bar < found.used_bar) {
+                nearest = Some(found);
+            }
+        }
+    }
+    Ok(nearest.map(|row| Budget {
+        text: format!("{} of {}", row.used.trim_end_matches(" USD"), row.max),
+        title: format!(
+            "{} used, {} reserved of {}; used up in: {}",
+            row.used, row.reserved, row.max, row.until
+        ),
+        used: row.used_bar,
+        reserved: row.reserved_bar,
+    }))
+}
+
 /// The page.
 pub(crate) async fn show(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Failed> {
     let params = Params::read(&query.unwrap_or_default());

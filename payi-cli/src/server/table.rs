@@ -8,6 +8,7 @@ use payi_core::{
 
 use crate::server::{
     format::{self, Change},
+    limits::Budget,
     page::title,
     params::Params,
 };
@@ -66,6 +67,8 @@ pub(crate) struct Row {
     pub(crate) sources: Vec<Segment>,
     pub(crate) sources_title: String,
     pub(crate) unpriced: u64,
+    /// Of the limit nearest to its maximum, where there are limits for each user.
+    pub(crate) budget: Option<Budget>,
 }
 
 /// A name in front of a row.
@@ -146,6 +149,27 @@ impl Table {
 }
 
 impl Table {
+    /// With a column of budgets, one for each row; none if nobody has one.
+    pub(crate) fn with_budgets(mut self, budgets: Vec<Option<Budget>>) -> Self {
+        if budgets.iter().any(Option::is_some) {
+            self.heads.push(Head {
+                text: "Budget",
+                hint: "Used and reserved of the limit nearest to its maximum, now",
+                href: None,
+                sorted: "",
+                class: "n",
+            });
+            for (row, budget) in self.rows.iter_mut().zip(budgets) {
+                row.budget = budget;
+            }
+        }
+        self
+    }
+
+    pub(crate) fn shows_budgets(&self) -> bool {
+        self.heads.last().is_some_and(|head| head.text == "Budget")
+    }
+
     /// Rows that stand below the others, whatever the order.
     pub(crate) fn pinned(&self) -> impl Iterator<Item = &Row> {
         self.rest.iter().chain(&self.nameless)
