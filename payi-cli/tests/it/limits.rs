@@ -206,3 +206,15 @@ async fn the_page_shows_what_is_used_and_left() {
         assert!(page.contains(shown), "{shown}: {page}");
     }
 }
+
+#[tokio::test]
+async fn users_have_a_budget_beside_them() {
+    let place = Place::new();
+    let ada = [("xProxy-User-ID", "ada"), ("xProxy-Account-Name", "acme")];
+    place.0.send(Method::POST, "/api/v1/ingest?id=a", &ada, event("a", 5_000)).await;
+    assert!(!place.0.page("/cost-drivers/users").await.contains("reserved of"), "nobody has one");
+    place.payi(&["limits", "set", "per-user", "--usd", "10", "--each", "user"]);
+    place.0.send(Method::POST, "/api/v1/ingest?id=b", &ada, event("b", 5_000)).await;
+    let users = place.0.page("/cost-drivers/users").await;
+    assert!(users.contains("0.00075") && users.contains("reserved of 10"), "{users}");
+}
