@@ -51,13 +51,26 @@ pub(crate) async fn begin(
     let Some(gate) = gate.filter(|gate| gate.has_limits() && !request.endpoint.free) else {
         return Ok(Admitted { attempt: Attempt::begin(pipeline, context, request, repeat), body: None });
     };
+    // On the heap, so that the futures of callers without limits stay small.
+    Box::pin(through(&gate, pipeline, context, request, sent, repeat)).await
+}
+
+/// Begins an attempt that limits may have something to say about.
+async fn through(
+    gate: &Gate,
+    pipeline: Arc<Pipeline>,
+    context: Context,
+    request: Request,
+    sent: Sent<'_>,
+    repeat: Repeat,
+) -> crate::Result<Admitted> {
     let who = context.resolve();
     let at_us = micros(pipeline.clock.now());
     let mut prompt = Prompt::read(sent.body);
-    let found = ask(&gate, &pipeline, &who, &request, &prompt, at_us).await;
+    let found = ask(gate, &pipeline, &who, &request, &prompt, at_us).await;
     let (found, body) = match (found, sent.body) {
         (Err(no), Some(body)) if sent.may_be_changed && gate.may_shorten(&who, &no) => {
-            shorten(&gate, &pipeline, &who, &request, &mut prompt, (body, at_us), no).await
+            shorten(gate, &pipeline, &who, &request, &mut prompt, (body, at_us), no).await
         }
         (found, _) => (found, None),
     };

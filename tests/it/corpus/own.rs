@@ -44,7 +44,9 @@ fn is_usage(key: &str) -> bool {
 pub(super) fn total(recorded: &Value) -> Option<u64> {
     let documents = documents(recorded);
     let mut all = Vec::new();
-    documents.iter().for_each(|document| usages(document, &mut all));
+    for document in &*documents {
+        usages(document, &mut all);
+    }
     let named = |usage: &Map<String, Value>| {
         ["total_tokens", "totalTokenCount", "totalTokens"].iter().find_map(|key| usage.get(*key)?.as_u64())
     };
@@ -52,7 +54,7 @@ pub(super) fn total(recorded: &Value) -> Option<u64> {
     if recorded["frames"].is_array() {
         return said().reduce(|a, b| a + b);
     }
-    said().last().or_else(|| anthropic(&all))
+    said().next_back().or_else(|| anthropic(&all))
 }
 
 /// Anthropic's answers say no total: what was read afresh, from and into caches, and what was written; in a stream
@@ -79,8 +81,10 @@ fn anthropic(all: &[&Map<String, Value>]) -> Option<u64> {
 pub(super) fn cost(recorded: &Value) -> Option<Money> {
     let documents = documents(recorded);
     let mut all = Vec::new();
-    documents.iter().for_each(|document| usages(document, &mut all));
-    let said = all.iter().filter_map(|usage| {
+    for document in &*documents {
+        usages(document, &mut all);
+    }
+    let mut said = all.iter().filter_map(|usage| {
         if let Some(ticks) = usage.get("cost_in_usd_ticks") {
             return Some(Money::from_pico(i128::from(ticks.as_u64()?) * 100));
         }
@@ -89,5 +93,5 @@ pub(super) fn cost(recorded: &Value) -> Option<Money> {
         let text = format!("{:.12}", amount.as_f64()?);
         text.parse().ok()
     });
-    said.last()
+    said.next_back()
 }
