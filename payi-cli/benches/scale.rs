@@ -50,7 +50,7 @@ fn usual(events: u64, misses: &mut Vec<String>) {
     check(&measured, misses);
     let worked = service.worked();
     let (rate, posted) = bulk(&service, events.clamp(50_000, 500_000), misses);
-    let cpu = (service.worked() - worked).as_secs_f64() * 1e6 / posted.max(1) as f64;
+    let cpu = service.worked().saturating_sub(worked).as_secs_f64() * 1e6 / posted.max(1) as f64;
     let rss = service.peak();
     service.stop();
     agree(&place.ledger(), &loaded, posted, misses);
