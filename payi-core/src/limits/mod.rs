@@ -28,6 +28,7 @@ mod hold;
 mod limit;
 mod memory;
 #[cfg(all(test, feature = "ledger"))]
+#[path = "race_tests.rs"]
 mod race;
 mod rate;
 mod refusal;

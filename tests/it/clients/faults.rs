@@ -66,7 +66,8 @@ async fn fault_31_answers_that_are_not_what_they_claim_reach_the_caller_as_they_
             "data: \u{fffd}\n\ndata: {\"usage\":[1]}\n\n",
         ),
         (
-            Answer::bytes("application/json", vec![0x1f_u8, 0x8b]).header("content-encoding", "gzip"),
+            // Packed in a way that no client unpacks.
+            Answer::bytes("application/json", vec![0x1f_u8, 0x8b]).header("content-encoding", "compress"),
             "\u{1f}\u{fffd}",
         ),
     ] {

@@ -1,6 +1,9 @@
 //! Cost drivers: who and what spend is made of, row by row, and a total that is the sum of the rows.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    cmp::Ordering,
+    time::{Duration, SystemTime},
+};
 
 use crate::{
     ledger::{
@@ -261,31 +264,33 @@ fn page(
     mut rows: Vec<(i128, Key)>,
 ) -> rusqlite::Result<Vec<Key>> {
     let limit = query.limit.unwrap_or(usize::MAX);
-    let keys: Vec<Key> = if query.order == Order::Name {
-        let mut names = Names::new(reader.conn, rows.len())?;
-        let mut list = Vec::with_capacity(rows.len());
-        for (_, key) in rows {
-            list.push((names.row(&plan.by, &key)?, key));
-        }
-        list.sort();
-        if query.reverse {
-            list.reverse();
-        }
-        list.into_iter().map(|(_, key)| key).collect()
-    } else {
-        let order = |a: &(i128, Key), b: &(i128, Key)| {
-            let order = b.0.cmp(&a.0).then(a.1.cmp(&b.1));
-            if query.reverse { order.reverse() } else { order }
-        };
-        let end = query.offset.saturating_add(limit);
-        if end < rows.len() {
-            rows.select_nth_unstable_by(end, order);
-            rows.truncate(end);
-        }
-        rows.sort_unstable_by(order);
-        rows.into_iter().map(|(_, key)| key).collect()
-    };
-    Ok(keys.into_iter().skip(query.offset).take(limit).collect())
+    let directed = |order: Ordering| if query.reverse { order.reverse() } else { order };
+    if query.order == Order::Name {
+        let mut list = named(reader, plan, rows)?;
+        list.sort_by(|a, b| directed((&a.1, &a.2).cmp(&(&b.1, &b.2))));
+        return Ok(list.into_iter().map(|(.., key)| key).skip(query.offset).take(limit).collect());
+    }
+    let order = |a: &(i128, Key), b: &(i128, Key)| directed(b.0.cmp(&a.0)).then(a.1.cmp(&b.1));
+    let end = query.offset.saturating_add(limit);
+    if end < rows.len() {
+        rows.select_nth_unstable_by(end, order);
+        rows.truncate(end);
+    }
+    rows.sort_unstable_by(order);
+    // Of equal figures the names decide, on one page: which rows are on it is told without reading names.
+    let mut list = named(reader, plan, rows.into_iter().skip(query.offset).collect())?;
+    list.sort_by(|a, b| directed(b.0.cmp(&a.0)).then_with(|| a.1.cmp(&b.1)));
+    Ok(list.into_iter().map(|(.., key)| key).collect())
+}
+
+/// Rows with their names.
+fn named(
+    reader: &Reader<'_>,
+    plan: &Plan,
+    rows: Vec<(i128, Key)>,
+) -> rusqlite::Result<Vec<(i128, Vec<Option<String>>, Key)>> {
+    let mut names = Names::new(reader.conn, rows.len())?;
+    rows.into_iter().map(|(figure, key)| Ok((figure, names.row(&plan.by, &key)?, key))).collect()
 }
 
 /// What a detail is made of.
