@@ -283,12 +283,10 @@ fn page(
     Ok(list.into_iter().map(|(.., key)| key).collect())
 }
 
-/// Rows with their names.
-fn named(
-    reader: &Reader<'_>,
-    plan: &Plan,
-    rows: Vec<(i128, Key)>,
-) -> rusqlite::Result<Vec<(i128, Vec<Option<String>>, Key)>> {
+/// The figure by which a row is put in its place, its names, and its key.
+type Named = (i128, Vec<Option<String>>, Key);
+
+fn named(reader: &Reader<'_>, plan: &Plan, rows: Vec<(i128, Key)>) -> rusqlite::Result<Vec<Named>> {
     let mut names = Names::new(reader.conn, rows.len())?;
     rows.into_iter().map(|(figure, key)| Ok((figure, names.row(&plan.by, &key)?, key))).collect()
 }

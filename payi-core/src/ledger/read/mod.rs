@@ -223,6 +223,7 @@ pub(crate) fn users(conn: &Connection, filter: &Filter) -> rusqlite::Result<User
     Ok(UsersReport { as_of, rows, total: ranked.total(), call_sites })
 }
 
+/// As asked for; what was made for nobody comes last, as in every other report.
 fn order(sort: Sort, a: &UserRow, b: &UserRow) -> std::cmp::Ordering {
     let names = || a.user_id.cmp(&b.user_id).then_with(|| a.account_name.cmp(&b.account_name));
     let first = if sort == Sort::Account {
@@ -230,7 +231,7 @@ fn order(sort: Sort, a: &UserRow, b: &UserRow) -> std::cmp::Ordering {
     } else {
         figures(sort, &a.totals, &b.totals)
     };
-    first.then_with(names)
+    a.user_id.is_none().cmp(&b.user_id.is_none()).then(first).then_with(names)
 }
 
 /// The order by figures alone.
