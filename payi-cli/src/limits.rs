@@ -23,7 +23,8 @@ use crate::{
 pub(crate) enum LimitsCommand {
     /// How each limit stands; exit code 1 if one is at its maximum, 3 if one has reached its threshold.
     Status(Status),
-    /// Makes a limit, or changes the one of its id; the calls counted so far stay.
+    /// Makes a limit, or changes what is given of the one of its id. What it counted so far stays, unless it now counts
+    /// something else, by others or over another time.
     Set(Set),
     /// Another maximum for one user, account or use case.
     Override {
@@ -79,10 +80,9 @@ pub(crate) struct Status {
 }
 
 /// Whose calls a limit counts together.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Each {
     /// Those of calls that name it.
-    #[default]
     Attached,
     /// Each user's.
     User,
@@ -95,19 +95,18 @@ enum Each {
 }
 
 /// What is done with a call whose cost has no upper bound.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum How {
     /// It is refused: the limit is never overspent.
     Strict,
     /// A usual call is reserved for it.
-    #[default]
     Estimate,
     /// The request is given a maximum that is left.
     InjectMaxTokens,
 }
 
 #[derive(Debug, Arguments)]
-#[group(id = "what", required = true, multiple = false, args = ["usd", "calls", "tokens", "concurrent"])]
+#[group(id = "what", multiple = false, args = ["usd", "calls", "tokens", "concurrent"])]
 pub(crate) struct Set {
     #[command(flatten)]
     file: File,
@@ -128,18 +127,22 @@ pub(crate) struct Set {
     /// Refuses nothing: what goes over is counted and told.
     #[arg(long)]
     allow: bool,
-    /// Whose calls are counted together.
-    #[arg(long, value_enum, default_value_t)]
-    each: Each,
-    /// Over which time: lifetime, day, week, month (of a zone: month:Europe/Berlin), rolling:24h, rate:1m.
-    #[arg(long, default_value = "lifetime", value_parser = Window::parse)]
-    per: Window,
-    /// From this percentage of the maximum on it counts as exceeded (75 to 99).
+    /// Refuses what does not fit, as a new limit does.
+    #[arg(long, conflicts_with = "allow")]
+    block: bool,
+    /// Whose calls are counted together; of a new limit, those that name it.
+    #[arg(long, value_enum)]
+    each: Option<Each>,
+    /// Over which time: lifetime (of a new limit), day, week, month (of a zone: month:Europe/Berlin), rolling:24h,
+    /// rate:1m.
+    #[arg(long, value_parser = Window::parse)]
+    per: Option<Window>,
+    /// From this percentage of the maximum on it counts as exceeded (75 to 99); 0 for none.
     #[arg(long, value_name = "PERCENT")]
     threshold: Option<u8>,
-    /// What is done with a call whose cost has no upper bound.
-    #[arg(long, value_enum, default_value_t)]
-    policy: How,
+    /// What is done with a call whose cost has no upper bound; of a new limit, estimate.
+    #[arg(long, value_enum)]
+    policy: Option<How>,
     /// A name for people.
     #[arg(long)]
     name: Option<String>,
@@ -153,19 +156,20 @@ pub(crate) fn run(
     match command {
         LimitsCommand::Status(status) => return status.run(terminal, out),
         LimitsCommand::Set(set) => {
-            let limit = set.limit()?;
-            let definition = of(&set.file)?.update(limit)?;
+            let limits = of(&set.file)?;
+            let definition = limits.change(&set.id, |old| set.over(old.map(|old| &*old.limit)))?;
             writeln!(out, "{}", describe(&definition.limit))?;
         }
         LimitsCommand::Override { file, id, subject, account, max } => {
-            let limits = of(file)?;
-            let mut limit = Limit::clone(&find(&limits, id)?.limit);
             let whose = Subject::new(subject, account);
-            match max {
-                Some(max) => drop(limit.overrides.insert(whose, amount(&limit, max)?)),
-                None => drop(limit.overrides.remove(&whose)),
-            }
-            limits.update(limit)?;
+            of(file)?.change::<Failure>(id, |old| {
+                let mut limit = Limit::clone(&old.ok_or_else(|| none(id))?.limit);
+                match max {
+                    Some(max) => drop(limit.overrides.insert(whose.clone(), amount(&limit, max)?)),
+                    None => drop(limit.overrides.remove(&whose)),
+                }
+                Ok(limit)
+            })?;
         }
         LimitsCommand::Reset { file, id } => {
             let history = of(file)?.reset(id, None)?.ok_or_else(|| none(id))?;
@@ -218,34 +222,75 @@ fn amount(limit: &Limit, text: &str) -> Result<i128, Failure> {
 }
 
 impl Set {
-    fn limit(&self) -> Result<Limit, Failure> {
+    /// The limit that counts what is given, as far as that is; `None` if no maximum is.
+    fn new(&self) -> Option<Limit> {
         let id = self.id.as_str();
-        let mut limit = match (self.usd, self.calls, self.tokens, self.concurrent) {
-            (Some(usd), ..) => Limit::block(id, usd),
-            (_, Some(calls), ..) => Limit::calls(id, calls),
-            (_, _, Some(tokens), _) => Limit::tokens(id, tokens),
-            (.., concurrent) => Limit::concurrent(id, concurrent.unwrap_or_default()),
-        };
-        limit.kind = if self.allow { Kind::Allow } else { Kind::Block };
-        limit.scope = match self.each {
-            Each::Attached => Scope::Attached,
-            Each::User => Scope::EachUser,
-            Each::Account => Scope::EachAccount,
-            Each::UseCase => Scope::EachUseCase,
-            Each::Everyone => Scope::Everyone,
-        };
-        limit.policy = match self.policy {
-            How::Strict => Policy::Strict,
-            How::Estimate => Policy::Estimate,
-            How::InjectMaxTokens => Policy::InjectMaxTokens,
-        };
-        limit.window = self.per.clone();
-        limit.threshold = self.threshold.map(|percent| u16::from(percent) * 10);
+        match (self.usd, self.calls, self.tokens, self.concurrent) {
+            (Some(usd), ..) => Some(Limit::block(id, usd)),
+            (_, Some(calls), ..) => Some(Limit::calls(id, calls)),
+            (_, _, Some(tokens), _) => Some(Limit::tokens(id, tokens)),
+            (.., concurrent) => concurrent.map(|calls| Limit::concurrent(id, calls)),
+        }
+    }
+
+    /// What is given, over what the limit says so far.
+    fn over(&self, old: Option<&Limit>) -> Result<Limit, Failure> {
+        let new = self.new();
+        let mut limit = old.cloned().or_else(|| new.clone()).ok_or_else(|| {
+            Failure::Misuse(format!(
+                "there is no limit {} yet; give a new one its maximum: --usd, --calls, --tokens or --concurrent",
+                self.id
+            ))
+        })?;
+        if let Some(new) = new {
+            (limit.max, limit.measure) = (new.max, new.measure);
+        }
+        if self.allow || self.block {
+            limit.kind = if self.allow { Kind::Allow } else { Kind::Block };
+        }
+        if let Some(each) = self.each {
+            limit.scope = each.scope();
+        }
+        if let Some(policy) = self.policy {
+            limit.policy = policy.policy();
+        }
+        if let Some(window) = &self.per {
+            limit.window = window.clone();
+        }
+        if let Some(percent) = self.threshold {
+            limit.threshold = (percent > 0).then_some(u16::from(percent) * 10);
+        }
         if let Some(name) = &self.name {
             limit.name = name.as_str().into();
         }
+        if old.is_some_and(|old| (old.measure, old.scope) != (limit.measure, limit.scope)) {
+            // They were for others, or of something else.
+            limit.overrides.clear();
+        }
         limit.check().map_err(|e| Failure::Misuse(e.to_string()))?;
         Ok(limit)
+    }
+}
+
+impl Each {
+    fn scope(self) -> Scope {
+        match self {
+            Self::Attached => Scope::Attached,
+            Self::User => Scope::EachUser,
+            Self::Account => Scope::EachAccount,
+            Self::UseCase => Scope::EachUseCase,
+            Self::Everyone => Scope::Everyone,
+        }
+    }
+}
+
+impl How {
+    fn policy(self) -> Policy {
+        match self {
+            Self::Strict => Policy::Strict,
+            Self::Estimate => Policy::Estimate,
+            Self::InjectMaxTokens => Policy::InjectMaxTokens,
+        }
     }
 }
 

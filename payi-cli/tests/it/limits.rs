@@ -1,6 +1,12 @@
 //! Limits from outside: over HTTP as Pay-i's clients ask for them, and from the command line.
 
+use std::sync::Arc;
+
 use axum::http::{Method, StatusCode};
+use payi_core::{
+    ledger::LedgerStore,
+    limits::{Kind, Limit, Limits, Subject},
+};
 use serde_json::{Value, json};
 
 use crate::support::{Service, payi};
@@ -179,6 +185,88 @@ async fn the_command_line_makes_them_and_exits_as_they_stand() {
     );
     assert_eq!(place.payi(&["limits", "status"]).0, 0);
     assert_eq!(place.payi(&["limits", "delete", "soft"]).0, 0);
+}
+
+#[tokio::test]
+async fn setting_a_limit_again_changes_what_is_given_and_nothing_else() {
+    let place = Place::new();
+    let set = |args: &[&str]| place.payi(&[&["limits", "set", "u"], args].concat());
+    let limit =
+        || Limits::of(Arc::new(LedgerStore::new(place.0.ledger.clone()))).get("u").unwrap().unwrap().limit;
+    assert_eq!(set(&["--name", "without a maximum"]).0, 2);
+    let all = [
+        "--usd",
+        "10",
+        "--each",
+        "user",
+        "--per",
+        "day",
+        "--threshold",
+        "80",
+        "--name",
+        "n",
+        "--policy",
+        "strict",
+    ];
+    assert_eq!(set(&all).0, 0);
+    place.payi(&["limits", "override", "u", "ada", "--max", "25"]);
+    let properties = json!({"properties": {"team": "search"}});
+    place.ask(Method::PUT, "/api/v1/limits/u/properties", properties).await;
+    let mut wanted = Limit::clone(&limit());
+
+    assert_eq!(set(&["--usd", "12"]), (0, "u: 12 USD, day (UTC), each user\n".into()));
+    wanted.max = wanted.max / 10 * 12;
+    assert_eq!(*limit(), wanted);
+    assert_eq!(limit().max_of(&Subject::new("ada", "")), wanted.max / 12 * 25, "hers is still her own");
+    assert_eq!(set(&["--allow", "--threshold", "0"]).0, 0);
+    (wanted.kind, wanted.threshold) = (Kind::Allow, None);
+    assert_eq!(*limit(), wanted);
+    assert_eq!(set(&["--block", "--name", "m"]).0, 0);
+    (wanted.kind, wanted.name) = (Kind::Block, "m".into());
+    assert_eq!(*limit(), wanted);
+    assert_eq!(set(&["--calls", "5"]).0, 0);
+    assert_eq!((limit().max, limit().overrides.len()), (5, 0), "25 USD are no number of calls");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_at_once_are_all_kept() {
+    let place = Place::new();
+    let limit = "/api/v1/limits/u";
+    place.payi(&["limits", "set", "u", "--usd", "1", "--each", "user"]);
+    let names = (0..20).map(|n| format!("p{n}"));
+    let property = |name: &String| json!({"properties": {name.as_str(): "kept"}});
+    let puts = names.map(|name| {
+        let (place, path) = (&place, format!("{limit}/properties"));
+        async move { place.ask(Method::PUT, &path, property(&name)).await.0 }
+    });
+    let overrides = std::thread::scope(|threads| {
+        let all: Vec<_> = (0..10)
+            .map(|n| format!("user {n}"))
+            .map(|user| {
+                let place = &place;
+                threads.spawn(move || place.payi(&["limits", "override", "u", &user, "--max", "2"]).0)
+            })
+            .collect();
+        let put = tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(futures::future::join_all(puts))
+        });
+        assert_eq!(put, [StatusCode::OK; 20]);
+        all.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(overrides, [0; 10]);
+    let (_, found) = place.ask(Method::GET, limit, Value::Null).await;
+    assert_eq!(found["limit"]["properties"].as_object().unwrap().len(), 20, "{found}");
+    let kept = Limits::of(Arc::new(LedgerStore::new(place.0.ledger.clone()))).get("u").unwrap().unwrap();
+    assert_eq!(kept.limit.overrides.len(), 10);
+
+    let makes = (1..=8).map(|max| {
+        let new = json!({"limit_id": "one", "limit_name": "n", "max": max});
+        place.ask(Method::POST, "/api/v1/limits", new)
+    });
+    let made = futures::future::join_all(makes).await;
+    let (one, others): (Vec<_>, Vec<_>) = made.into_iter().partition(|(status, _)| *status == StatusCode::OK);
+    assert_eq!((one.len(), others.len()), (1, 7), "the same id with other maxima");
+    assert!(others.iter().all(|(_, refusal)| refusal["xproxy_error"]["code"] == "duplicate_limit_id"));
 }
 
 #[tokio::test]

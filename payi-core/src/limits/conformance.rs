@@ -15,9 +15,10 @@ use uuid::Uuid;
 
 use crate::{
     context,
+    error::{Error, Kind},
     events::{Event, LimitMark, Opening, Outcome, Verdict},
     limits::{
-        Answer, Ask, Counter, Give, Limit, LimitState, Measure, Scope, Store, Subject, Window,
+        Answer, Ask, Change, Counter, Give, Limit, LimitState, Measure, Scope, Store, Subject, Window,
         clerk::block_on,
         gate::{micros, now_us},
     },
@@ -39,6 +40,7 @@ pub fn suite(make: &dyn Fn() -> Arc<dyn Store>) {
         a_rate_drains,
         keeps_history_on_reset,
         a_lowered_maximum_stops_at_once,
+        changes_start_from_what_there_is,
         states_and_tallies,
         subjects_are_apart,
     ] {
@@ -289,6 +291,26 @@ fn a_lowered_maximum_stops_at_once(store: &dyn Store) {
     other.scope = Scope::Everyone;
     put(store, other);
     assert!(block_on(store.put(Limit::block("x", pico(0)), 0)).unwrap_err().is_config());
+}
+
+fn changes_start_from_what_there_is(store: &dyn Store) {
+    let known = || block_on(store.definitions(u64::MAX)).unwrap().unwrap();
+    let change = |at_us, change: Change<'_>| block_on(store.update("l", at_us, change));
+    let made = change(1, &mut |old| {
+        assert_eq!(old, None);
+        Ok(Limit::block("another", pico(100)))
+    });
+    assert_eq!(&*made.unwrap().limit.id, "l", "the id is the one that was asked for");
+    let named = change(2, &mut |old| Ok(Limit::clone(&old.unwrap().limit).name("n"))).unwrap();
+    assert_eq!((&*named.limit.name, named.limit.max), ("n", 100));
+    assert_eq!((named.created_us, named.updated_us), (1, 2));
+    let version = known().version;
+    let same = change(3, &mut |old| Ok(Limit::clone(&old.unwrap().limit))).unwrap();
+    assert_eq!((same, known().version), (named.clone(), version), "the same is not written");
+    for wrong in [Err(Error::new(Kind::Timeout, "no")), Ok(Limit::block("l", pico(0)))] {
+        change(4, &mut |_| wrong.clone()).unwrap_err();
+        assert_eq!(known().limits, std::slice::from_ref(&named), "and what is refused is not");
+    }
 }
 
 fn states_and_tallies(store: &dyn Store) {

@@ -60,28 +60,56 @@ impl Limits {
     /// [`Error::is_config`] if the limit cannot be kept, or its id belongs to another one;
     /// [`Error::is_ledger`] if the store cannot be written.
     pub fn create(&self, limit: Limit) -> Result<Definition> {
-        match self.get(&limit.id)? {
-            Some(old) if *old.limit == limit => Ok(old),
-            Some(_) => Err(Error::new(
+        self.change(&limit.id, |old| match old {
+            Some(old) if *old.limit != limit => Err(Error::new(
                 Kind::Config,
                 format!("there is a limit {:?} that says something else; change it with `update`", limit.id),
             )),
-            None => self.update(limit),
-        }
+            _ => Ok(limit.clone()),
+        })
     }
 
-    /// Makes a limit, or changes the one of its id. What was spent stays, unless the limit now counts
-    /// something else, by other subjects or over another window.
+    /// Makes a limit, or puts it in place of the one of its id, whatever that says; [`change`](Self::change) starts
+    /// from it. What was spent stays, unless the limit now counts something else, by other subjects or over another
+    /// window.
     pub fn update(&self, limit: Limit) -> Result<Definition> {
         self.changed(block_on(self.store.put(limit, now())))
     }
 
-    /// Makes or changes a limit, unless it says the same already.
-    pub(crate) fn declare(&self, limit: Limit) -> Result<()> {
-        match self.get(&limit.id)? {
-            Some(old) if *old.limit == limit => Ok(()),
-            _ => self.update(limit).map(drop),
-        }
+    /// Makes of a limit what `change` says, which is given the one there is. Nobody else changes it meanwhile, so
+    /// that two who change different things of it at once are both heard; a store that cannot lock it asks again.
+    /// `change` may not ask for limits itself.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use payi_core::{Error, limits::{Limit, Limits, MemoryStore}};
+    ///
+    /// let limits = Limits::of(Arc::new(MemoryStore::new()));
+    /// limits.create(Limit::block("premium", "20".parse()?).each_user())?;
+    /// let changed = limits.change::<Error>("premium", |old| {
+    ///     let limit = old.map_or_else(|| Limit::calls("premium", 9), |old| Limit::clone(&old.limit));
+    ///     Ok(limit.override_for("ada", "", "50".parse()?))
+    /// })?;
+    /// assert_eq!(changed.limit.overrides.len(), 1);
+    /// # Ok::<(), payi_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What `change` says, and what [`update`](Self::update) does; nothing was changed then.
+    pub fn change<E: From<Error> + Send>(
+        &self,
+        id: &str,
+        mut change: impl FnMut(Option<&Definition>) -> Result<Limit, E> + Send,
+    ) -> Result<Definition, E> {
+        let mut refused = None;
+        let mut changes = |old: Option<&Definition>| {
+            change(old).map_err(|e| {
+                refused = Some(e);
+                Error::new(Kind::Config, "the limit stays as it is")
+            })
+        };
+        let done = self.changed(block_on(self.store.update(id, now(), &mut changes)));
+        refused.map_or_else(|| done.map_err(E::from), Err)
     }
 
     /// One limit; `None` if there is none of that id.

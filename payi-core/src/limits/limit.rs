@@ -311,6 +311,13 @@ impl Limit {
         self.rate().map(|per| i64::try_from(per.as_micros()).unwrap_or(i64::MAX))
     }
 
+    /// The limit under an id, if it can be kept.
+    pub(crate) fn of_id(mut self, id: &str) -> Result<Self> {
+        self.id = id.into();
+        self.check()?;
+        Ok(self)
+    }
+
     /// Whether the limit can be kept.
     ///
     /// # Errors

@@ -12,10 +12,11 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
+    error::Result,
     events::{Event, Opening, Outcome, Sink, Verdict},
     limits::{
-        Answer, Ask, Counter, Crossing, Definition, Definitions, Give, History, Later, Limit, LimitState,
-        Rules, Spent, Standing, Store, Subject, Tally, charge,
+        Answer, Ask, Change, Counter, Crossing, Definition, Definitions, Give, History, Later, Limit,
+        LimitState, Rules, Spent, Standing, Store, Subject, Tally, charge,
         clerk::block_on,
         decayed,
         gate::{micros, now_us},
@@ -242,6 +243,25 @@ impl State {
         charged
     }
 
+    fn update(&mut self, id: &str, at_us: i64, change: Change<'_>) -> Result<Definition> {
+        let old = self.limits.get(id).map(|kept| &kept.definition);
+        let limit = change(old)?.of_id(id)?;
+        if let Some(same) = old.filter(|old| *old.limit == limit) {
+            return Ok(same.clone());
+        }
+        self.version += 1;
+        let old = self.limits.remove(id);
+        let created_us = old.as_ref().map_or(at_us, |kept| kept.definition.created_us);
+        let same = old.filter(|kept| comparable(&kept.definition.limit, &limit));
+        let (tally, counters, epoch_us) = match same {
+            Some(kept) => (kept.tally, kept.counters, kept.definition.epoch_us),
+            None => (Tally::default(), HashMap::new(), at_us),
+        };
+        let definition = Definition { limit: Arc::new(limit), created_us, updated_us: at_us, epoch_us };
+        self.limits.insert(id.into(), Kept { definition: definition.clone(), tally, counters });
+        Ok(definition)
+    }
+
     fn reset(&mut self, id: &str, at_us: i64) -> Option<History> {
         let kept = self.limits.get_mut(id)?;
         self.version += 1;
@@ -381,24 +401,10 @@ impl Store for MemoryStore {
         self.change(State::expire)
     }
 
-    fn put(&self, limit: Limit, at_us: i64) -> Later<'_, Definition> {
-        if let Err(error) = limit.check() {
-            return Box::pin(std::future::ready(Err(error)));
-        }
-        self.change(|state| {
-            state.version += 1;
-            let id: Arc<str> = (*limit.id).into();
-            let old = state.limits.remove(&id);
-            let created_us = old.as_ref().map_or(at_us, |kept| kept.definition.created_us);
-            let same = old.filter(|kept| comparable(&kept.definition.limit, &limit));
-            let (tally, counters, epoch_us) = match same {
-                Some(kept) => (kept.tally, kept.counters, kept.definition.epoch_us),
-                None => (Tally::default(), HashMap::new(), at_us),
-            };
-            let definition = Definition { limit: Arc::new(limit), created_us, updated_us: at_us, epoch_us };
-            state.limits.insert(id, Kept { definition: definition.clone(), tally, counters });
-            definition
-        })
+    fn update<'a>(&'a self, id: &'a str, at_us: i64, change: Change<'a>) -> Later<'a, Definition> {
+        let updated = self.state().update(id, at_us, change);
+        self.changed.store(true, Relaxed);
+        Box::pin(std::future::ready(updated))
     }
 
     fn remove(&self, id: &str) -> Later<'_, bool> {

@@ -58,6 +58,6 @@ pub(crate) use request::Prompt;
 pub(crate) use rules::{Rule, Rules};
 pub use state::{Crossing, LimitState, OnLimit, Standing, Tally};
 pub use store::{
-    Answer, Ask, Counter, Definition, Definitions, Give, History, Later, Store, Subject, granted,
+    Answer, Ask, Change, Counter, Definition, Definitions, Give, History, Later, Store, Subject, granted,
 };
 pub use window::Window;

@@ -350,7 +350,7 @@ fn fault_38_many_instances_find_a_counter_cold() {
                 Gate::start(Arc::new(LedgerStore::new(Ledger::open(&path).unwrap())), "declares".into())
                     .unwrap(),
             ))
-            .declare(limit())
+            .update(limit())
             .unwrap();
             let (hold, _) = process.ask().unwrap();
             process.end(hold, CENT / 100);

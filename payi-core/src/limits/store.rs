@@ -142,6 +142,9 @@ pub struct History {
     pub tally: Tally,
 }
 
+/// What becomes of a limit: it is given what the limit says, if there is one.
+pub type Change<'a> = &'a mut (dyn FnMut(Option<&Definition>) -> Result<Limit> + Send);
+
 /// Keeps counters. All calls may be repeated after an error.
 ///
 /// Invariant: for each counter whose maximum was not lowered, `settled + held <= max`, except for what calls
@@ -178,8 +181,18 @@ pub trait Store: Send + Sync {
     /// rest of what they held. How many attempts that were.
     fn expire(&self) -> Later<'_, u64>;
 
-    /// Makes a limit, or changes it. Its counters stay, unless its measure, scope or window are others now.
-    fn put(&self, limit: Limit, at_us: i64) -> Later<'_, Definition>;
+    /// Makes of the limit `id` what `change` says, under that id; its error changes nothing. Nobody else changes the
+    /// limit meanwhile: a store that cannot see to that otherwise asks `change` again. What says the same as before is
+    /// not written. The counters stay, unless measure, scope or window are others now.
+    fn update<'a>(&'a self, id: &'a str, at_us: i64, change: Change<'a>) -> Later<'a, Definition>;
+
+    /// Makes a limit, or puts it in place of the one of its id, whatever that says.
+    fn put(&self, limit: Limit, at_us: i64) -> Later<'_, Definition> {
+        Box::pin(async move {
+            let id = limit.id.clone();
+            self.update(&id, at_us, &mut |_| Ok(limit.clone())).await
+        })
+    }
 
     /// Removes a limit with its counters; whether there was one.
     fn remove(&self, id: &str) -> Later<'_, bool>;

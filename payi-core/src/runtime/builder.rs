@@ -380,7 +380,7 @@ impl Builder {
         let engines = Engines::start(&options, self.on_limit)?;
         if let Some(gate) = engines.gate() {
             let limits = Limits::of_gate(gate);
-            self.limits.into_iter().try_for_each(|limit| limits.declare(limit))?;
+            self.limits.into_iter().try_for_each(|limit| limits.update(limit).map(drop))?;
         }
         let on_spans =
             options.record_on_spans.unwrap_or(false).then(|| -> Arc<dyn Sink> { Arc::new(OnSpans) });

@@ -67,7 +67,7 @@ pub(crate) struct Named {
 
 /// From which moment a limit counts anew.
 #[derive(Debug, Default, Deserialize)]
-pub(crate) struct From {
+pub(crate) struct Since {
     #[serde(rename = "resetDate")]
     reset_date: Option<jiff::Timestamp>,
 }
@@ -150,6 +150,12 @@ fn failed(e: &payi_core::Error) -> Refusal {
     }
     tracing::error!(error = %e, "payi serve: the limits could not be read or written");
     Refusal::unavailable()
+}
+
+impl From<payi_core::Error> for Refusal {
+    fn from(e: payi_core::Error) -> Self {
+        failed(&e)
+    }
 }
 
 fn missing(id: &str) -> Refusal {
@@ -286,20 +292,15 @@ pub(crate) async fn create(
     let new: NewLimit = ingest::json(&body?)?;
     let limit = new.limit()?;
     api.limits(move |limits, _| {
-        let old = limits.get(&limit.id).map_err(|e| failed(&e))?;
-        let definition = match old {
-            Some(old)
-                if (old.limit.max, old.limit.threshold, old.limit.kind)
-                    == (limit.max, limit.threshold, limit.kind) =>
-            {
-                old
-            }
+        let told = |limit: &Limit| (limit.max, limit.threshold, limit.kind);
+        let definition = limits.change(&limit.id, |old| match old {
+            Some(old) if told(&old.limit) == told(&limit) => Ok(Limit::clone(&old.limit)),
             Some(_) => {
                 let message = format!("there is a limit {:?} with another max, threshold or type", limit.id);
-                return Err(Refusal::new(StatusCode::CONFLICT, "limit_id_already_exists", message));
+                Err(Refusal::new(StatusCode::CONFLICT, "duplicate_limit_id", message))
             }
-            None => limits.create(limit).map_err(|e| failed(&e))?,
-        };
+            None => Ok(limit.clone()),
+        })?;
         Ok(Json(shown(limits, definition)?.response()))
     })
     .await
@@ -334,12 +335,14 @@ pub(crate) async fn list(
 async fn change(
     api: Api,
     id: String,
-    work: impl FnOnce(&mut Limit) -> Result<(), Refusal> + Send + 'static,
+    mut work: impl FnMut(&mut Limit) -> Result<(), Refusal> + Send + 'static,
 ) -> Result<Value, Refusal> {
     api.limits(move |limits, _| {
-        let mut limit = Limit::clone(&find(limits, &id)?.limit);
-        work(&mut limit)?;
-        let definition = limits.update(limit).map_err(|e| failed(&e))?;
+        let definition = limits.change::<Refusal>(&id, |old| {
+            let mut limit = Limit::clone(&old.ok_or_else(|| missing(&id))?.limit);
+            work(&mut limit)?;
+            Ok(limit)
+        })?;
         Ok(shown(limits, definition)?.response())
     })
     .await
@@ -353,12 +356,12 @@ pub(crate) async fn update(
 ) -> Result<Json<Value>, Refusal> {
     let changes: Changes = ingest::json(&body?)?;
     let done = change(api, id, move |limit| {
-        if let Some(name) = changes.limit_name {
-            limit.name = name.into();
+        if let Some(name) = &changes.limit_name {
+            limit.name = name.as_str().into();
         }
-        if let Some(max) = changes.max.filter(|max| !max.is_null()) {
+        if let Some(max) = changes.max.as_ref().filter(|max| !max.is_null()) {
             limit.max = match limit.max_usd() {
-                Some(_) => dollars(&max)?.pico(),
+                Some(_) => dollars(max)?.pico(),
                 None => max
                     .as_u64()
                     .ok_or_else(|| Refusal::bad("invalid_json", "max is a whole number above 0"))?
@@ -394,7 +397,7 @@ pub(crate) async fn set_properties(
 pub(crate) async fn reset(
     State(api): State<Api>,
     Path(id): Path<String>,
-    Query(From { reset_date }): Query<From>,
+    Query(Since { reset_date }): Query<Since>,
 ) -> Result<Json<Value>, Refusal> {
     let from = reset_date.and_then(|at| SystemTime::try_from(at).ok());
     if from.is_some_and(|from| from > SystemTime::now()) {

@@ -59,8 +59,16 @@ pub(crate) fn find(conn: &Connection, id: &str) -> rusqlite::Result<Option<(i64,
         .optional()
 }
 
-pub(crate) fn put(conn: &Connection, limit: Limit, at_us: i64) -> rusqlite::Result<Definition> {
-    let old = find(conn, &limit.id)?;
+/// Puts a limit in place of the one of its id, `old`.
+pub(crate) fn put(
+    conn: &Connection,
+    old: Option<(i64, Definition)>,
+    limit: Limit,
+    at_us: i64,
+) -> rusqlite::Result<Definition> {
+    if let Some((_, same)) = old.as_ref().filter(|(_, old)| *old.limit == limit) {
+        return Ok(same.clone());
+    }
     let body = serde_json::to_string(&limit).unwrap_or_default();
     changed(conn)?;
     let Some((number, old)) = old else {

@@ -21,7 +21,7 @@ use crate::{
     events::{Event, Opening},
     ledger::{Appender, Keep, Ledger, dict::Dictionary, follow, rows::micros, schema::writing},
     limits::{
-        Answer, Ask, Counter, Crossing, Definition, Definitions, Give, History, Later, Limit, SCARCE,
+        Answer, Ask, Change, Counter, Crossing, Definition, Definitions, Give, History, Later, SCARCE,
         Standing, Store, Subject, Tally, decayed, farthest, granted,
     },
 };
@@ -263,11 +263,14 @@ impl Store for LedgerStore {
         now(done)
     }
 
-    fn put(&self, limit: Limit, at_us: i64) -> Later<'_, Definition> {
-        if let Err(error) = limit.check() {
-            return now(Err(error));
-        }
-        self.write(|conn, _| manage::put(conn, limit, at_us))
+    fn update<'a>(&'a self, id: &'a str, at_us: i64, change: Change<'a>) -> Later<'a, Definition> {
+        let updated = self.write(|conn, _| {
+            let old = manage::find(conn, id)?;
+            let said = change(old.as_ref().map(|(_, old)| old)).and_then(|limit| limit.of_id(id));
+            said.map(|limit| manage::put(conn, old, limit, at_us))
+                .map_or_else(|e| Ok(Err(e)), |put| put.map(Ok))
+        });
+        Box::pin(async move { updated.await? })
     }
 
     fn remove(&self, id: &str) -> Later<'_, bool> {
