@@ -1,5 +1,7 @@
 //! The collector over HTTP, as its clients see it: costs, duplicates, errors, and the dashboard's figures after it.
 
+use std::time::{Duration, SystemTime};
+
 use axum::http::{Method, StatusCode};
 use payi_core::ledger::Filter;
 use serde_json::{Value, json};
@@ -78,6 +80,56 @@ async fn what_is_sent_twice_counts_once() {
         place.send(Method::POST, "/api/v1/ingest/bulk", &[], json!([event(), later, later])).await;
     assert_eq!((status, &answer["ingest_count"]), (StatusCode::OK, &json!(3)));
     assert_eq!(place.ledger.users(&Filter::new()).unwrap().total.calls.ok, 2);
+}
+
+#[tokio::test]
+async fn how_an_abandoned_event_really_ended_takes_its_place() {
+    let place = Service::empty();
+    let mut abandoned = event();
+    abandoned.as_object_mut().unwrap().remove("provider_response_id");
+    let mut ended = abandoned.clone();
+    ended["units"] = json!({"text": {"input": 100, "output": 20}});
+    abandoned["properties"] = json!({"payi.outcome": "abandoned"});
+    let (id, correction) = (
+        "payi_019a9d3c-4a00-7000-8000-0000000000a1",
+        // The same, marked as the correction that our own deliverer sends.
+        "payi_019a9d3c-4a00-8000-8000-0000000000a1",
+    );
+    let send = async |id: &str, body: &Value| {
+        let path = format!("/api/v1/ingest?id={id}");
+        let (status, answer) = place.send(Method::POST, &path, WHO, body.clone()).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        answer["xproxy_result"]["duplicate_request"].as_bool().unwrap()
+    };
+    assert!(!send(id, &abandoned).await);
+    assert!(!send(correction, &ended).await);
+    assert!(send(correction, &ended).await && send(id, &abandoned).await, "each counts once");
+    let total = place.ledger.users(&Filter::new()).unwrap().total;
+    assert_eq!((total.calls.ok, total.calls.abandoned, total.attempts), (1, 0, 1));
+    assert_eq!((total.cost.to_string().as_str(), total.tokens.input), ("0.000027", 100));
+}
+
+#[tokio::test]
+async fn what_is_older_than_what_was_pruned_is_refused_and_counted_as_lost() {
+    let place = Service::empty();
+    let mut recent = event();
+    recent["event_timestamp"] = json!(jiff::Timestamp::now().to_string());
+    recent["provider_response_id"] = json!("chatcmpl-2");
+    let horizon = SystemTime::now() - Duration::from_secs(3600);
+    place.ledger.prune(horizon).unwrap();
+    let (status, answer) = place.send(Method::POST, "/api/v1/ingest", WHO, event()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    assert_eq!(answer["xproxy_error"]["code"], "invalid_ingest_event_timestamp");
+    let bulk = json!([event(), recent]);
+    let (status, answer) = place.send(Method::POST, "/api/v1/ingest/bulk", &[], bulk).await;
+    assert_eq!(
+        (status, &answer["ingest_count"], &answer["error_count"]),
+        (StatusCode::OK, &json!(1), &json!(1))
+    );
+    assert_eq!(answer["errors"][0]["item_index"], 0);
+    assert_eq!(place.ledger.users(&Filter::new()).unwrap().total.attempts, 1);
+    let losses = place.ledger.losses().unwrap();
+    assert_eq!(losses.iter().map(|loss| (&*loss.reason, loss.count)).collect::<Vec<_>>(), [("too_late", 2)]);
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ fn settle(conn: &Connection, appender: &mut Appender, process: &str) -> rusqlite
                 rows::estimated(event),
             )?;
             appender.charge(conn, event, who, (seq, None))?;
-            appender.follow_attempts(conn, event, seq)?;
+            appender.follow_attempts(conn, event, (seq, None))?;
             last = seq;
         }
         let (hi, lo) = ids::halves(event.id);

@@ -177,7 +177,6 @@ impl Appender {
                 Claim::Corrects { new, old } => {
                     let id = ids::correction(event.id);
                     self.write(conn, &mut statements, event, who, (new, id, Some(old)), keep)?;
-                    supersede(conn, new, old)?;
                     (last, done.facts) = (new, done.facts + 1);
                 }
             }
@@ -218,7 +217,8 @@ impl Appender {
             unattributed::count(conn, event)?;
         }
         self.charge(conn, event, &ids_of, (seq, corrects))?;
-        self.follow_attempts(conn, event, seq)
+        self.follow_attempts(conn, event, (seq, corrects))?;
+        corrects.map_or(Ok(()), |old| supersede(conn, seq, old))
     }
 
     /// Charges an event to the limits it counts against.
@@ -347,10 +347,11 @@ impl Appender {
         &mut self,
         conn: &Connection,
         event: &Event,
-        seq: i64,
+        (seq, corrects): (i64, Option<i64>),
     ) -> rusqlite::Result<()> {
-        let first = event.attempt <= 1 && event.call_id == event.id;
-        if first && !self.retried.contains(&event.call_id) {
+        // Between an attempt that was given up and its correction, others may have gone on with the call.
+        let alone = event.attempt <= 1 && event.call_id == event.id && corrects.is_none();
+        if alone && !self.retried.contains(&event.call_id) {
             return Ok(());
         }
         if self.retried.len() > 4096 {
@@ -447,6 +448,9 @@ fn claim_id(statements: &mut Statements<'_>, id: Uuid, seq: i64) -> rusqlite::Re
     // Hundreds of ids of one microsecond with equal random bits are nobody's accident.
     Ok(Err((0, Outcome::Ok as i64)))
 }
+
+/// The name of the reason under which events older than what has been pruned are counted.
+pub(crate) const TOO_LATE: &str = "too_late";
 
 /// Counts that reach the file by reason, inside or outside a transaction.
 pub(crate) fn count_losses(conn: &Connection, counts: &HashMap<&str, u64>) -> rusqlite::Result<()> {

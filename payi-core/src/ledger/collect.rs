@@ -17,7 +17,7 @@ use crate::{
     events::Event,
     ledger::{
         Appender, Keep, Ledger,
-        append::{find_seq, last_seq},
+        append::{TOO_LATE, count_losses, find_seq, last_seq},
         ids,
         rows::micros,
     },
@@ -46,7 +46,7 @@ pub fn foreign_id(category: &str, response_id: &str, at: Option<SystemTime>) -> 
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Placed {
-    /// Its number; `None` if it is older than what has been pruned.
+    /// Its number; `None` if it is older than what has been pruned: then it is not kept, but counted as lost.
     pub seq: Option<i64>,
     /// It was there already.
     pub duplicate: bool,
@@ -109,6 +109,9 @@ fn place(
 ) -> rusqlite::Result<Vec<Placed>> {
     let before = last_seq(conn)?;
     let done = appender.append_within(conn, events.iter().map(|(e, w)| (e, w)), &[], "collector", keep)?;
+    if done.too_late > 0 {
+        count_losses(conn, &HashMap::from([(TOO_LATE, done.too_late)]))?;
+    }
     let mut placed = Vec::with_capacity(events.len());
     if done.duplicates == 0 && done.too_late == 0 {
         placed.extend((before + 1..).zip(events).map(|(seq, _)| Placed {

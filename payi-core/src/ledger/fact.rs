@@ -23,8 +23,8 @@ pub(crate) struct Fact {
     pub(crate) account: i64,
     pub(crate) what: What,
     pub(crate) how: How,
-    /// Whether it is an attempt of its own, not the correction of one.
-    original: bool,
+    /// The number of the abandoned one that it corrects; it is then no attempt of its own.
+    corrects: Option<i64>,
     cost: i64,
     tokens: [i64; 5],
     latency_us: i64,
@@ -68,6 +68,13 @@ impl<'c> Lookup<'c> {
         self.routes.insert(route, found);
         Ok(found)
     }
+
+    /// The fact that `fact` corrects, if it corrects one that is still there.
+    pub(crate) fn corrected(&mut self, fact: &Fact) -> rusqlite::Result<Option<Fact>> {
+        let Some(seq) = fact.corrects else { return Ok(None) };
+        let mut statement = self.conn.prepare("SELECT * FROM facts WHERE seq = ?1")?;
+        statement.query_row([seq], |row| Fact::read(row, self)).optional()
+    }
 }
 
 impl Fact {
@@ -91,36 +98,58 @@ impl Fact {
             account: row.get(11)?,
             what: lookup.what(row.get(12)?)?,
             how: How { provider, model, outcome, error: row.get(9)?, source, unpriced },
-            original: row.get::<_, Option<i64>>(18)?.is_none(),
+            corrects: row.get(18)?,
             cost: row.get(15)?,
             tokens,
             latency_us: row.get(4)?,
         })
     }
 
-    /// What it adds; as a call too, if it `counts` as how its call ended.
-    pub(crate) fn cell(&self, counts: bool) -> Cell {
-        let mut cell = Cell {
-            calls: i64::from(counts),
-            attempts: i64::from(self.original),
-            cost: self.cost.into(),
-            tokens: self.tokens,
-            first_ms: self.at_us.div_euclid(1000),
-            last_ms: self.at_us.div_euclid(1000),
-            ..Cell::default()
-        };
-        // What was refused cost nothing, and says nothing of what an attempt costs.
-        if self.how.source != CostSource::Unpriced && (self.cost != 0 || self.tokens != [0; 5]) {
-            cell.costs = Sketch::of(self.cost);
+    /// What a part of it adds.
+    pub(crate) fn cell(&self, part: Part) -> Cell {
+        let at_ms = self.at_us.div_euclid(1000);
+        let seen = Cell { first_ms: at_ms, last_ms: at_ms, ..Cell::default() };
+        match part {
+            Part::CallBack => Cell { calls: -1, ..Cell::default() },
+            Part::SumsBack => {
+                Cell { cost: -i128::from(self.cost), tokens: self.tokens.map(|n| -n), ..Cell::default() }
+            }
+            Part::All | Part::WithoutCall => Cell {
+                calls: i64::from(part == Part::All),
+                attempts: i64::from(self.corrects.is_none()),
+                cost: self.cost.into(),
+                tokens: self.tokens,
+                costs: self.costs(),
+                latencies: match self.how.outcome {
+                    Outcome::Ok => Sketch::of(self.latency_us),
+                    _ => Sketch::default(),
+                },
+                ..seen
+            },
         }
-        if self.how.outcome == Outcome::Ok {
-            cell.latencies = Sketch::of(self.latency_us);
-        }
-        cell
     }
 
-    /// Takes back that it counted as a call.
-    pub(crate) fn taken_back() -> Cell {
-        Cell { calls: -1, ..Cell::default() }
+    /// What it says of what attempts cost: nothing, if it was refused and cost nothing, or if it was abandoned, so that
+    /// its cost is what had been reserved for it.
+    fn costs(&self) -> Sketch {
+        let used = self.cost != 0 || self.tokens != [0; 5];
+        match (self.how.source, self.how.outcome) {
+            (CostSource::Unpriced, _) | (_, Outcome::Abandoned) => Sketch::default(),
+            _ if used => Sketch::of(self.cost),
+            _ => Sketch::default(),
+        }
     }
+}
+
+/// What of a fact a cell holds. A later fact may take back what an earlier one added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Everything: it is, so far, how its call ended.
+    All,
+    /// All but the call, which ended otherwise.
+    WithoutCall,
+    /// The call, taken back, because it ended otherwise.
+    CallBack,
+    /// Cost and tokens, taken back, because a correction says what they really were.
+    SumsBack,
 }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::ledger::TOO_LATE;
+
 /// Why an event is not in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -37,7 +39,7 @@ impl LossReason {
             Self::QueueFull => "queue_full",
             Self::AfterShutdown => "after_shutdown",
             Self::Unwritten => "unwritten",
-            Self::TooLate => "too_late",
+            Self::TooLate => TOO_LATE,
             Self::MemoryFull => "memory_full",
             Self::Defect => "defect",
         }

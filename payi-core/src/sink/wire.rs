@@ -16,6 +16,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use crate::{
     context::Resolved,
     events::{Event, Exchange, Outcome},
+    ledger::is_correction,
     sink::{
         fields::{Answer, Body, Call, Header, Item, fits, millis, pairs, percent_encoded, timestamp},
         units,
@@ -43,7 +44,8 @@ pub(crate) struct Wire<'a> {
 impl<'a> Wire<'a> {
     /// `id_is_taken` says whether another event has already been sent under its [`provider_id`]: some hosts
     /// repeat their response ids, and Pay-i takes the second for a duplicate of the first. `blocked` are
-    /// limits that Pay-i has refused on ingest.
+    /// limits that Pay-i has refused on ingest. What corrects an abandoned event always goes by its event id, by which
+    /// a collector of ours knows it for a correction.
     pub(crate) fn new(
         event: &'a Event,
         who: &'a Resolved,
@@ -51,7 +53,7 @@ impl<'a> Wire<'a> {
         blocked: impl Fn(&str) -> bool,
     ) -> Self {
         let exchange = exchange(event);
-        let id = match provider_id(event).filter(|_| !id_is_taken) {
+        let id = match provider_id(event).filter(|_| !id_is_taken && !is_correction(event.id)) {
             Some(id) => Cow::Borrowed(id),
             None => Cow::Owned(format!("payi_{}", event.id)),
         };

@@ -72,15 +72,15 @@ pub(crate) async fn one(
 ) -> Result<Json<Value>, Refusal> {
     let body: Body = json(&body?)?;
     let understood = body.attributed(&headers)?.understand(id, &api.prices, &api.definitions)?;
-    let ids = &understood.who.limit_ids;
-    api.without_block_limits(ids).await?;
+    let named = api.named_limits(&understood.who.limit_ids).await?;
+    named.admit(&understood.who.limit_ids)?;
     let placed = api.writer.place(vec![(understood.event.clone(), understood.who.clone())]).await?;
-    let placed = placed.into_iter().next();
-    let limited = answer::Limited {
-        unknown: api.unknown_limits(ids).await?,
-        duplicate: placed.as_ref().is_some_and(|placed| placed.duplicate),
-        states: placed.map(|placed| placed.limits).unwrap_or_default(),
-    };
+    let Some(placed) = placed.into_iter().next() else { return Err(Refusal::unavailable()) };
+    if placed.seq.is_none() {
+        return Err(too_late());
+    }
+    let limited =
+        answer::Limited { unknown: named.unknown, duplicate: placed.duplicate, states: placed.limits };
     Ok(Json(json!({
         "event_timestamp": format::iso(understood.event.started_at),
         "ingest_timestamp": format::iso(SystemTime::now()),
@@ -98,11 +98,12 @@ pub(crate) async fn bulk(
     let (prices, definitions) = (api.prices.clone(), api.definitions.clone());
     let read = tokio::task::spawn_blocking(move || read(&body, &prices, &definitions));
     let (total, events, errors) = read.await.map_err(|_| Refusal::unavailable())??;
-    let (events, errors) = api.without_blocked(events, errors).await?;
-    let count = events.len();
-    if count > 0 {
-        api.writer.place(events).await?;
-    }
+    let (events, mut errors) = api.without_blocked(events, errors).await?;
+    let (indices, events): (Vec<_>, Vec<_>) = events.into_iter().unzip();
+    let placed = if events.is_empty() { Vec::new() } else { api.writer.place(events).await? };
+    let late = indices.iter().zip(&placed).filter(|(_, placed)| placed.seq.is_none());
+    errors.extend(late.map(|(&index, _)| item_error(index, &too_late())));
+    let count = placed.iter().filter(|placed| placed.seq.is_some()).count();
     Ok(Json(json!({
         "ingest_count": count,
         "total_count": total,
@@ -114,6 +115,16 @@ pub(crate) async fn bulk(
     })))
 }
 
+/// It can no longer be told from one that was counted before it was pruned.
+fn too_late() -> Refusal {
+    let message = "the event is older than what has been pruned from this ledger; it is counted as lost";
+    Refusal::bad("invalid_ingest_event_timestamp", message)
+}
+
+fn item_error(index: usize, refusal: &Refusal) -> Value {
+    json!({ "item_index": index, "xproxy_result": refusal.json() })
+}
+
 type Item = (payi_core::events::Event, payi_core::context::Resolved);
 type Read = (usize, Vec<(usize, Item)>, Vec<Value>);
 
@@ -123,19 +134,17 @@ impl Api {
         &self,
         events: Vec<(usize, Item)>,
         mut errors: Vec<Value>,
-    ) -> Result<(Vec<Item>, Vec<Value>), Refusal> {
+    ) -> Result<(Vec<(usize, Item)>, Vec<Value>), Refusal> {
         let mut ids: Vec<Text> =
             events.iter().flat_map(|(_, (_, who))| who.limit_ids.iter().cloned()).collect();
         ids.sort();
         ids.dedup();
-        let blocking = self.blocking(&ids).await?;
+        let named = self.named_limits(&ids).await?;
         let mut kept = Vec::with_capacity(events.len());
-        for (index, (event, who)) in events {
-            let named = who.limit_ids.iter().any(|id| blocking.iter().any(|known| **known == **id));
-            if named && let Err(refusal) = self.without_block_limits(&who.limit_ids).await {
-                errors.push(json!({ "item_index": index, "xproxy_result": refusal.json() }));
-            } else {
-                kept.push((event, who));
+        for (index, item) in events {
+            match named.admit(&item.1.limit_ids) {
+                Ok(()) => kept.push((index, item)),
+                Err(refusal) => errors.push(item_error(index, &refusal)),
             }
         }
         Ok((kept, errors))
@@ -165,7 +174,7 @@ fn read(body: &[u8], prices: &Prices, definitions: &Definitions) -> Result<Read,
         let body = serde_json::from_str::<Body>(item.get()).map_err(|e| invalid(&e));
         match body.and_then(|body| body.understand(None, prices, definitions)) {
             Ok(understood) => events.push((index, (understood.event, understood.who))),
-            Err(refusal) => errors.push(json!({ "item_index": index, "xproxy_result": refusal.json() })),
+            Err(refusal) => errors.push(item_error(index, &refusal)),
         }
     }
     Ok((items.len(), events, errors))

@@ -100,9 +100,41 @@ impl Api {
         done.await.map_err(|_| Refusal::unavailable())?
     }
 
+    /// What is known of the limits with these ids.
+    pub(crate) async fn named_limits(&self, ids: &[Text]) -> Result<NamedLimits, Refusal> {
+        if ids.is_empty() {
+            return Ok(NamedLimits::default());
+        }
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        self.limits(move |limits, _| {
+            let all = limits.list().map_err(|e| failed(&e))?;
+            let mut named = NamedLimits::default();
+            for id in ids {
+                match all.iter().find(|definition| *definition.limit.id == *id) {
+                    None => named.unknown.push(id),
+                    Some(definition) if definition.limit.kind == Kind::Block => named.blocking.push(id),
+                    Some(_) => {}
+                }
+            }
+            Ok(named)
+        })
+        .await
+    }
+}
+
+/// Limits that events name, by what is to be said of them.
+#[derive(Debug, Default)]
+pub(crate) struct NamedLimits {
+    blocking: Vec<String>,
+    /// Those that nobody has made.
+    pub(crate) unknown: Vec<String>,
+}
+
+impl NamedLimits {
     /// Refuses an event that names a block limit: it has been spent already, and only the caller can refuse it.
-    pub(crate) async fn without_block_limits(&self, ids: &[Text]) -> Result<(), Refusal> {
-        let blocking = self.blocking(ids).await?;
+    pub(crate) fn admit(&self, ids: &[Text]) -> Result<(), Refusal> {
+        let blocks = |id: &Text| self.blocking.iter().any(|blocking| **blocking == **id);
+        let blocking: Vec<String> = ids.iter().filter(|id| blocks(id)).map(ToString::to_string).collect();
         if blocking.is_empty() {
             return Ok(());
         }
@@ -111,36 +143,6 @@ impl Api {
             blocking.join(", ")
         );
         Err(Refusal { limit_ids: blocking, ..Refusal::bad("blocking_limit_not_allowed", message) })
-    }
-
-    /// Which of these ids are block limits.
-    pub(crate) async fn blocking(&self, ids: &[Text]) -> Result<Vec<String>, Refusal> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-        self.limits(move |limits, _| {
-            let all = limits.list().map_err(|e| failed(&e))?;
-            let blocks = |id: &String| {
-                let found = all.iter().find(|definition| *definition.limit.id == **id);
-                found.is_some_and(|definition| definition.limit.kind == Kind::Block)
-            };
-            Ok(ids.into_iter().filter(blocks).collect())
-        })
-        .await
-    }
-
-    /// Which of these ids no limit has.
-    pub(crate) async fn unknown_limits(&self, ids: &[Text]) -> Result<Vec<String>, Refusal> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-        self.limits(move |limits, _| {
-            let all = limits.list().map_err(|e| failed(&e))?;
-            Ok(ids.into_iter().filter(|id| all.iter().all(|known| *known.limit.id != **id)).collect())
-        })
-        .await
     }
 }
 

@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use payi_core::{
     context::{Properties, Resolved, Text, UseCase},
     events::{Event, Exchange, Outcome},
-    ledger::foreign_id,
+    ledger::{corrected, foreign_id, is_correction},
     pricing::{CostSource, PriceBook},
     usage::FunctionCall,
 };
@@ -137,10 +137,10 @@ impl Body {
             Some(id) => own_id(id).unwrap_or_else(|| foreign_id(&category, id, at)),
             None => Uuid::now_v7(),
         };
-        let mut who = self.who();
         let mut event = Event::collected(event_id, at.unwrap_or(now), &category);
         event.response_id = response_id.map(Into::into);
         self.tell(&mut event);
+        let mut who = self.who();
         definitions.apply(&mut event, &mut who);
         let (usage, meaningless) = units::usage(&units);
         event.usage = usage;
@@ -222,9 +222,12 @@ impl Body {
     }
 }
 
-/// An id that our own deliverer made of an event id.
+/// An id that our own deliverer made of an event id. What corrects an abandoned event has that one's id.
 fn own_id(response_id: &str) -> Option<Uuid> {
     let id = response_id.strip_prefix("payi_")?.parse::<Uuid>().ok()?;
+    if is_correction(id) {
+        return Some(corrected(id));
+    }
     (id.get_version_num() == 7).then_some(id)
 }
 

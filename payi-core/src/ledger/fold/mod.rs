@@ -25,7 +25,7 @@ use rusqlite::{Connection, params};
 
 use crate::ledger::{
     dict::meta,
-    fact::{Fact, Lookup},
+    fact::{Fact, Lookup, Part},
     follow,
     kinds::Interner,
     schema::writing,
@@ -157,13 +157,16 @@ fn read(conn: &Connection, key: Option<&ChainKey>, after: i64, most: i64) -> rus
         found.last_seq = seq;
         found.min_us = found.min_us.min(fact.at_us);
         found.max_us = found.max_us.max(fact.at_us);
-        found.add(&fact, &fact.cell(true));
+        found.add(&fact, Part::All);
+        if let Some(old) = lookup.corrected(&fact)? {
+            found.add(&old, Part::SumsBack);
+        }
     }
     if found.first_seq == 0 {
         return Ok(None);
     }
     taken_back(conn, &mut lookup, (after, found.last_seq), |fact| {
-        found.add(fact, &Fact::taken_back());
+        found.add(fact, Part::CallBack);
         Ok(())
     })?;
     drop(rows);
@@ -190,7 +193,7 @@ pub(crate) fn taken_back(
 }
 
 impl Found {
-    fn add(&mut self, fact: &Fact, cell: &Cell) {
+    fn add(&mut self, fact: &Fact, part: Part) {
         let key = Key {
             user: fact.user,
             account: fact.account,
@@ -198,7 +201,7 @@ impl Found {
             how: self.kinds.how(fact.how),
             quarter: fact.at_us.rem_euclid(DAY_US) / QUARTER_US,
         };
-        self.full.entry((fact.at_us.div_euclid(DAY_US), key)).or_default().merge(cell);
+        self.full.entry((fact.at_us.div_euclid(DAY_US), key)).or_default().merge(&fact.cell(part));
     }
 }
 

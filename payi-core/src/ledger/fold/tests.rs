@@ -28,7 +28,7 @@ const START: u64 = 1_795_132_800;
 const DAYS: u64 = 5;
 
 /// A made-up attempt: when, by how many seconds, whose, what for, how it ended, what it cost, and which earlier one it
-/// goes on with.
+/// goes on with, or, if that was given up, corrects.
 #[derive(Clone, Debug)]
 struct Made {
     second: u64,
@@ -38,6 +38,7 @@ struct Made {
     outcome: usize,
     pico: i64,
     retries: Option<prop::sample::Index>,
+    corrects: Option<prop::sample::Index>,
 }
 
 fn made() -> impl Strategy<Value = Made> {
@@ -55,8 +56,9 @@ fn made() -> impl Strategy<Value = Made> {
         0..5_usize,
         -1..1_000_000_000_000_i64,
         proptest::option::weighted(0.3, any::<prop::sample::Index>()),
+        proptest::option::weighted(0.3, any::<prop::sample::Index>()),
     )
-        .prop_map(|(second, user, case, model, outcome, pico, retries)| Made {
+        .prop_map(|(second, user, case, model, outcome, pico, retries, corrects)| Made {
             second,
             user,
             case,
@@ -64,6 +66,7 @@ fn made() -> impl Strategy<Value = Made> {
             outcome,
             pico,
             retries,
+            corrects,
         })
 }
 
@@ -98,9 +101,36 @@ fn events(made: &[Made]) -> Vec<(Event, Resolved)> {
             event.attempt = u32::try_from(attempts).unwrap() + 1;
             who = its.clone();
         }
+        let given_up: Vec<_> = events.iter().filter(|one| ended(&events, one) == Ended::GivenUp).collect();
+        if let (Some(index), false) = (one.corrects, given_up.is_empty()) {
+            let (old, its) = index.get(&given_up);
+            let outcome = if event.outcome == Outcome::Abandoned { Outcome::Ok } else { event.outcome };
+            event = Event { cost: event.cost, error: event.error, outcome, ..old.clone() };
+            who = its.clone();
+        }
         events.push((event, who));
     }
     events
+}
+
+/// How an attempt stands among all.
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    Known,
+    GivenUp,
+    /// It was given up, and its correction is there.
+    Corrected,
+    Correction,
+}
+
+fn ended(events: &[(Event, Resolved)], (event, _): &(Event, Resolved)) -> Ended {
+    let again = events.iter().filter(|(e, _)| e.id == event.id).count() > 1;
+    match (event.outcome == Outcome::Abandoned, again) {
+        (true, false) => Ended::GivenUp,
+        (true, true) => Ended::Corrected,
+        (false, true) => Ended::Correction,
+        (false, false) => Ended::Known,
+    }
 }
 
 fn at(second: u64) -> SystemTime {
@@ -125,20 +155,24 @@ fn named(dimension: Dimension, (event, who): &(Event, Resolved)) -> Option<Strin
 }
 
 /// The figures of one attempt among all.
-fn alone(events: &[(Event, Resolved)], event: &Event) -> (Figures, bool) {
+fn alone(events: &[(Event, Resolved)], one: &(Event, Resolved)) -> (Figures, bool) {
+    let (event, ended) = (&one.0, ended(events, one));
     let mut figures = Figures::default();
     let totals = &mut figures.totals;
-    *totals = Totals { attempts: 1, cost: event.cost.amount, ..Totals::default() };
+    *totals = Totals { attempts: u64::from(ended != Ended::Correction), ..Totals::default() };
     let used = matches!(event.outcome, Outcome::Ok | Outcome::Aborted) || !event.usage.is_empty();
     let unpriced = used && event.cost.source == CostSource::Unpriced;
     let last = events.iter().filter(|(e, _)| e.call_id == event.call_id).map(|(e, _)| e.attempt).max();
-    if last == Some(event.attempt) {
+    if last == Some(event.attempt) && ended != Ended::Corrected {
         *totals.calls.of(event.outcome) = 1;
         totals.unpriced_calls = u64::from(unpriced);
     }
-    (totals.tokens.input, totals.tokens.output) = (10, 5);
     (totals.first_seen, totals.last_seen) = (Some(event.started_at), Some(event.started_at));
-    figures.cost_by_source[event.cost.source as usize] = event.cost.amount;
+    if ended != Ended::Corrected {
+        totals.cost = event.cost.amount;
+        (totals.tokens.input, totals.tokens.output) = (10, 5);
+        figures.cost_by_source[event.cost.source as usize] = event.cost.amount;
+    }
     (figures, unpriced)
 }
 
@@ -156,7 +190,7 @@ fn expected(events: &[(Event, Resolved)], query: &Query) -> BTreeMap<Names, Figu
             Pick::Is(name) => named(*dimension, one).as_ref() == Some(name),
             Pick::Missing => named(*dimension, one).is_none(),
         });
-        let (figures, unpriced) = alone(events, event);
+        let (figures, unpriced) = alone(events, one);
         let sourced = query
             .source
             .is_none_or(|source| source == event.cost.source && (source != CostSource::Unpriced || unpriced));
@@ -170,7 +204,7 @@ fn expected(events: &[(Event, Resolved)], query: &Query) -> BTreeMap<Names, Figu
             row.before.get_or_insert(Money::ZERO);
         }
         if event.started_at < since {
-            row.before = Some(row.before.unwrap_or_default() + event.cost.amount);
+            row.before = Some(row.before.unwrap_or_default() + figures.totals.cost);
         } else {
             row.add(&Figures { before: row.before.map(|_| Money::ZERO), ..figures });
         }

@@ -6,12 +6,12 @@
 
 use std::cell::OnceCell;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
 use crate::ledger::{
     append::last_seq,
     dict::meta,
-    fact::{Fact, Lookup},
+    fact::{Fact, Lookup, Part},
     fold::{
         self, Cube, DAY_US, QUARTER_US,
         cell::{Cell, Key},
@@ -31,11 +31,11 @@ pub(crate) struct Reader<'c> {
     tail: OnceCell<Vec<Late>>,
 }
 
-/// A fact after the watermark, and whether it is one that stopped counting as a call after it.
+/// A fact after the watermark, or one of which something is taken back after it.
 #[derive(Clone, Copy, Debug)]
 struct Late {
     fact: Fact,
-    taken_back: bool,
+    part: Part,
 }
 
 /// As many facts after the watermark are kept for the next report of the same moment.
@@ -139,8 +139,9 @@ impl<'c> Reader<'c> {
         )?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let (fact, counts): (Fact, bool) = (Fact::read(row, &mut lookup)?, row.get("counts")?);
-            offer(&scope, &fact, || fact.cell(counts), &mut |entry: &Entry<'_>| sum.add(entry));
+            parts(&mut lookup, row, |fact, part| {
+                offer(&scope, fact, part, &mut |entry: &Entry<'_>| sum.add(entry));
+            })?;
         }
         Ok(sum.totals())
     }
@@ -179,9 +180,8 @@ impl<'c> Reader<'c> {
         }
         for quarter in broken {
             let begins = quarter * QUARTER_US;
-            self.folded_facts((from.max(begins), to.min(begins + QUARTER_US)), |fact, counts| {
-                offer(scope, fact, || fact.cell(counts), each);
-                Ok(())
+            self.folded_facts((from.max(begins), to.min(begins + QUARTER_US)), |fact, part| {
+                offer(scope, fact, part, each);
             })?;
         }
         Ok(())
@@ -204,11 +204,11 @@ impl<'c> Reader<'c> {
         Ok(ranges)
     }
 
-    /// Shows `each` the folded facts of a range of time, and whether they count as calls as far as is folded.
-    pub(crate) fn folded_facts(
+    /// Shows `each` the folded facts of a range of time, and what of them counts as far as is folded.
+    fn folded_facts(
         &self,
         (from_us, to_us): (i64, i64),
-        mut each: impl FnMut(&Fact, bool) -> rusqlite::Result<()>,
+        mut each: impl FnMut(&Fact, Part),
     ) -> rusqlite::Result<()> {
         if from_us >= to_us {
             return Ok(());
@@ -222,7 +222,7 @@ impl<'c> Reader<'c> {
         for (first, last) in self.ranges((from_us, to_us))? {
             let mut rows = statement.query([first, last.min(self.folded), self.folded, from_us, to_us])?;
             while let Some(row) = rows.next()? {
-                each(&Fact::read(row, &mut lookup)?, row.get("counts")?)?;
+                parts(&mut lookup, row, &mut each)?;
             }
         }
         Ok(())
@@ -233,8 +233,7 @@ impl<'c> Reader<'c> {
         let show = |late: &Late| {
             let fact = &late.fact;
             if (scope.from_us..scope.to_us).contains(&fact.at_us) {
-                let cell = || if late.taken_back { Fact::taken_back() } else { fact.cell(true) };
-                offer(scope, fact, cell, each);
+                offer(scope, fact, late.part, each);
             }
         };
         if let Some(tail) = self.tail.get() {
@@ -255,24 +254,39 @@ impl<'c> Reader<'c> {
         let mut statement = self.conn.prepare("SELECT * FROM facts WHERE seq > ?1")?;
         let mut rows = statement.query([self.folded])?;
         while let Some(row) = rows.next()? {
-            each(&Late { fact: Fact::read(row, &mut lookup)?, taken_back: false });
+            let fact = Fact::read(row, &mut lookup)?;
+            each(&Late { fact, part: Part::All });
+            if let Some(fact) = lookup.corrected(&fact)? {
+                each(&Late { fact, part: Part::SumsBack });
+            }
         }
         fold::taken_back(self.conn, &mut lookup, (self.folded, last_seq(self.conn)?), |fact| {
-            each(&Late { fact: *fact, taken_back: true });
+            each(&Late { fact: *fact, part: Part::CallBack });
             Ok(())
         })
     }
 }
 
-/// Shows `each` a fact as a cell of its own, if it is wanted.
-fn offer(scope: &Scope<'_>, fact: &Fact, cell: impl FnOnce() -> Cell, each: &mut impl FnMut(&Entry<'_>)) {
+/// Shows `each` a part of a fact as a cell of its own, if it is wanted.
+fn offer(scope: &Scope<'_>, fact: &Fact, part: Part, each: &mut impl FnMut(&Entry<'_>)) {
     let (plan, Fact { at_us, user, account, what, how, .. }) = (scope.plan, *fact);
     if plan.wants_what(what) && plan.wants_how(how) && plan.wants_person(user, account) {
-        let entry = Entry { at_us, user, account, what, how, cell: &cell() };
+        let entry = Entry { at_us, user, account, what, how, cell: &fact.cell(part) };
         if plan.finds(&entry) {
             each(&entry);
         }
     }
+}
+
+/// Shows `each` the fact of a row that says also whether it `counts` as a call, and what it takes back of another.
+/// That one began at the same moment: what asks for one asks for both.
+fn parts(lookup: &mut Lookup<'_>, row: &Row<'_>, mut each: impl FnMut(&Fact, Part)) -> rusqlite::Result<()> {
+    let fact = Fact::read(row, lookup)?;
+    each(&fact, if row.get("counts")? { Part::All } else { Part::WithoutCall });
+    if let Some(old) = lookup.corrected(&fact)? {
+        each(&old, Part::SumsBack);
+    }
+    Ok(())
 }
 
 /// Quarters of a day that are partly asked for: those that begin in the range, without those that are read as facts.
