@@ -2,7 +2,7 @@
 //!
 //! Each process that has calls open holds a lease named after itself. Once that is over, whoever next
 //! looks turns its open calls into facts. Should the process only have been asleep, the real ending
-//! still comes, and corrects the fact (see `Claim::Corrects` in append.rs).
+//! still comes, and corrects the fact (see `Claim::Corrects` in claim.rs).
 
 use std::time::SystemTime;
 
@@ -12,7 +12,8 @@ use crate::{
     context::Context,
     events::{Event, Opening},
     ledger::{
-        append::{Appender, Claim, Statements, claim, last_seq},
+        append::{Appender, Statements, last_seq},
+        claim::Claim,
         ids,
         limits::{DEAD, bury},
         rows::{self, Who, micros, time},
@@ -53,7 +54,7 @@ fn settle(conn: &Connection, appender: &mut Appender, process: &str) -> rusqlite
     let mut last = last_seq(conn)?;
     for (event, who) in &orphans {
         // Its event may have come just before the end: then it was not abandoned.
-        if let Claim::New(seq) = claim(&mut statements, event, last + 1)? {
+        if let Claim::New(seq) = statements.claims.claim(event, last + 1)? {
             rows::insert_fact(
                 &mut statements.fact,
                 event,
@@ -62,14 +63,14 @@ fn settle(conn: &Connection, appender: &mut Appender, process: &str) -> rusqlite
                 who,
                 rows::estimated(event),
             )?;
-            appender.charge(conn, event, who, (seq, None))?;
+            appender.charge(&mut statements.counters, event, who, (seq, None))?;
             appender.follow_attempts(conn, event, (seq, None))?;
             last = seq;
         }
         let (hi, lo) = ids::halves(event.id);
         conn.execute("DELETE FROM open_calls WHERE id_hi = ?1 AND id_lo = ?2", [hi, lo])?;
     }
-    appender.limits.finish(conn, process)?;
+    appender.limits.finish(&mut statements.counters, process)?;
     bury(conn, micros(SystemTime::now()))?;
     Ok(orphans.len() as u64)
 }

@@ -10,11 +10,12 @@ use uuid::Uuid;
 
 use crate::{
     context::Resolved,
-    events::{Event, Opening, Outcome},
+    events::{Event, Opening},
     ledger::{
-        dict::{self, Dictionary},
+        claim::{Claim, Claims, find_seq},
+        dict::{self, Dictionary, Texts},
         ids,
-        limits::{Charged, Folder},
+        limits::{Charged, Counters, Folder},
         rows::{self, Who, flags, labels, micros},
         schema::{TextKind, writing},
         unattributed,
@@ -41,6 +42,31 @@ pub(crate) struct Appended {
     pub(crate) duplicates: u64,
     /// Events older than what has been pruned; they could no longer be told from duplicates.
     pub(crate) too_late: u64,
+}
+
+/// What became of one event of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Became {
+    /// The fact of this number.
+    Fact(i64),
+    /// Nothing: it was in the ledger already, under this number.
+    Duplicate(Option<i64>),
+    /// Nothing: it is older than what has been pruned.
+    TooLate,
+}
+
+impl FromIterator<Became> for Appended {
+    fn from_iter<I: IntoIterator<Item = Became>>(events: I) -> Self {
+        let mut done = Self::default();
+        for became in events {
+            match became {
+                Became::Fact(_) => done.facts += 1,
+                Became::Duplicate(_) => done.duplicates += 1,
+                Became::TooLate => done.too_late += 1,
+            }
+        }
+        done
+    }
 }
 
 impl std::ops::AddAssign for Appended {
@@ -70,12 +96,12 @@ pub(crate) struct Appender {
 
 /// The statements of one batch.
 pub(crate) struct Statements<'c> {
-    claim: Statement<'c>,
-    seq_of: Statement<'c>,
-    outcome_of: Statement<'c>,
+    pub(crate) claims: Claims<'c>,
     pub(crate) fact: Statement<'c>,
     details: Statement<'c>,
     close: Statement<'c>,
+    texts: Texts<'c>,
+    pub(crate) counters: Counters<'c>,
 }
 
 impl<'c> Statements<'c> {
@@ -83,9 +109,7 @@ impl<'c> Statements<'c> {
         let marks = vec!["?"; 19 + Bucket::ALL.len()].join(",");
         let buckets = Bucket::ALL.map(Bucket::name).join(",");
         Ok(Self {
-            claim: conn.prepare("INSERT OR IGNORE INTO event_ids(k, seq) VALUES(?1, ?2)")?,
-            seq_of: conn.prepare("SELECT seq FROM event_ids WHERE k = ?1")?,
-            outcome_of: conn.prepare(OUTCOME_OF)?,
+            claims: Claims::new(conn),
             fact: conn.prepare(&format!(
                 "INSERT INTO facts(seq, id_hi, id_lo, at_us, latency_us, ttft_us, attempt, outcome, http, error,
                    user, account, purpose, route, flags, cost, cost_source, reported, corrects, {buckets})
@@ -96,22 +120,18 @@ impl<'c> Statements<'c> {
                  VALUES(?1, ?2, ?3, ?4, ?5)",
             )?,
             close: conn.prepare("DELETE FROM open_calls WHERE id_hi = ?1 AND id_lo = ?2")?,
+            texts: Texts::new(conn),
+            counters: Counters::new(conn),
         })
     }
 }
 
-/// What became of an event's wish for a place.
-pub(crate) enum Claim {
-    New(i64),
-    Duplicate,
-    /// The same id was found abandoned after a crash of its process, or so it looked; this is how it really ended.
-    Corrects {
-        new: i64,
-        old: i64,
-    },
-}
-
 impl Appender {
+    /// One that keeps up to `ids` ids of the dictionary.
+    pub(crate) fn remembering(ids: usize) -> Self {
+        Self { dictionary: Dictionary::keeping(ids), ..Self::default() }
+    }
+
     /// Runs `work` in one transaction. If it fails, or panics, nothing of it is in the file, and what this appender
     /// learned in it is forgotten.
     pub(crate) fn transaction<T>(
@@ -145,10 +165,13 @@ impl Appender {
         process: &str,
         keep: Keep,
     ) -> rusqlite::Result<Appended> {
-        self.transaction(conn, |appender| appender.append_within(conn, events, openings, process, keep))
+        self.transaction(conn, |appender| {
+            let became = appender.append_within(conn, events, openings, process, keep)?;
+            Ok(became.into_iter().collect())
+        })
     }
 
-    /// The same inside a transaction that was begun with [`Self::transaction`].
+    /// The same inside a transaction that was begun with [`Self::transaction`]; what became of each event.
     pub(crate) fn append_within<'e>(
         &mut self,
         conn: &Connection,
@@ -156,28 +179,31 @@ impl Appender {
         openings: &[(Opening, Resolved)],
         process: &str,
         keep: Keep,
-    ) -> rusqlite::Result<Appended> {
+    ) -> rusqlite::Result<Vec<Became>> {
         self.dictionary.refresh(conn)?;
         self.limits.begin(conn)?;
         let mut statements = Statements::prepare(conn)?;
         let mut last = last_seq(conn)?;
         let floor = dict::meta(conn, "pruned_before_us")?;
-        let mut done = Appended::default();
+        let events = events.into_iter();
+        let mut done = Vec::with_capacity(events.size_hint().0);
         for (event, who) in events {
             if micros(event.started_at) < floor {
-                done.too_late += 1;
+                done.push(Became::TooLate);
                 continue;
             }
-            match claim(&mut statements, event, last + 1)? {
-                Claim::Duplicate => done.duplicates += 1,
+            match statements.claims.claim(event, last + 1)? {
+                Claim::Duplicate(seq) => done.push(Became::Duplicate(seq)),
                 Claim::New(seq) => {
                     self.write(conn, &mut statements, event, who, (seq, event.id, None), keep)?;
-                    (last, done.facts) = (seq, done.facts + 1);
+                    done.push(Became::Fact(seq));
+                    last = seq;
                 }
                 Claim::Corrects { new, old } => {
                     let id = ids::correction(event.id);
                     self.write(conn, &mut statements, event, who, (new, id, Some(old)), keep)?;
-                    (last, done.facts) = (new, done.facts + 1);
+                    done.push(Became::Fact(new));
+                    last = new;
                 }
             }
             if self.opened.contains(&event.id) {
@@ -186,9 +212,9 @@ impl Appender {
             }
         }
         for (opening, who) in openings {
-            self.write_open(conn, opening, who, process)?;
+            self.write_open(conn, &mut statements.texts, (opening, who), process)?;
         }
-        self.limits.finish(conn, process)?;
+        self.limits.finish(&mut statements.counters, process)?;
         Ok(done)
     }
 
@@ -201,8 +227,9 @@ impl Appender {
         (seq, id, corrects): (i64, Uuid, Option<i64>),
         keep: Keep,
     ) -> rusqlite::Result<()> {
-        let ids_of = self.who(conn, event, who)?;
-        let error = self.dictionary.text(conn, TextKind::Error, event.error.as_deref())?;
+        let texts = &mut statements.texts;
+        let ids_of = self.who(conn, texts, event, who)?;
+        let error = self.dictionary.text(texts, TextKind::Error, event.error.as_deref())?;
         rows::insert_fact(
             &mut statements.fact,
             event,
@@ -216,7 +243,7 @@ impl Appender {
         if !event.context.unattributed().is_empty() && corrects.is_none() {
             unattributed::count(conn, event)?;
         }
-        self.charge(conn, event, &ids_of, (seq, corrects))?;
+        self.charge(&mut statements.counters, event, &ids_of, (seq, corrects))?;
         self.follow_attempts(conn, event, (seq, corrects))?;
         corrects.map_or(Ok(()), |old| supersede(conn, seq, old))
     }
@@ -224,14 +251,14 @@ impl Appender {
     /// Charges an event to the limits it counts against.
     pub(crate) fn charge(
         &mut self,
-        conn: &Connection,
+        counters: &mut Counters<'_>,
         event: &Event,
         who: &Who,
         (seq, corrects): (i64, Option<i64>),
     ) -> rusqlite::Result<()> {
         let tokens = event.usage.input_tokens() + event.usage.output_tokens();
         self.limits.fact(
-            conn,
+            counters,
             &Charged {
                 seq,
                 at_us: micros(event.started_at),
@@ -243,10 +270,17 @@ impl Appender {
         )
     }
 
-    fn who(&mut self, conn: &Connection, event: &Event, who: &Resolved) -> rusqlite::Result<Who> {
+    fn who(
+        &mut self,
+        conn: &Connection,
+        texts: &mut Texts<'_>,
+        event: &Event,
+        who: &Resolved,
+    ) -> rusqlite::Result<Who> {
         let exchange = event.exchange.as_deref();
         let route = self.route(
             conn,
+            texts,
             &[
                 (TextKind::Provider, Some(&*event.provider)),
                 (TextKind::Operation, Some(&*event.operation)),
@@ -262,29 +296,39 @@ impl Appender {
                 (TextKind::Uri, exchange.and_then(|x| x.provider_uri.as_deref())),
             ],
         )?;
-        let (user, account, purpose) = self.person(conn, who)?;
+        let (user, account, purpose) = self.person(conn, texts, who)?;
         Ok(Who { user, account, purpose, route })
     }
 
-    fn route(&mut self, conn: &Connection, texts: &[(TextKind, Option<&str>); 12]) -> rusqlite::Result<i64> {
+    fn route(
+        &mut self,
+        conn: &Connection,
+        texts: &mut Texts<'_>,
+        parts: &[(TextKind, Option<&str>); 12],
+    ) -> rusqlite::Result<i64> {
         let mut key = [0; 12];
-        for (id, &(kind, text)) in key.iter_mut().zip(texts) {
-            *id = self.dictionary.text(conn, kind, text)?;
+        for (id, &(kind, text)) in key.iter_mut().zip(parts) {
+            *id = self.dictionary.text(texts, kind, text)?;
         }
         self.dictionary.route(conn, key)
     }
 
-    fn person(&mut self, conn: &Connection, who: &Resolved) -> rusqlite::Result<(i64, i64, i64)> {
+    fn person(
+        &mut self,
+        conn: &Connection,
+        texts: &mut Texts<'_>,
+        who: &Resolved,
+    ) -> rusqlite::Result<(i64, i64, i64)> {
         let dictionary = &mut self.dictionary;
-        let user = dictionary.text(conn, TextKind::User, who.user_id.as_deref())?;
-        let account = dictionary.text(conn, TextKind::Account, who.account_name.as_deref())?;
+        let user = dictionary.text(texts, TextKind::User, who.user_id.as_deref())?;
+        let account = dictionary.text(texts, TextKind::Account, who.account_name.as_deref())?;
         let case = who.use_case.as_ref();
         let purpose = [
-            dictionary.text(conn, TextKind::UseCase, case.map(|c| &*c.name))?,
+            dictionary.text(texts, TextKind::UseCase, case.map(|c| &*c.name))?,
             case.and_then(|c| c.version).map_or(-1, i64::from),
-            dictionary.text(conn, TextKind::Step, case.and_then(|c| c.step.as_deref()))?,
-            dictionary.text(conn, TextKind::Labels, labels(&who.limit_ids).as_deref())?,
-            dictionary.text(conn, TextKind::Labels, labels(&who.request_tags).as_deref())?,
+            dictionary.text(texts, TextKind::Step, case.and_then(|c| c.step.as_deref()))?,
+            dictionary.text(texts, TextKind::Labels, labels(&who.limit_ids).as_deref())?,
+            dictionary.text(texts, TextKind::Labels, labels(&who.request_tags).as_deref())?,
         ];
         Ok((user, account, dictionary.purpose(conn, purpose)?))
     }
@@ -292,12 +336,13 @@ impl Appender {
     fn write_open(
         &mut self,
         conn: &Connection,
-        opening: &Opening,
-        who: &Resolved,
+        texts: &mut Texts<'_>,
+        (opening, who): (&Opening, &Resolved),
         process: &str,
     ) -> rusqlite::Result<()> {
         let route = self.route(
             conn,
+            texts,
             &[
                 (TextKind::Provider, Some(&*opening.provider)),
                 (TextKind::Operation, Some(&*opening.operation)),
@@ -313,7 +358,7 @@ impl Appender {
                 (TextKind::Uri, None),
             ],
         )?;
-        let (user, account, purpose) = self.person(conn, who)?;
+        let (user, account, purpose) = self.person(conn, texts, who)?;
         let ((hi, lo), (call_hi, call_lo)) = (ids::halves(opening.id), ids::halves(opening.call_id));
         let estimate = opening.estimate.as_deref();
         conn.execute(
@@ -391,62 +436,6 @@ fn supersede(conn: &Connection, by: i64, seq: i64) -> rusqlite::Result<()> {
 pub(crate) fn last_seq(conn: &Connection) -> rusqlite::Result<i64> {
     let last: i64 = conn.query_row("SELECT coalesce(max(seq), 0) FROM facts", [], |row| row.get(0))?;
     Ok(last.max(dict::meta(conn, "pruned_seq")?))
-}
-
-/// The fact of an event id.
-pub(crate) fn find_seq(conn: &Connection, id: Uuid) -> rusqlite::Result<Option<i64>> {
-    let mut outcome_of = conn.prepare(OUTCOME_OF)?;
-    let mut k = ids::fold(id);
-    for _ in 0..ids::PROBES {
-        let seq: Option<i64> =
-            conn.query_row("SELECT seq FROM event_ids WHERE k = ?1", [k], |row| row.get(0)).optional()?;
-        match seq {
-            None => return Ok(None),
-            Some(seq) if fact_is(&mut outcome_of, seq, id)?.is_some() => return Ok(Some(seq)),
-            Some(_) => k = ids::next_slot(k),
-        }
-    }
-    Ok(None)
-}
-
-/// The outcome of a fact, if it is the one of an id.
-const OUTCOME_OF: &str = "SELECT outcome FROM facts WHERE seq = ?1 AND id_hi = ?2 AND id_lo = ?3";
-
-/// The outcome of fact `seq`, if it is the one of `id`.
-fn fact_is(outcome_of: &mut Statement<'_>, seq: i64, id: Uuid) -> rusqlite::Result<Option<i64>> {
-    let (hi, lo) = ids::halves(id);
-    outcome_of.query_row([seq, hi, lo], |row| row.get(0)).optional()
-}
-
-/// Takes the number `seq` for an event, unless it has one.
-pub(crate) fn claim(statements: &mut Statements<'_>, event: &Event, seq: i64) -> rusqlite::Result<Claim> {
-    match claim_id(statements, event.id, seq)? {
-        Ok(()) => Ok(Claim::New(seq)),
-        Err((old, outcome))
-            if outcome == Outcome::Abandoned as i64 && event.outcome != Outcome::Abandoned =>
-        {
-            let corrected = claim_id(statements, ids::correction(event.id), seq)?;
-            Ok(corrected.map_or(Claim::Duplicate, |()| Claim::Corrects { new: seq, old }))
-        }
-        Err(_) => Ok(Claim::Duplicate),
-    }
-}
-
-/// Takes a slot for the id, or says which fact has it and how that one ended.
-fn claim_id(statements: &mut Statements<'_>, id: Uuid, seq: i64) -> rusqlite::Result<Result<(), (i64, i64)>> {
-    let mut k = ids::fold(id);
-    for _ in 0..ids::PROBES {
-        if statements.claim.execute([k, seq])? == 1 {
-            return Ok(Ok(()));
-        }
-        let taken: i64 = statements.seq_of.query_row([k], |row| row.get(0))?;
-        if let Some(outcome) = fact_is(&mut statements.outcome_of, taken, id)? {
-            return Ok(Err((taken, outcome)));
-        }
-        k = ids::next_slot(k);
-    }
-    // Hundreds of ids of one microsecond with equal random bits are nobody's accident.
-    Ok(Err((0, Outcome::Ok as i64)))
 }
 
 /// The name of the reason under which events older than what has been pruned are counted.

@@ -1,11 +1,7 @@
 //! Events that arrive from elsewhere: each once, however often it is sent, and nothing acknowledged
 //! before it is committed.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use ring::digest::{SHA256, digest};
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -16,9 +12,9 @@ use crate::{
     error::Result,
     events::Event,
     ledger::{
-        Appender, Keep, Ledger,
-        append::{TOO_LATE, count_losses, find_seq, last_seq},
-        ids,
+        Appended, Appender, Keep, Ledger,
+        answers::Answers,
+        append::{Became, TOO_LATE, count_losses},
         rows::micros,
     },
     limits::LimitState,
@@ -54,6 +50,9 @@ pub struct Placed {
     pub limits: Vec<(Arc<str>, LimitState)>,
 }
 
+/// Dictionary ids that a collector keeps, because it sees the users of many processes: about twelve megabytes.
+const IDS: usize = 200_000;
+
 /// Writes events of others into a ledger, a batch at a time.
 #[derive(Debug)]
 pub struct Collector {
@@ -68,9 +67,9 @@ impl Collector {
     /// # Errors
     /// [`Error::is_ledger`](crate::Error::is_ledger) if the ledger cannot be opened once more.
     pub fn new(ledger: &Ledger, keep_prompts: bool) -> Result<Self> {
-        let mut appender = Appender::default();
+        let mut appender = Appender::remembering(IDS);
         appender.limits.states = Some(Vec::new());
-        Ok(Self { ledger: ledger.another()?, appender, keep_prompts })
+        Ok(Self { ledger: ledger.roomy()?, appender, keep_prompts })
     }
 
     /// Writes a batch in one transaction. It is durable, as far as the ledger is, when this returns.
@@ -107,53 +106,29 @@ fn place(
     events: &[(Event, Resolved)],
     keep: Keep,
 ) -> rusqlite::Result<Vec<Placed>> {
-    let before = last_seq(conn)?;
-    let done = appender.append_within(conn, events.iter().map(|(e, w)| (e, w)), &[], "collector", keep)?;
-    if done.too_late > 0 {
-        count_losses(conn, &HashMap::from([(TOO_LATE, done.too_late)]))?;
+    let became = appender.append_within(conn, events.iter().map(|(e, w)| (e, w)), &[], "collector", keep)?;
+    let late = became.iter().copied().collect::<Appended>().too_late;
+    if late > 0 {
+        count_losses(conn, &HashMap::from([(TOO_LATE, late)]))?;
     }
-    let mut placed = Vec::with_capacity(events.len());
-    if done.duplicates == 0 && done.too_late == 0 {
-        placed.extend((before + 1..).zip(events).map(|(seq, _)| Placed {
-            seq: Some(seq),
-            duplicate: false,
-            limits: Vec::new(),
-        }));
-    } else {
-        let mut seen = HashSet::new();
-        for (event, _) in events {
-            let seq = find_seq(conn, event.id)?;
-            let duplicate = seq.is_some_and(|seq| seq <= before || !seen.insert(seq));
-            placed.push(Placed { seq, duplicate, limits: Vec::new() });
+    let mut answers = Answers::new(conn);
+    for ((event, _), became) in events.iter().zip(&became) {
+        if let (Some(id), Became::Fact(seq)) = (event.response_id.as_deref(), became) {
+            answers.note(&event.category, id, *seq)?;
         }
     }
-    let mut name = conn.prepare("INSERT OR IGNORE INTO response_ids(hash, seq) VALUES(?1, ?2)")?;
-    for ((event, _), placed) in events.iter().zip(&placed) {
-        if let (Some(id), Some(seq), false) = (event.response_id.as_deref(), placed.seq, placed.duplicate) {
-            name.execute([response_key(&event.category, id), seq])?;
-        }
+    Ok(became.into_iter().map(Placed::of).collect())
+}
+
+impl Placed {
+    fn of(became: Became) -> Self {
+        let (seq, duplicate) = match became {
+            Became::Fact(seq) => (Some(seq), false),
+            Became::Duplicate(seq) => (seq, true),
+            Became::TooLate => (None, false),
+        };
+        Self { seq, duplicate, limits: Vec::new() }
     }
-    Ok(placed)
-}
-
-/// Response ids are looked up by category too: two providers may use the same.
-fn response_key(category: &str, response_id: &str) -> i64 {
-    ids::hash_text(&format!("{category}\n{response_id}"))
-}
-
-/// The event id of a collected event, by its category and response id.
-pub(crate) fn by_response(
-    conn: &Connection,
-    category: &str,
-    response_id: &str,
-) -> rusqlite::Result<Option<Uuid>> {
-    conn.query_row(
-        "SELECT f.id_hi, f.id_lo FROM response_ids r JOIN facts f ON f.seq = r.seq
-         JOIN details d ON d.seq = f.seq WHERE r.hash = ?1 AND d.response_id = ?2",
-        params![response_key(category, response_id), response_id],
-        |row| Ok(ids::join(row.get(0)?, row.get(1)?)),
-    )
-    .optional()
 }
 
 fn set_properties(conn: &Connection, seq: i64, properties: &Properties) -> rusqlite::Result<bool> {

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::ledger::{chain, schema::TextKind};
+use crate::ledger::{chain, held::Held, schema::TextKind};
 
 /// Ids already met, so that most events need no look-up. Valid for one connection, until somebody
 /// forgets a person (`meta.erasures` grows) or a transaction is rolled back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Dictionary {
     texts: [HashMap<Box<str>, i64>; KINDS],
     /// Those met before, which go unless they are met again: with many users the busy ones stay.
@@ -17,15 +17,61 @@ pub(crate) struct Dictionary {
     purposes: HashMap<[i64; 5], i64>,
     /// `meta.erasures` when the ids were read.
     erasures: i64,
+    /// How many ids are kept before the memory is given back.
+    most: usize,
+}
+
+/// The dictionary in the file, for one transaction.
+pub(crate) struct Texts<'c> {
+    find: Held<'c>,
+    add: Held<'c>,
+}
+
+impl<'c> Texts<'c> {
+    pub(crate) const fn new(conn: &'c Connection) -> Self {
+        Self {
+            find: Held::new(conn, "SELECT id FROM dict WHERE kind = ?1 AND text = ?2"),
+            add: Held::new(conn, "INSERT INTO dict(kind, text, salt, digest) VALUES(?1, ?2, ?3, ?4)"),
+        }
+    }
+
+    /// The id of a text, made if there is none.
+    fn id(&mut self, kind: TextKind, text: &str) -> rusqlite::Result<i64> {
+        let found = self.find.get()?.query_row(params![kind as u8, text], |row| row.get(0)).optional()?;
+        if let Some(id) = found {
+            return Ok(id);
+        }
+        let salt = chain::salt();
+        let digest = chain::digest_text(&salt, kind as u8, text);
+        self.add.get()?.insert(params![kind as u8, text, salt, digest])
+    }
 }
 
 /// One more than the largest code of [`TextKind`].
 const KINDS: usize = 17;
 
-/// How many ids are kept before the memory is given back.
+/// How many ids are kept unless somebody has room for more: about three megabytes.
 const KEPT: usize = 50_000;
 
+impl Default for Dictionary {
+    fn default() -> Self {
+        Self::keeping(KEPT)
+    }
+}
+
 impl Dictionary {
+    /// One that keeps up to `most` ids.
+    pub(crate) fn keeping(most: usize) -> Self {
+        Self {
+            texts: Default::default(),
+            older: Default::default(),
+            routes: HashMap::new(),
+            purposes: HashMap::new(),
+            erasures: 0,
+            most,
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.texts = Default::default();
         self.older = Default::default();
@@ -40,7 +86,7 @@ impl Dictionary {
             self.clear();
             self.erasures = erasures;
         }
-        if self.size() > KEPT / 2 {
+        if self.size() > self.most / 2 {
             self.older = std::mem::take(&mut self.texts);
             self.routes = HashMap::new();
             self.purposes = HashMap::new();
@@ -55,7 +101,7 @@ impl Dictionary {
     /// The id of a text; 0 for none.
     pub(crate) fn text(
         &mut self,
-        conn: &Connection,
+        file: &mut Texts<'_>,
         kind: TextKind,
         text: Option<&str>,
     ) -> rusqlite::Result<i64> {
@@ -67,17 +113,7 @@ impl Dictionary {
             self.texts[kind as usize].insert(text, id);
             return Ok(id);
         }
-        let known = conn
-            .prepare("SELECT id FROM dict WHERE kind = ?1 AND text = ?2")?
-            .query_row(params![kind as u8, text], |row| row.get(0))
-            .optional()?;
-        let id = if let Some(id) = known {
-            id
-        } else {
-            let salt = chain::salt();
-            conn.prepare("INSERT INTO dict(kind, text, salt, digest) VALUES(?1, ?2, ?3, ?4)")?
-                .insert(params![kind as u8, text, salt, chain::digest_text(&salt, kind as u8, text)])?
-        };
+        let id = file.id(kind, text)?;
         self.texts[kind as usize].insert(text.into(), id);
         Ok(id)
     }

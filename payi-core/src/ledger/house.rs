@@ -53,7 +53,7 @@ impl Folder {
     /// [`Error::is_ledger`](crate::Error::is_ledger) if the ledger cannot be opened once more.
     pub fn new(ledger: &Ledger) -> Result<Self> {
         let housekeeping = Housekeeping::new(format!("folder:{}", Uuid::now_v7()));
-        Ok(Self { ledger: ledger.another()?, housekeeping })
+        Ok(Self { ledger: ledger.roomy()?, housekeeping })
     }
 
     /// Folds some thousand events, if as many have come since the last time; `true` if there may be more. `false` too

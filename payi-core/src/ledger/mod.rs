@@ -5,14 +5,17 @@
 //! Several processes may write one file.
 
 mod abandoned;
+mod answers;
 mod append;
 mod catalogue;
 mod chain;
+mod claim;
 mod collect;
 mod dict;
 mod fact;
 pub(crate) mod fold;
 mod follow;
+mod held;
 mod house;
 mod ids;
 mod kinds;
@@ -132,6 +135,13 @@ impl Ledger {
         }
     }
 
+    /// As [`Self::another`], with memory for who writes many events at once.
+    pub(crate) fn roomy(&self) -> Result<Self> {
+        let ledger = self.another()?;
+        ledger.with(open::widen)?;
+        Ok(ledger)
+    }
+
     /// The file, unless the ledger is in memory.
     pub fn path(&self) -> Option<&Path> {
         match &self.place {
@@ -185,7 +195,7 @@ impl Ledger {
 
     /// The number of the event with this id.
     pub fn find(&self, id: Uuid) -> Result<Option<i64>> {
-        self.with(|conn| append::find_seq(conn, id))
+        self.with(|conn| claim::find_seq(conn, id))
     }
 
     /// The number of the last event that `deliverer` has dealt with.

@@ -163,6 +163,12 @@ fn tune(conn: &Connection, durability: Durability) -> rusqlite::Result<()> {
     conn.execute_batch(&pragmas)
 }
 
+/// Gives a connection room for what thousands of events touch at once: 16 MB of pages, and as much in the write-ahead
+/// log before it is copied into the file, because in between the same pages are written again and again.
+pub(crate) fn widen(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch("PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 4000")
+}
+
 /// Waits for other writers in short naps: SQLite's own back-off was seen to starve one side for 1.5 s.
 fn patient(conn: &mut Connection) -> rusqlite::Result<()> {
     const NAP: Duration = Duration::from_micros(300);

@@ -136,11 +136,13 @@ CREATE TABLE quarantine(
   attempts INTEGER NOT NULL, retry INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(deliverer, seq)) WITHOUT ROWID;
 -- Provider response ids already used as Pay-i's id, by their hash.
 CREATE TABLE response_ids(hash INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
--- What was lost, by reason.
+-- Collected events by their provider's response id (see answers.rs).
+CREATE TABLE answers(k INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
 -- Calls without a required key, by the line of code that made them.
 CREATE TABLE unattributed(
   site TEXT NOT NULL, missing TEXT NOT NULL, calls INTEGER NOT NULL, last_us INTEGER NOT NULL,
   PRIMARY KEY(site, missing)) WITHOUT ROWID;
+-- What was lost, by reason.
 CREATE TABLE losses(reason TEXT PRIMARY KEY, count INTEGER NOT NULL, last_us INTEGER NOT NULL) WITHOUT ROWID;
 
 -- What may be spent. `body` is the rule as JSON; what began before `epoch_us` does not count.

@@ -12,7 +12,7 @@ use crate::{
     ledger::{
         limits::{
             manage,
-            rows::{self, Key},
+            rows::{Counters, Key},
         },
         rows::Who,
     },
@@ -97,12 +97,12 @@ impl Folder {
     }
 
     /// Charges a fact to every limit it counts against.
-    pub(crate) fn fact(&mut self, conn: &Connection, fact: &Charged<'_>) -> rusqlite::Result<()> {
+    pub(crate) fn fact(&mut self, file: &mut Counters<'_>, fact: &Charged<'_>) -> rusqlite::Result<()> {
         if self.rules.is_empty() {
             return Ok(());
         }
-        let purpose = self.purpose(conn, fact.who.purpose)?;
-        let old = fact.corrects.map(|seq| spent_of(conn, seq)).transpose()?.flatten();
+        let purpose = self.purpose(file.conn, fact.who.purpose)?;
+        let old = fact.corrects.map(|seq| spent_of(file.conn, seq)).transpose()?.flatten();
         let mut states = Vec::new();
         for at in 0..self.rules.len() {
             let Rule { number, definition } = &self.rules[at];
@@ -116,7 +116,7 @@ impl Folder {
             let amount = charge(&limit, &fact.spent);
             let change = amount - old.map_or(0, |old| charge(&limit, &old));
             let slot = limit.window.slot(fact.at_us).0;
-            let sum = self.sum(conn, at, key, (slot, fact.at_us))?;
+            let sum = self.sum(file, at, key, (slot, fact.at_us))?;
             if limit.settles() {
                 sum.added += change;
             }
@@ -140,36 +140,36 @@ impl Folder {
     }
 
     /// Writes what the facts of this transaction came to. `process` is the one that held what they used.
-    pub(crate) fn finish(&mut self, conn: &Connection, process: &str) -> rusqlite::Result<()> {
+    pub(crate) fn finish(&mut self, file: &mut Counters<'_>, process: &str) -> rusqlite::Result<()> {
         for ((key, slot), sum) in std::mem::take(&mut self.sums) {
             if sum.added == 0 {
                 continue;
             }
-            rows::add(conn, key, slot, sum.added)?;
+            file.add(key, slot, sum.added)?;
             let limit = &self.rules[sum.rule].definition.limit;
             let (was, settled) = (LimitState::of(limit, sum.max, sum.before), sum.before + sum.added);
             let state = LimitState::of(limit, sum.max, settled);
             if state != was && sum.added > 0 {
-                let counter = Counter { limit: (*limit.id).into(), subject: key.subject(conn)? };
+                let counter = Counter { limit: (*limit.id).into(), subject: file.subject(key)? };
                 self.crossings.push(Crossing { counter, state, settled, max: sum.max });
             }
         }
         if !self.let_go.is_empty()
-            && let Some(holder) = manage::holder(conn, process)?
+            && let Some(holder) = manage::holder(file.conn, process)?
         {
             for (key, amount) in self.let_go.drain() {
-                rows::hold(conn, key, holder, -amount)?;
+                file.hold(key, holder, -amount)?;
             }
         }
         for (number, tally) in std::mem::take(&mut self.tallies) {
-            manage::count(conn, number, &tally)?;
+            manage::count(file.conn, number, &tally)?;
         }
         Ok(())
     }
 
     fn sum(
         &mut self,
-        conn: &Connection,
+        file: &mut Counters<'_>,
         rule: usize,
         key: Key,
         (slot, at_us): (i64, i64),
@@ -178,9 +178,9 @@ impl Folder {
             std::collections::hash_map::Entry::Occupied(known) => Ok(known.into_mut()),
             std::collections::hash_map::Entry::Vacant(new) => {
                 let limit = &self.rules[rule].definition.limit;
-                let before = if limit.settles() { rows::spent(conn, key, limit, at_us)?.0 } else { 0 };
+                let before = if limit.settles() { file.spent(key, limit, at_us)?.0 } else { 0 };
                 let max =
-                    if limit.overrides.is_empty() { limit.max } else { limit.max_of(&key.subject(conn)?) };
+                    if limit.overrides.is_empty() { limit.max } else { limit.max_of(&file.subject(key)?) };
                 Ok(new.insert(Sum { rule, before, added: 0, max }))
             }
         }

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::{
-    ledger::limits::rows::{self, Key},
+    ledger::limits::rows::{self, Counters, Key},
     limits::{Definition, Definitions, History, Limit, LimitState, Tally, comparable},
 };
 
@@ -177,11 +177,11 @@ pub(crate) fn standings(
             keys.insert(key?);
         }
     }
-    let mut standings = Vec::with_capacity(keys.len());
+    let (mut file, mut standings) = (Counters::new(conn), Vec::with_capacity(keys.len()));
     for (a, b) in keys {
         let key = Key { limit: number, a, b };
-        let subject = key.subject(conn)?;
-        let standing = rows::standing(conn, key, limit, (&subject, at_us))?;
+        let subject = file.subject(key)?;
+        let standing = rows::standing(&mut file, key, limit, (&subject, at_us))?;
         standings.push((subject, standing));
     }
     Ok(standings)

@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 pub(crate) use fold::{Charged, Folder};
 pub(crate) use manage::{DEAD, bury};
+pub(crate) use rows::Counters;
 
 use self::rows::Key;
 use crate::{
@@ -108,7 +109,8 @@ fn take(conn: &Connection, dictionary: &mut Dictionary, holder: i64, ask: &Ask) 
     let Some((number, definition)) = manage::find(conn, &ask.counter.limit)? else { return Ok(Answer::Gone) };
     let (limit, subject) = (&definition.limit, &ask.counter.subject);
     let key = Key::of(conn, dictionary, (number, limit.scope), subject)?;
-    let mut standing = rows::standing(conn, key, limit, (subject, ask.at_us))?;
+    let mut file = Counters::new(conn);
+    let mut standing = rows::standing(&mut file, key, limit, (subject, ask.at_us))?;
     let now = micros(SystemTime::now());
     let recall: Option<(i64, i64)> = conn
         .prepare("SELECT number, at_us FROM recalls WHERE limit_no = ?1 AND a = ?2 AND b = ?3")?
@@ -116,7 +118,7 @@ fn take(conn: &Connection, dictionary: &mut Dictionary, holder: i64, ask: &Ask) 
         .optional()?;
     let scarce = recall.is_some_and(|(_, at)| at > now - SCARCE && at <= now);
     if let Some(amount) = granted(standing.room(), ask.need, ask.want, scarce) {
-        rows::hold(conn, key, holder, amount)?;
+        file.hold(key, holder, amount)?;
         standing.held += amount;
         return Ok(Answer::Granted { amount, standing });
     }
@@ -149,7 +151,7 @@ fn give(conn: &Connection, dictionary: &mut Dictionary, holder: i64, give: &Give
         let (level, then) = decayed(level, then, at_us, limit.max, per_us);
         rows::set_level(conn, key, (level + give.amount, then))?;
     }
-    rows::hold(conn, key, holder, -give.amount)
+    Counters::new(conn).hold(key, holder, -give.amount)
 }
 
 /// Notes that a process has answered the calls for a counter.
@@ -183,8 +185,9 @@ fn recalled(conn: &Connection, process: &str) -> rusqlite::Result<Vec<Counter>> 
             Ok((Key { limit: row.get(0)?, a: row.get(1)?, b: row.get(2)? }, row.get(3)?))
         })?
         .collect::<rusqlite::Result<_>>()?;
+    let mut file = Counters::new(conn);
     let counters =
-        found.into_iter().map(|(key, id)| Ok(Counter { limit: id.into(), subject: key.subject(conn)? }));
+        found.into_iter().map(|(key, id)| Ok(Counter { limit: id.into(), subject: file.subject(key)? }));
     counters.collect()
 }
 
@@ -299,7 +302,7 @@ impl Store for LedgerStore {
             // Nobody has the key 0 of a limit that has one counter for each.
             let key = Key::find(conn, number, limit.scope, &counter.subject)?;
             let key = key.unwrap_or(Key { limit: number, a: -1, b: -1 });
-            rows::standing(conn, key, limit, (&counter.subject, at_us)).map(Some)
+            rows::standing(&mut Counters::new(conn), key, limit, (&counter.subject, at_us)).map(Some)
         })
     }
 

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use rusqlite::{Connection, params};
 
 use crate::ledger::{
+    answers,
     append::last_seq,
     dict::meta,
     fold::{self, DAY_US, chain::ChainKey, set_meta},
@@ -52,6 +53,7 @@ pub(super) fn prune(conn: &Connection, before: SystemTime) -> rusqlite::Result<P
             from = to + 1;
         }
     }
+    answers::prune(conn)?;
     let kept: i64 =
         conn.query_row("SELECT count(*) FROM facts WHERE at_us < ?1", [horizon], |row| row.get(0))?;
     Ok(Pruned { before: time(horizon), facts, kept: kept.max(0).cast_unsigned() })
@@ -74,6 +76,7 @@ pub(crate) fn trim(conn: &Connection, most: i64) -> rusqlite::Result<u64> {
         piece(conn, i64::MAX, from, to.min(from + PIECE - 1))?;
         from += PIECE;
     }
+    answers::prune(conn)?;
     Ok((to - seen.max(first - 1)).max(0).cast_unsigned())
 }
 

@@ -13,7 +13,7 @@ use crate::{
     events::Outcome,
     ledger::{
         StoredEvent,
-        append::find_seq,
+        claim::find_seq,
         fold::{Cube, QUARTER_US},
         ids,
         read::{

@@ -9,7 +9,7 @@ use crate::{
     context::UseCase,
     error::Result,
     ledger::{
-        Ledger,
+        Ledger, answers,
         read::{
             drivers::{self, Drivers},
             query::{Dimension, Query},
@@ -86,7 +86,7 @@ impl View<'_> {
 
     /// The event id of a collected event, by its category and its provider's response id.
     pub fn by_response(&self, category: &str, response_id: &str) -> Answer<Option<Uuid>> {
-        Ok(crate::ledger::collect::by_response(self.conn, category, response_id)?)
+        Ok(answers::find(self.conn, category, response_id)?)
     }
 
     /// Up to `most` names of a dimension, A to Z.
