@@ -20,7 +20,7 @@ use crate::{
         rows::Attempt,
     },
     prices,
-    server::{differs, explanation_of, moment, money},
+    server::{differs, explanations_of, moment, money, sum_of},
 };
 
 #[derive(Serialize)]
@@ -112,11 +112,16 @@ pub(crate) fn explain(args: &Explain, ledger: &Ledger, out: &mut dyn Write) -> R
     if attempts.len() > 1 {
         writeln!(out, "attempt {} of {}", event.attempt, attempts.len())?;
     }
-    let explanation = explanation_of(event, &stored.who, prices::book(args.prices.as_deref())?);
-    writeln!(out, "\n{explanation}")?;
+    let explained = explanations_of(event, &stored.who, prices::book(args.prices.as_deref())?);
+    for explanation in &explained {
+        writeln!(out, "\n{explanation}")?;
+    }
+    if let ([_, _, ..], Some(sum)) = (&explained[..], sum_of(&explained).known()) {
+        writeln!(out, "\n{} models together: {sum} USD", explained.len())?;
+    }
     let told = event.cost.known().map_or_else(|| "unpriced".into(), |cost| format!("{cost} USD"));
     writeln!(out, "in the ledger: {told} ({})", event.cost.source.name())?;
-    if let Some(why) = differs(event, &explanation) {
+    if let Some(why) = differs(event, &explained) {
         writeln!(out, "{why}")?;
     }
     Ok(out.flush()?)

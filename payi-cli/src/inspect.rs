@@ -5,10 +5,11 @@ use std::{fs, io::Write, path::PathBuf, time::SystemTime};
 use clap::Args;
 use payi_core::{
     clients::Recording,
+    context::Resolved,
     events::{Event, Outcome},
     ledger::read::inert,
     money::Money,
-    pricing::{CostSource, MatchKind, Names, PriceBook, Priced},
+    pricing::{CostSource, MatchKind, PriceBook},
     usage::{Usage, load_tokenizer},
 };
 use serde_json::{Map, Value, json};
@@ -199,41 +200,26 @@ fn warnings_of(event: &Event, book: &PriceBook) -> Vec<String> {
 }
 
 fn price_warning(event: &Event, book: &PriceBook) -> Option<String> {
-    let at_us = event.started_at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_micros());
-    let names = Names {
-        asked: event.request_model.as_deref(),
-        answered: event.response_model.as_deref(),
-        ..Names::of(&event.provider)
-    };
-    let explained = names.models().map(|model| {
-        book.explain(&Priced {
-            provider: names.provider(),
-            model,
-            at_us: i64::try_from(at_us).unwrap_or(i64::MAX),
-            service_tier: event.service_tier.as_deref(),
-            geo: event.geo.as_deref(),
-            usage: &event.usage,
-        })
-    });
-    let known = explained.into_iter().find(|e| e.cost.source != CostSource::Unpriced);
+    let explained = server::explanations_of(event, &Resolved::default(), book);
     let reported = event.cost.source == CostSource::Reported;
-    match known {
-        None if reported => None,
-        None => Some("the book has no price for the model".to_owned()),
-        Some(known) if reported => (Some(known.cost.amount) != event.reported_cost)
-            .then(|| format!("the book makes it {} USD ({})", known.cost.amount, known.cost.source.name())),
-        Some(known) => {
-            let unpriced = known.lines.iter().find(|line| line.amount.is_none());
-            let similar = known.matched.as_ref().filter(|m| m.kind == MatchKind::Similar);
-            match (similar, unpriced) {
-                (Some(similar), _) => {
-                    Some(format!("priced as {}, whose name is only similar", similar.model))
-                }
-                (None, Some(line)) => Some(format!("{} has no price", line.item)),
-                (None, None) => None,
-            }
+    match server::sum_of(&explained).known() {
+        None if reported => return None,
+        None => return Some("the book has no price for the model".to_owned()),
+        Some(sum) if reported => {
+            return (Some(sum) != event.reported_cost).then(|| format!("the book makes it {sum} USD"));
         }
+        Some(_) => {}
     }
+    explained.iter().find_map(|part| match &part.matched {
+        None => Some("the book has no price for one of its models".to_owned()),
+        Some(matched) if matched.kind == MatchKind::Similar => {
+            Some(format!("priced as {}, whose name is only similar", matched.model))
+        }
+        Some(_) => {
+            let unpriced = part.lines.iter().find(|line| line.amount.is_none())?;
+            Some(format!("{} has no price", unpriced.item))
+        }
+    })
 }
 
 #[cfg(test)]

@@ -9,12 +9,12 @@ use std::{
 
 use clap::{Args, Subcommand, ValueEnum};
 use payi_core::{
-    pricing::{Cost, CostSource, Entry, Explanation, Listed, ListedRate, PriceBook, Query, Selector},
+    pricing::{CostSource, Entry, Explanation, Listed, ListedRate, PriceBook, Query, Selector},
     usage::{Api, Meter, Reading},
 };
 use serde_json::{Value, json};
 
-use crate::Failure;
+use crate::{Failure, server::sum_of};
 
 /// How a list of prices is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -309,17 +309,9 @@ fn explained(
 }
 
 fn shown(parts: &[Explanation], reported: Option<&str>) -> Value {
-    let known = |cost: &Cost| cost.known();
-    let sum: Option<payi_core::money::Money> =
-        parts.iter().filter_map(|p| known(&p.cost)).reduce(|a, b| a + b);
-    let sources = || parts.iter().map(|part| part.cost.source);
-    let source = match (&reported, sum) {
-        (Some(_), _) => CostSource::Reported,
-        (None, None) => CostSource::Unpriced,
-        (None, Some(_)) if sources().all(|s| s == CostSource::Computed) => CostSource::Computed,
-        (None, Some(_)) => CostSource::Estimated,
-    };
-    let computed = sum.map(|sum| sum.to_string());
+    let sum = sum_of(parts);
+    let source = if reported.is_some() { CostSource::Reported } else { sum.source };
+    let computed = sum.known().map(|sum| sum.to_string());
     let lines = parts.iter().flat_map(|part| {
         let model = part.matched.as_ref().map(|m| Cow::Borrowed(&*m.model));
         part.lines.iter().map(move |line| {

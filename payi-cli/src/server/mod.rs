@@ -36,7 +36,7 @@ pub(crate) use format::{decimals, moment, money};
 pub use listen::{Options, ServeError, serve};
 pub(crate) use page::title;
 pub(crate) use range::zone;
-pub(crate) use request::{differs, explain as explanation_of};
+pub(crate) use request::{differs, explain as explanations_of, sum as sum_of};
 
 /// Where the dashboard listens unless told otherwise.
 pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8377);

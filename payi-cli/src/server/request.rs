@@ -10,7 +10,8 @@ use payi_core::{
     events::Event,
     ledger::StoredEvent,
     money::Money,
-    pricing::{CostSource, Explanation, Names, PriceBook, Priced},
+    pricing::{Cost, CostSource, Explanation, Names, PriceBook, Priced},
+    usage::Usage,
 };
 use uuid::Uuid;
 
@@ -45,7 +46,7 @@ struct Page {
 
 /// A line of the arithmetic.
 struct Line {
-    item: &'static str,
+    item: String,
     count: String,
     rate: String,
     amount: String,
@@ -72,7 +73,7 @@ pub(crate) async fn show(
 
 fn make(frame: Frame, params: &Params, stored: &StoredEvent, attempts: &[(u32, Uuid)]) -> Page {
     let event = &stored.event;
-    let explanation = explain(event, &stored.who, PriceBook::embedded());
+    let explained = explain(event, &stored.who, PriceBook::embedded());
     let exchange = event.exchange.as_deref();
     let link = |(n, id): &(u32, Uuid)| {
         page::Link::new(format!("Attempt {n}"), params.bare().at(&format!("/requests/{id}")), *id == event.id)
@@ -87,18 +88,19 @@ fn make(frame: Frame, params: &Params, stored: &StoredEvent, attempts: &[(u32, U
         timing: timing(event, params),
         receipt: receipt(stored),
         attempts: if attempts.len() > 1 { attempts.iter().map(link).collect() } else { Vec::new() },
-        lines: explanation.lines.iter().map(line).collect(),
-        matched: matched(&explanation),
-        differs: differs(event, &explanation),
-        sum: explanation.cost.known().map_or_else(|| "no price is known".into(), format::money),
+        lines: lines(event, &explained),
+        matched: explained.iter().flat_map(matched).collect(),
+        differs: differs(event, &explained),
+        sum: sum(&explained).known().map_or_else(|| "no price is known".into(), format::money),
         request: exchange.and_then(|x| x.request_json.as_deref()).map(pretty),
         response: exchange.map(|x| x.response_json.iter().map(|j| pretty(j)).collect()).unwrap_or_default(),
         back: params.at("/requests"),
     }
 }
 
-/// How the book prices it today, by the names that it was priced by when it was made.
-pub(crate) fn explain(event: &Event, who: &Resolved, book: &PriceBook) -> Explanation {
+/// How the book prices it today, by the names that it was priced by when it was made: first the model that answered,
+/// then each other that took part.
+pub(crate) fn explain(event: &Event, who: &Resolved, book: &PriceBook) -> Vec<Explanation> {
     let at_us = event.started_at.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_micros());
     let names = Names {
         called: &event.provider,
@@ -108,7 +110,7 @@ pub(crate) fn explain(event: &Event, who: &Resolved, book: &PriceBook) -> Explan
         answered: event.response_model.as_deref(),
     };
     let scope = who.resource_scope.as_deref().and_then(|scope| scope.strip_prefix("datazone."));
-    let explained = |model: &str| {
+    let explained = |model: &str, usage: &Usage| {
         book.explain(&Priced {
             provider: names.provider(),
             // Pay-i's resources of Vertex say whose model it is; its price list does not.
@@ -116,16 +118,34 @@ pub(crate) fn explain(event: &Event, who: &Resolved, book: &PriceBook) -> Explan
             at_us: i64::try_from(at_us).unwrap_or(i64::MAX),
             service_tier: event.service_tier.as_deref(),
             geo: event.geo.as_deref().or(scope),
-            usage: &event.usage,
+            usage,
         })
     };
-    let known = names.models().map(explained).find(|e| e.cost.source != CostSource::Unpriced);
-    known.unwrap_or_else(|| explained(names.models().next().unwrap_or_default()))
+    let own = event.own_usage();
+    let known = names.models().map(|model| explained(model, &own));
+    let known = known.into_iter().find(|e| e.cost.source != CostSource::Unpriced);
+    let answered = known.unwrap_or_else(|| explained(names.models().next().unwrap_or_default(), &own));
+    let others = event.elsewhere.iter().map(|(model, usage)| explained(model, usage));
+    std::iter::once(answered).chain(others).collect()
 }
 
-fn line(line: &payi_core::pricing::Line) -> Line {
+/// What they come to together.
+pub(crate) fn sum(explained: &[Explanation]) -> Cost {
+    explained.iter().map(|part| part.cost).reduce(|a, b| a + b).unwrap_or(Cost::UNPRICED)
+}
+
+/// The arithmetic of all models, each line under its model's name where there are several.
+fn lines(event: &Event, explained: &[Explanation]) -> Vec<Line> {
+    let others = event.elsewhere.iter().map(|(model, _)| Some(&**model));
+    let answered = event.response_model.as_deref().or(event.request_model.as_deref());
+    let models = std::iter::once(answered.filter(|_| !event.elsewhere.is_empty())).chain(others);
+    let parts = models.zip(explained);
+    parts.flat_map(|(model, part)| part.lines.iter().map(move |it| line(model, it))).collect()
+}
+
+fn line(model: Option<&str>, line: &payi_core::pricing::Line) -> Line {
     Line {
-        item: line.item,
+        item: model.map_or_else(|| line.item.to_owned(), |model| format!("{model}: {}", line.item)),
         count: format::count(line.count),
         rate: line.rate.map_or_else(|| "no price".into(), |rate| rate.to_string()),
         amount: line.amount.map_or_else(|| "—".into(), format::money),
@@ -133,22 +153,21 @@ fn line(line: &payi_core::pricing::Line) -> Line {
 }
 
 /// Why the lines do not add up to what the ledger says, if they do not.
-pub(crate) fn differs(event: &Event, explanation: &Explanation) -> Option<String> {
+pub(crate) fn differs(event: &Event, explained: &[Explanation]) -> Option<String> {
     if event.cost.source == CostSource::Reported {
         return Some(
             "The provider said what it costs; the lines are what this book would have charged.".into(),
         );
     }
-    if !event.category.starts_with("system.") && explanation.matched.is_none() && event.cost.known().is_some()
-    {
+    let unknown = explained.iter().all(|part| part.matched.is_none());
+    if !event.category.starts_with("system.") && unknown && event.cost.known().is_some() {
         return Some("It was charged at prices of your own, put to the collector; the book has none.".into());
     }
-    let now = explanation.cost.known().unwrap_or(Money::ZERO);
+    let now = sum(explained).known().unwrap_or(Money::ZERO);
     let then = event.cost.known().unwrap_or(Money::ZERO);
     (now != then).then(|| {
         format!(
-            "The ledger says {}: prices were other ones when it was written, or other models took part, each at \
-             its own. The ledger is not changed.",
+            "The ledger says {}: prices were other ones when it was written. The ledger is not changed.",
             format::money(then)
         )
     })

@@ -1,7 +1,11 @@
 //! Reports by any dimension: whatever rows are made of, they add up to what `payi users` says.
 
-use payi_core::money::Money;
-use serde_json::Value;
+use payi_core::{
+    money::Money,
+    pricing::{PriceBook, Priced},
+    usage::{Bucket, Usage},
+};
+use serde_json::{Value, json};
 
 use crate::support::{self, payi};
 
@@ -72,6 +76,55 @@ fn a_call_explains_itself_and_others_are_refused() {
     assert!(code == 2 && err.contains("ok, failed, aborted"), "{err}");
     let missing = "01a20a45-f8c3-7ae1-9a74-aa22fdf22b06";
     assert_eq!(place.run(&format!("explain {missing}")).0, 1);
+}
+
+#[test]
+fn several_models_in_one_call_are_explained_line_by_line_to_the_last_digit() {
+    let place = support::Place::new();
+    let (ledger, lines) = (place.file("payi.db"), place.file("lines.jsonl"));
+    let own = Usage::new().with(Bucket::Input, 1_234).with(Bucket::Output, 77);
+    let others = Usage::new().with(Bucket::Input, 5_001).with(Bucket::CacheRead, 13).with(Bucket::Output, 9);
+    let at_us = 1_795_435_200_000_000;
+    let cost = |model, usage| {
+        PriceBook::embedded().price(&Priced {
+            provider: "anthropic",
+            model,
+            at_us,
+            service_tier: None,
+            geo: None,
+            usage,
+        })
+    };
+    let whole = cost("claude-sonnet-4-5", &own) + cost("claude-opus-4-5", &others);
+    let id = "019ac2f1-5c00-7ae1-9a74-aa22fdf22b06";
+    let line = json!({
+        "event_id": id, "call_id": id, "attempt": 1, "provider": "anthropic", "operation": "messages",
+        "category": "system.anthropic", "request_model": "claude-sonnet-4-5", "streamed": false,
+        "started_at": "2026-11-23T12:00:00Z", "latency_us": 5, "outcome": "ok", "http_status": 200,
+        "usage": {"input": 1_234 + 5_001, "cache_read": 13, "output": 77 + 9},
+        "usage_elsewhere": [["claude-opus-4-5", {"input": 5_001, "cache_read": 13, "output": 9}]],
+        "cost_usd": whole.amount.to_string(), "cost_source": whole.source.name(),
+    });
+    std::fs::write(&lines, line.to_string()).unwrap();
+    support::ok(&["ledger", "import", &lines, "--ledger", &ledger]);
+    let told = support::ok(&["explain", id, "--ledger", &ledger]);
+    assert!(
+        told.contains("anthropic/claude-sonnet-4-5") && told.contains("anthropic/claude-opus-4-5"),
+        "{told}"
+    );
+    assert!(told.contains(&format!("2 models together: {} USD", whole.amount)), "{told}");
+    assert!(told.contains(&format!("in the ledger: {} USD (computed)", whole.amount)), "{told}");
+    assert!(!told.contains("The ledger says"), "{told}");
+    // `        1234 input     0.003702  at 3 USD per million tokens`
+    let amounts = told
+        .lines()
+        .filter(|line| line.contains("  at "))
+        .map(|line| line.split_whitespace().nth(2).unwrap().parse::<Money>().unwrap());
+    let amounts: Vec<Money> = amounts.collect();
+    assert_eq!((amounts.len(), amounts.into_iter().sum::<Money>()), (5, whole.amount), "{told}");
+    let exported = support::ok(&["ledger", "export", "--ledger", &ledger]);
+    let exported: Value = serde_json::from_str(exported.trim()).unwrap();
+    assert_eq!(exported["usage_elsewhere"], line["usage_elsewhere"]);
 }
 
 #[test]

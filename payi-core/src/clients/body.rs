@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use crate::{
     clients::{
         call::{Attempt, End},
-        capture::Capture,
+        capture::{Capture, Keep},
         hide::Hide,
     },
     usage::{Api, Meter, Reading, Usage},
@@ -32,6 +32,8 @@ struct Open {
     api: Api,
     /// The bytes can be read.
     readable: bool,
+    /// How long the head says it is, in bytes.
+    length: Option<u64>,
 }
 
 /// What an answer's head says about its body.
@@ -40,6 +42,8 @@ pub(crate) struct Head<'h> {
     pub(crate) status: u16,
     pub(crate) content_type: &'h str,
     pub(crate) content_encoding: &'h str,
+    /// How long the body will be, in bytes, where that is said.
+    pub(crate) length: Option<u64>,
     /// What the head says was used.
     pub(crate) said: Option<Usage>,
 }
@@ -94,15 +98,16 @@ impl Head<'_> {
 
 impl Watch {
     /// Watches the answer to `attempt`.
-    pub(crate) fn new(mut attempt: Attempt, api: Api, head: Head<'_>, keep: bool, hide: bool) -> Self {
+    pub(crate) fn new(mut attempt: Attempt, api: Api, head: Head<'_>, keep: Keep, hide: bool) -> Self {
         attempt.head(head.status, head.is_stream());
-        let capture = (keep && !head.is_encoded()).then(|| Capture::new(head.is_sse()));
+        let capture = Capture::new(head.is_sse(), keep).filter(|_| !head.is_encoded());
         let hide = (hide && head.is_sse() && !head.is_encoded()).then(Hide::default);
         let (mut meter, readable) = head.meter(api);
         if let Some(said) = head.said {
             meter.said(said);
         }
-        Self { open: Some(Open { attempt, meter, capture, api, readable }), hide }
+        let length = head.length.filter(|_| !head.is_encoded());
+        Self { open: Some(Open { attempt, meter, capture, api, readable, length }), hide }
     }
 
     /// Watches nothing.
@@ -154,7 +159,11 @@ impl Drop for Watch {
 
 impl Open {
     fn close(mut self, end: &End) {
-        let sample = self.meter.sample();
+        let cut = self.meter.is_cut(matches!(end, End::Complete));
+        let mut sample = self.meter.sample();
+        if let (true, Some(length)) = (cut, self.length) {
+            sample.expect(length);
+        }
         let mut reading = self.meter.finish();
         if !self.readable {
             reading = Reading { malformed: true, ..Reading::default() };
@@ -162,7 +171,7 @@ impl Open {
         if let (Some(capture), Some(exchange)) = (self.capture, self.attempt.exchange()) {
             reading.function_calls = capture.finish(self.api, exchange);
         }
-        self.attempt.estimate(&mut reading, &sample, end);
+        self.attempt.estimate(&mut reading, &sample, end, cut);
         self.attempt.settle(reading, end);
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use uuid::Uuid;
 
 #[cfg(feature = "_http")]
-use crate::usage::{Api, Bucket, sample::Sample};
+use crate::usage::{Api, sample::Sample};
 use crate::{
     clients::{
         detect::Endpoint,
@@ -22,7 +22,7 @@ use crate::{
     limits::{Estimate, Hold, Spent},
     money::Money,
     pricing::{Cost, CostSource, Names, Priced},
-    usage::{Reading, Usage, sample::Prompt},
+    usage::{Bucket, Reading, Usage, sample::Prompt},
 };
 
 /// As what a call is priced, instead of what it is.
@@ -40,6 +40,8 @@ pub(crate) struct Request {
     pub(crate) endpoint: Endpoint,
     pub(crate) model: Option<Box<str>>,
     pub(crate) price_as: PriceAs,
+    /// Size and quality of the pictures asked for, where their price depends on them.
+    pub(crate) picture: Option<Box<str>>,
     /// The address without its path, credentials and query.
     pub(crate) exchange: Option<Box<Exchange>>,
 }
@@ -168,13 +170,15 @@ impl Attempt {
         }
     }
 
-    /// Puts estimates where a stream does not say what was used: because it ended early, or never says it.
+    /// Puts estimates where an answer does not say what was used: because it ended early, or is a stream that never
+    /// says it. `cut` is a document whose end is missing; one that is whole has said what it has to say.
     #[cfg(feature = "_http")]
-    pub(crate) fn estimate(&self, reading: &mut Reading, written: &Sample, end: &End) {
+    pub(crate) fn estimate(&self, reading: &mut Reading, written: &Sample, end: &End, cut: bool) {
         let Some(inner) = &self.0 else { return };
-        let early = !matches!(end, End::Complete);
+        let early = cut || !matches!(end, End::Complete);
         let silent = reading.usage.is_none() && reading.error.is_none();
-        let answered = inner.streamed && inner.status.is_some_and(|status| status < 400);
+        let readable = inner.streamed || (cut && inner.request.endpoint.is_text());
+        let answered = readable && inner.status.is_some_and(|status| status < 400);
         if !answered || inner.request.endpoint.free || reading.reported_cost.is_some() || !(early || silent) {
             return;
         }
@@ -322,11 +326,15 @@ impl Inner {
             }
             _ => None,
         };
+        if reading.usage.is_some_and(|usage| usage.get(Bucket::Images) > 0) {
+            reading.service_tier = reading.service_tier.or(self.request.picture.take());
+        }
         let mut cost = self.cost(&reading, outcome, end);
         let usage = reading.usage.take().unwrap_or_default();
         // What is shown again was counted when it was made.
         let shown = self.request.endpoint.free && !reading.background;
         let usage = if shown { Usage::new() } else { usage };
+        reading.elsewhere.retain(|_| !shown);
         let mut whole = reading.elsewhere.iter().fold(usage, |mut sum, (_, usage)| {
             sum += *usage;
             sum
@@ -352,6 +360,10 @@ impl Inner {
         let mut exchange = self.request.exchange;
         if let Some(exchange) = &mut exchange {
             exchange.function_calls = reading.function_calls;
+            if let Some(found) = reading.guardrail {
+                let guardrail = exchange.guardrail.get_or_insert_default();
+                (guardrail.action, guardrail.units) = (found.action, found.units);
+            }
         }
         let settled = Settled { outcome: closed.outcome, usage: closed.usage, cost: closed.cost };
         self.pipeline.sink.record(Event {
@@ -372,6 +384,7 @@ impl Inner {
             http_status: self.status,
             error: closed.error,
             usage: closed.usage,
+            elsewhere: reading.elsewhere,
             usage_estimated: closed.usage_estimated,
             usage_suspect: closed.suspect,
             cost: closed.cost,
@@ -407,7 +420,7 @@ impl Inner {
             .find(|cost| cost.source != CostSource::Unpriced)
             .unwrap_or(Cost::UNPRICED);
         for (model, usage) in &reading.elsewhere {
-            cost = sum(cost, self.price(model, reading, usage));
+            cost = cost + self.price(model, reading, usage);
         }
         if cost.source == CostSource::Computed
             && (reading.inconsistent || reading.malformed || reading.estimated)
@@ -438,14 +451,4 @@ impl Inner {
             usage,
         })
     }
-}
-
-/// Two parts of one bill: known as well as the less known of them.
-fn sum(a: Cost, b: Cost) -> Cost {
-    let source = match (a.source, b.source) {
-        (CostSource::Unpriced, CostSource::Unpriced) => CostSource::Unpriced,
-        (CostSource::Computed, CostSource::Computed) => CostSource::Computed,
-        _ => CostSource::Estimated,
-    };
-    Cost { amount: a.amount + b.amount, source }
 }

@@ -1,8 +1,11 @@
 //! Keeps prompts and answers, where they were asked for.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::{
+    clients::inline::{Note, without_inline_data},
     events::Exchange,
     usage::{Api, FunctionCall, sse::data_lines},
 };
@@ -11,21 +14,51 @@ use crate::{
 /// half of it is not JSON.
 pub(crate) const KEPT_MAX: usize = 4 * 1024 * 1024;
 
+/// The longest answer that is looked at for what is in it besides pictures and sound, in bytes.
+const PASSED_MAX: usize = 16 * 1024 * 1024;
+
+/// What is kept of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    Nothing,
+    /// All but pictures, sound and files.
+    Text,
+    All,
+}
+
+impl Keep {
+    pub(crate) const fn of(keep: bool, inline_data: bool) -> Self {
+        match (keep, inline_data) {
+            (false, _) => Self::Nothing,
+            (true, false) => Self::Text,
+            (true, true) => Self::All,
+        }
+    }
+}
+
 /// A copy of an answer's bytes.
 #[derive(Debug)]
 pub(crate) struct Capture {
     bytes: Vec<u8>,
     sse: bool,
+    keep: Keep,
     too_long: bool,
 }
 
 impl Capture {
-    pub(crate) const fn new(sse: bool) -> Self {
-        Self { bytes: Vec::new(), sse, too_long: false }
+    /// `None` if nothing is to be kept.
+    pub(crate) fn new(sse: bool, keep: Keep) -> Option<Self> {
+        (keep != Keep::Nothing).then(|| Self { bytes: Vec::new(), sse, keep, too_long: false })
+    }
+
+    /// A document, or an event, as it is kept.
+    fn kept<'d>(&self, document: &'d [u8]) -> Cow<'d, [u8]> {
+        if self.keep == Keep::All { document.into() } else { without_inline_data(document, Note::WithLength) }
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        if self.too_long || self.bytes.len() + bytes.len() > KEPT_MAX {
+        let most = if self.keep == Keep::All { KEPT_MAX } else { PASSED_MAX };
+        if self.too_long || self.bytes.len() + bytes.len() > most {
             self.too_long = true;
             self.bytes = Vec::new();
         } else {
@@ -37,17 +70,26 @@ impl Capture {
     pub(crate) fn finish(self, api: Api, exchange: &mut Exchange) -> Vec<FunctionCall> {
         let mut calls = Calls::default();
         if self.sse {
+            let mut length = 0;
             for data in data_lines(&self.bytes).filter(|data| *data != b"[DONE]") {
-                if let Ok(event) = serde_json::from_slice(data) {
+                let data = self.kept(data);
+                if let Ok(event) = serde_json::from_slice(&data) {
                     calls.event(api, &event);
                 }
-                exchange.response_json.push(String::from_utf8_lossy(data).into());
+                length += data.len();
+                exchange.response_json.push(String::from_utf8_lossy(&data).into());
+            }
+            if length > KEPT_MAX {
+                exchange.response_json.clear();
             }
         } else if !self.bytes.is_empty() {
-            if let Ok(answer) = serde_json::from_slice(&self.bytes) {
+            let answer = self.kept(&self.bytes);
+            if let Ok(answer) = serde_json::from_slice(&answer) {
                 calls.answer(&answer);
             }
-            exchange.response_json.push(String::from_utf8_lossy(&self.bytes).into());
+            if answer.len() <= KEPT_MAX {
+                exchange.response_json.push(String::from_utf8_lossy(&answer).into());
+            }
         }
         calls.finish()
     }
@@ -165,11 +207,13 @@ fn text(value: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::Capture;
+    #![allow(clippy::expect_used, reason = "tests")]
+
+    use super::{Capture, KEPT_MAX, Keep};
     use crate::{events::Exchange, usage::Api};
 
     fn calls(api: Api, sse: bool, text: &str) -> Vec<(String, String)> {
-        let mut capture = Capture::new(sse);
+        let mut capture = Capture::new(sse, Keep::Text).expect("kept");
         text.as_bytes().chunks(7).for_each(|piece| capture.push(piece));
         let mut exchange = Exchange::default();
         let calls = capture.finish(api, &mut exchange);
@@ -217,8 +261,41 @@ mod tests {
     }
 
     #[test]
+    fn pictures_and_sound_are_left_out_and_it_is_said_how_much_they_were() {
+        let picture = "iVBORw0KGgo=".repeat(KEPT_MAX / 12 + 1);
+        let n = picture.len();
+        let whole =
+            format!(r#"{{"created":1,"data":[{{"b64_json":"{picture}"}}],"usage":{{"total_tokens":7}}}}"#);
+        let piece =
+            format!("data: {{\"type\":\"response.audio.delta\",\"data\":\"{}\"}}\n\n", &picture[..300]);
+        for (sse, text, keep, expected) in [
+            (
+                false,
+                whole.clone(),
+                Keep::Text,
+                Some(format!(
+                    r#"{{"created":1,"data":[{{"b64_json":"<not_instrumented: {n} bytes>"}}],"usage":{{"total_tokens":7}}}}"#
+                )),
+            ),
+            (
+                true,
+                piece,
+                Keep::Text,
+                Some(r#"{"type":"response.audio.delta","data":"<not_instrumented: 300 bytes>"}"#.to_owned()),
+            ),
+            (false, whole, Keep::All, None),
+        ] {
+            let mut capture = Capture::new(sse, keep).expect("kept");
+            text.as_bytes().chunks(64 * 1024).for_each(|piece| capture.push(piece));
+            let mut exchange = Exchange::default();
+            capture.finish(Api::Images, &mut exchange);
+            assert_eq!(exchange.response_json.first().map(ToString::to_string), expected);
+        }
+    }
+
+    #[test]
     fn of_an_answer_too_long_nothing_is_kept() {
-        let mut capture = Capture::new(false);
+        let mut capture = Capture::new(false, Keep::All).expect("kept");
         for _ in 0..5 {
             capture.push(&vec![b' '; 1024 * 1024]);
         }

@@ -38,6 +38,12 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether text is asked for, or answered: of pictures and sound the text says little about the bill.
+    pub(crate) fn is_text(&self) -> bool {
+        let known = self.api != Api::Unknown || !self.operation.starts_with('/');
+        known && !self.free && !matches!(self.api, Api::Images | Api::Audio)
+    }
+
     /// The names that `model` goes by here: Pay-i knows Anthropic's models at Google by a longer one.
     pub(crate) fn names<'m>(&self, model: &'m str) -> Vec<Cow<'m, str>> {
         let vertex = self.category == category::GOOGLE && self.api == Api::Messages;
@@ -151,7 +157,7 @@ const PROXIED: &[(&str, &str)] = &[
 /// A call to Pay-i's proxy: the host that it stands for, and where its path begins to be the provider's.
 fn proxied(path: &str) -> Option<(&'static str, usize)> {
     const PROXY: &str = "/api/v1/proxy/";
-    let begin = path.find(PROXY)? + PROXY.len();
+    let begin = find(path, PROXY)? + PROXY.len();
     let name = path[begin..].split('/').next()?;
     let (_, host) = PROXIED.iter().find(|(known, _)| *known == name)?;
     Some((host, begin + name.len()))
@@ -170,7 +176,7 @@ fn at_provider(get: bool, host: &str, path: &str) -> Endpoint {
     let known = HOSTS.iter().find(|(name, ..)| is_or_under(host, name));
     let aws = host.ends_with(".amazonaws.com") || host.ends_with(".api.aws");
     let bedrock = (aws && host.starts_with("bedrock")) || bedrock_model(path).is_some();
-    let azure = path.contains("/openai/deployments/");
+    let azure = has(path, "/openai/deployments/");
     let ollama = OLLAMA.contains(&path);
     let asked = ask(get, path);
     let anthropic = asked.api == Api::Messages;
@@ -265,7 +271,7 @@ fn ask(get: bool, path: &str) -> Asked {
     if let Some((_, operation, api)) =
         METHODS.iter().find(|(method, ..)| path.strip_suffix(method).is_some_and(|rest| rest.ends_with(':')))
     {
-        let base = path.find("/models/").unwrap_or(0);
+        let base = find(path, "/models/").unwrap_or(0);
         let model = path.rsplit('/').next().and_then(|last| last.split(':').next());
         return Asked { model: model.map(Into::into), ..asked(operation, *api, base) };
     }
@@ -275,10 +281,10 @@ fn ask(get: bool, path: &str) -> Asked {
         let api = if anthropic { Api::Messages } else { Api::Unknown };
         return Asked { model: Some(model), ..asked(operation, api, 0) };
     }
-    let threads = path.contains("/threads/");
+    let threads = has(path, "/threads/");
     if let Some((end, operation, api)) = PATHS.iter().find(|(end, ..)| path.ends_with(end) && !threads) {
         // Azure's clients are given what comes before the deployment.
-        let base = path.find("/deployments/").unwrap_or(path.len() - end.len());
+        let base = find(path, DEPLOYMENTS).unwrap_or(path.len() - end.len());
         return asked(operation, *api, base);
     }
     if let Some((base, _)) = path.rsplit_once("/responses/").filter(|(_, id)| !id.contains('/')) {
@@ -307,9 +313,23 @@ fn routed(path: &str) -> String {
     format!("huggingface_{}", path.split('/').nth(1).unwrap_or_default())
 }
 
+/// Where `word` begins in a path: paths are too short to be worth the preparations of `str::find`.
+fn find(path: &str, word: &str) -> Option<usize> {
+    memchr::memmem::find(path.as_bytes(), word.as_bytes())
+}
+
+/// Whether `word` is in a path.
+pub(crate) fn has(path: &str, word: &str) -> bool {
+    find(path, word).is_some()
+}
+
+/// What stands before the name of a deployment.
+const DEPLOYMENTS: &str = "/deployments/";
+
 /// Azure's deployment stands for the model.
 fn deployment(path: &str) -> Option<Box<str>> {
-    let name = path.split("/deployments/").nth(1)?.split('/').next()?;
+    let begin = find(path, DEPLOYMENTS)? + DEPLOYMENTS.len();
+    let name = path[begin..].split('/').next()?;
     (!name.is_empty()).then(|| name.into())
 }
 

@@ -137,6 +137,45 @@ fn a_stream_that_ends_early_is_estimated_by_what_was_seen_and_asked() {
 }
 
 #[test]
+fn a_document_without_its_end_is_estimated_by_what_came_and_by_how_long_it_is() {
+    let text = "one two three four five six seven eight ".repeat(100);
+    let body = json!({"id": "c", "model": "gpt-4o", "choices": [{"message": {"role": "assistant", "content": text}}],
+        "usage": {"prompt_tokens": 210, "completion_tokens": 800, "total_tokens": 1_010}});
+    let event = |body: &Value, url: &str, until: usize| {
+        let body = body.to_string();
+        let recording = json!({
+            "request": {"method": "POST", "url": url, "body": {"model": "gpt-4o", "messages": [{"role": "user", "content": "Count. ".repeat(100)}]}},
+            "response": {"status": 200, "headers": {"content-type": "application/json"}, "body_text": body},
+        });
+        let recording = Recording::read(&recording.to_string()).unwrap();
+        recording.replay_until(until, PriceBook::embedded(), SystemTime::now()).unwrap().remove(0)
+    };
+    let chat = "https://api.openai.com/v1/chat/completions";
+    let cut = event(&body, chat, 1_400);
+    assert_eq!((cut.outcome, cut.usage_estimated, cut.usage_suspect), (Outcome::Aborted, true, true));
+    assert!((180..=230).contains(&cut.usage.input_tokens()), "{:?}", cut.usage);
+    assert!((200..=400).contains(&cut.usage.output_tokens()), "{:?}", cut.usage);
+    assert_eq!(cut.cost.source, CostSource::Estimated);
+    // What has been said before the end is taken as it was said.
+    let whole = event(&body, chat, usize::MAX);
+    assert_eq!((whole.usage.output_tokens(), whole.usage_estimated), (800, false));
+    // Of pictures, and of what nobody knows, a text says nothing.
+    let picture = event(
+        &json!({"data": [{"b64_json": "A".repeat(9_000)}]}),
+        "https://api.openai.com/v1/images/generations",
+        1_400,
+    );
+    let whole = picture.usage.iter().collect::<Vec<_>>();
+    assert_eq!(
+        (picture.usage_estimated, whole),
+        (false, vec![(Bucket::Images, 1)]),
+        "told by the request alone"
+    );
+    let unknown = event(&body, "https://example.org/pay", 1_400);
+    assert!(!unknown.usage_estimated);
+}
+
+#[test]
 fn speech_is_billed_by_what_is_to_be_spoken() {
     let recording = |status: u16| {
         json!({"request": {"method": "POST", "url": "https://api.openai.com/v1/audio/speech",
@@ -155,6 +194,41 @@ fn speech_is_billed_by_what_is_to_be_spoken() {
 }
 
 #[test]
+fn pictures_without_tokens_are_billed_by_the_piece_and_by_their_size() {
+    let event = |body: Value, answer: Value| {
+        let recording = json!({"request": {"method": "POST", "url": "https://api.openai.com/v1/images/generations", "body": body},
+            "response": {"status": 200, "headers": {"content-type": "application/json"}, "body": answer}});
+        let recording = Recording::read(&recording.to_string()).unwrap();
+        recording.replay(PriceBook::embedded(), SystemTime::now()).unwrap().remove(0)
+    };
+    let made = json!({"created": 1, "data": [{"url": "https://x/1.png"}]});
+    for (request, n, usd, source) in [
+        (json!({"model": "dall-e-3", "prompt": "a cat"}), 1, "0.04", CostSource::Computed),
+        (
+            json!({"model": "dall-e-3", "size": "1024x1024", "quality": "standard"}),
+            1,
+            "0.04",
+            CostSource::Computed,
+        ),
+        (json!({"model": "dall-e-3", "size": "1792x1024"}), 1, "0.08", CostSource::Computed),
+        (json!({"model": "dall-e-3", "quality": "hd"}), 1, "0.08", CostSource::Computed),
+        (json!({"model": "dall-e-3", "size": "1024x1792", "quality": "hd"}), 1, "0.12", CostSource::Computed),
+        (json!({"model": "dall-e-2", "n": 3, "size": "512x512"}), 3, "0.054", CostSource::Computed),
+        (json!({"model": "dall-e-2", "size": "7x7"}), 1, "0.02", CostSource::Estimated),
+    ] {
+        let event = event(request, made.clone());
+        assert_eq!(event.usage.get(Bucket::Images), n);
+        assert_eq!((&*event.cost.amount.to_string(), event.cost.source), (usd, source));
+    }
+    // A model that counts tokens says so, and its size is in them.
+    let usage = json!({"input_tokens": 10, "output_tokens": 1_056, "total_tokens": 1_066, "input_tokens_details": {"text_tokens": 10}});
+    let tokens =
+        event(json!({"model": "gpt-image-1", "size": "1024x1024"}), json!({"data": [], "usage": usage}));
+    assert_eq!((tokens.usage.get(Bucket::Images), tokens.usage.get(Bucket::ImageOutput)), (0, 1_056));
+    assert_eq!((tokens.cost.source, tokens.service_tier), (CostSource::Computed, None));
+}
+
+#[test]
 fn what_a_broken_stream_has_said_is_not_estimated() {
     let begun = concat!(
         "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"model\":\"claude-sonnet-4-5\",\"usage\":{\"input_tokens\":1234,",
@@ -166,7 +240,7 @@ fn what_a_broken_stream_has_said_is_not_estimated() {
     assert_eq!((event.usage.get(Bucket::Input), event.usage.get(Bucket::CacheRead)), (1234, 5));
     assert!((5..=8).contains(&event.usage.output_tokens()), "{:?}", event.usage);
     assert!(event.usage_estimated);
-    // A refusal, and an answer that was never a stream, are not estimated.
+    // An answer that is whole, and says nothing, is not estimated.
     let plain = Bytes::from_static(b"{\"model\":\"gpt-4o\",\"choices\":[]}");
     let recording = json!({"request": {"method": "POST", "url": "https://api.openai.com/v1/chat/completions", "body": {"model": "gpt-4o"}},
         "response": {"status": 200, "body": serde_json::from_slice::<Value>(&plain).unwrap()}});

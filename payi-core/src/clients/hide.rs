@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use crate::usage::{
-    pick::{Picker, Rule, Then},
+    pick::{Picker, Rule, Rules, Then},
     sse::{block_start, data_lines, find_usage, next_block},
 };
 
@@ -19,10 +19,10 @@ enum Key {
     Usage,
 }
 
-const RULES: &[Rule<Key>] = &[
+const RULES: &Rules<Key> = &Rules::new(&[
     Rule { level: 0, key: "choices", then: Then::Keep(Key::Choices) },
     Rule { level: 0, key: "usage", then: Then::Keep(Key::Usage) },
-];
+]);
 
 /// Passes a stream on, without the extra chunk.
 #[derive(Debug, Default)]

@@ -2,8 +2,23 @@
 
 use std::borrow::Cow;
 
-/// What stands for them, as in the official SDK.
-const INSTEAD: &[u8] = b"<not_instrumented>";
+/// What stands for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// What the official SDK puts into requests.
+    AsPayI,
+    /// The same, and how long the thing was as it was written.
+    WithLength,
+}
+
+impl Note {
+    fn of(self, text: &[u8]) -> Cow<'static, str> {
+        match self {
+            Self::AsPayI => "<not_instrumented>".into(),
+            Self::WithLength => format!("<not_instrumented: {} bytes>", text.len()).into(),
+        }
+    }
+}
 
 /// Keys whose text is such a thing if it looks like one.
 const KEYS: [&[u8]; 6] = [b"data", b"bytes", b"b64_json", b"file_data", b"result", b"partial_image_b64"];
@@ -11,11 +26,14 @@ const KEYS: [&[u8]; 6] = [b"data", b"bytes", b"b64_json", b"file_data", b"result
 /// Keys that say beside it what kind of thing it is.
 const KINDS: [&[u8]; 4] = [b"media_type", b"mimeType", b"mime_type", b"format"];
 
+/// So much of a text is looked at to tell what it is, in bytes; a picture is megabytes.
+const LOOKED_AT: usize = 4096;
+
 /// From this length on a text without a space is no prose, in bytes.
 const LONG: usize = 256;
 
 /// The same JSON with each thing replaced by a short text; everything else stays, byte for byte.
-pub(crate) fn without_inline_data(json: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn without_inline_data(json: &[u8], note: Note) -> Cow<'_, [u8]> {
     let mut kept = Vec::new();
     let (mut copied, mut at) = (0, 0);
     let mut key: &[u8] = b"";
@@ -36,7 +54,7 @@ pub(crate) fn without_inline_data(json: &[u8]) -> Cow<'_, [u8]> {
                     }
                 } else if is_inline(key, text, here.as_deref() == Some(&true)) {
                     kept.extend_from_slice(&json[copied..=at]);
-                    kept.extend_from_slice(INSTEAD);
+                    kept.extend_from_slice(note.of(text).as_bytes());
                     copied = end;
                 } else if let (b"type", b"base64", Some(told)) = (key, text, here) {
                     *told = true;
@@ -56,12 +74,11 @@ pub(crate) fn without_inline_data(json: &[u8]) -> Cow<'_, [u8]> {
 
 /// Where the text that begins at `at` ends: its quotation mark.
 fn end_of_text(json: &[u8], mut at: usize) -> usize {
-    while let Some(byte) = json.get(at) {
-        match byte {
-            b'"' => return at,
-            b'\\' => at += 2,
-            _ => at += 1,
+    while let Some(found) = json.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+        if json[at + found] == b'"' {
+            return at + found;
         }
+        at += found + 2;
     }
     json.len()
 }
@@ -76,15 +93,18 @@ fn is_inline(key: &[u8], text: &[u8], told: bool) -> bool {
         return memchr::memmem::find(text, b";base64,").is_some();
     }
     let packed = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=-_\\".contains(byte);
-    KEYS.contains(&key) && !text.is_empty() && (told || text.len() >= LONG) && text.iter().all(packed)
+    KEYS.contains(&key)
+        && !text.is_empty()
+        && (told || text.len() >= LONG)
+        && text.iter().take(LOOKED_AT).all(packed)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::without_inline_data;
+    use super::{Note, without_inline_data};
 
     fn without(json: &str) -> String {
-        String::from_utf8_lossy(&without_inline_data(json.as_bytes())).into_owned()
+        String::from_utf8_lossy(&without_inline_data(json.as_bytes(), Note::AsPayI)).into_owned()
     }
 
     #[test]

@@ -8,17 +8,17 @@ use crate::{
     clients::{
         body::{Head, Watch},
         call::{self, Attempt, PriceAs, Repeat},
-        capture::KEPT_MAX,
-        detect::{Endpoint, detect},
+        capture::{KEPT_MAX, Keep},
+        detect::{self, Endpoint, detect},
         gate::{self, Sent},
         headers::{self, Effective},
-        inline::without_inline_data,
+        inline::{Note, without_inline_data},
         request::{self, Body},
     },
     context::{self, Context},
     error::Kind,
     events::{Exchange, PayIAccess, Pipeline, Settings, StreamUsage},
-    usage::{Api, Bucket, Usage, sample::Prompt},
+    usage::{Api, Bucket, Guardrail, Usage, guardrail, sample::Prompt},
 };
 
 /// A request that is about to be sent, but for its headers.
@@ -41,12 +41,12 @@ pub(crate) struct Outgoing<'r> {
 pub(crate) struct Begun {
     attempt: Attempt,
     api: Api,
-    keep: bool,
+    keep: Keep,
     /// What goes instead of the body as it was written.
     body: Option<Vec<u8>>,
     hide: bool,
-    /// The characters that are billed, whatever is answered.
-    spoken: Option<u64>,
+    /// What is billed by the request, unless the answer says something else.
+    billed: Option<(Bucket, u64)>,
 }
 
 /// Begins an attempt; `None` if nobody is listening, and the request is not touched then, or if a relay of ours
@@ -94,34 +94,49 @@ pub(crate) async fn begin(
                 .body
                 .filter(|bytes| keep && bytes.len() <= KEPT_MAX)
                 .map(|bytes| kept(settings, asked.as_deref().unwrap_or(bytes))),
+            guardrail: guardrail_of(&endpoint, &request, headers),
             ..Exchange::default()
         })
     });
     let api = endpoint.api;
     let model = body.model.or_else(|| endpoint.model.clone());
-    let described = call::Request { endpoint, model, price_as, exchange };
+    let picture = request.body.filter(|_| api == Api::Images).and_then(request::picture);
+    let described = call::Request { endpoint, model, price_as, picture, exchange };
     let (described, context) = mapped(settings, request.host, described, context);
     let hide = asked.is_some();
     let sent = Sent {
         body: asked.as_deref().or(request.body).filter(|_| !headers.contains_key(header::CONTENT_ENCODING)),
         may_be_changed: pipeline.gate.is_some() && may_be_changed(headers),
     };
-    // Speech is billed by what is to be spoken, and its answer is sound that says nothing.
-    let speech = described.endpoint.operation == "audio.speech";
-    let spoken = request.body.filter(|_| speech).and_then(request::characters);
+    let billed = request.body.and_then(|body| request::billed(&described.endpoint, body));
     let streams = body.stream || streams(&described.endpoint, request.path);
-    let prompt = request.body.filter(|_| streams).map(Prompt::of);
+    let prompt = request.body.filter(|_| streams || described.endpoint.is_text()).map(Prompt::of);
+    let keep = Keep::of(keep, settings.instrument_inline_data);
     let mut admitted = gate::begin(Arc::clone(&pipeline), context, described, sent, repeat).await?;
     if let Some(prompt) = prompt {
         admitted.attempt.asked(prompt);
     }
     let body = admitted.body.or(asked);
-    Ok(Some(Begun { attempt: admitted.attempt, api, keep, hide, body, spoken }))
+    Ok(Some(Begun { attempt: admitted.attempt, api, keep, hide, body, billed }))
+}
+
+/// The guardrail that a request to Bedrock names, in its body or in its headers.
+fn guardrail_of(endpoint: &Endpoint, request: &Outgoing<'_>, headers: &HeaderMap) -> Option<Guardrail> {
+    if endpoint.provider != "aws" {
+        return None;
+    }
+    let header = |name| headers.get(name)?.to_str().ok().map(Into::into);
+    let named = Guardrail {
+        id: header("x-amzn-bedrock-guardrailidentifier"),
+        version: header("x-amzn-bedrock-guardrailversion"),
+        ..Guardrail::default()
+    };
+    if named.id.is_some() { Some(named) } else { request.body.and_then(guardrail::configured) }
 }
 
 /// Whether an endpoint streams without being asked to in the body.
 fn streams(endpoint: &Endpoint, path: &str) -> bool {
-    endpoint.provider == "ollama" || path.contains("stream") || path.contains("Stream")
+    endpoint.provider == "ollama" || detect::has(path, "stream") || detect::has(path, "Stream")
 }
 
 /// A request as it is kept.
@@ -129,7 +144,7 @@ fn kept(settings: &Settings, body: &[u8]) -> Box<str> {
     if settings.instrument_inline_data {
         return String::from_utf8_lossy(body).into();
     }
-    String::from_utf8_lossy(&without_inline_data(body)).into()
+    String::from_utf8_lossy(&without_inline_data(body, Note::AsPayI)).into()
 }
 
 /// Lays over what was found by itself what the settings say of this host and of this model.
@@ -196,10 +211,13 @@ fn may_be_changed(headers: &HeaderMap) -> bool {
         "signature",
         "x-amz-content-sha256",
     ];
-    let signed = headers.get(header::AUTHORIZATION).is_some_and(|value| {
-        value.as_bytes().starts_with(b"AWS4-") || value.as_bytes().starts_with(b"Signature")
-    });
-    !signed && !FIXED.iter().any(|name| headers.contains_key(*name))
+    // A request has few headers: one look at each is less than a look-up of each name.
+    !headers.iter().any(|(name, value)| match name.as_str() {
+        "authorization" => {
+            value.as_bytes().starts_with(b"AWS4-") || value.as_bytes().starts_with(b"Signature")
+        }
+        name => FIXED.contains(&name),
+    })
 }
 
 /// The address of the host's API, without credentials, query and endpoint.
@@ -250,9 +268,10 @@ impl Begun {
             status: head.status.as_u16(),
             content_type: text(header::CONTENT_TYPE).unwrap_or_default(),
             content_encoding: text(header::CONTENT_ENCODING).unwrap_or_default(),
+            length: text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
             said: said(&head.headers).or_else(|| {
-                let spoken = self.spoken.filter(|_| head.status.is_success())?;
-                Some(Usage::new().with(Bucket::Characters, spoken))
+                let (bucket, count) = self.billed.filter(|_| head.status.is_success())?;
+                Some(Usage::new().with(bucket, count))
             }),
         };
         let watch = Watch::new(self.attempt, self.api, said, self.keep, self.hide);

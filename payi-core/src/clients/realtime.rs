@@ -16,7 +16,7 @@ use crate::{
     events::Pipeline,
     usage::{
         Api, Meter,
-        pick::{Picker, Rule, Then},
+        pick::{Picker, Rule, Rules, Then},
     },
 };
 
@@ -32,7 +32,7 @@ enum Key {
 
 /// Level 0 is the message, 1 the session, 2 to 4 the way to the model that transcribes, 5 Gemini's setup, 6 a
 /// response.
-const RULES: &[Rule<Key>] = &[
+const RULES: &Rules<Key> = &Rules::new(&[
     Rule { level: 0, key: "type", then: Then::Keep(Key::Type) },
     Rule { level: 0, key: "usageMetadata", then: Then::Keep(Key::Usage) },
     Rule { level: 0, key: "serverContent", then: Then::Enter(7) },
@@ -48,7 +48,7 @@ const RULES: &[Rule<Key>] = &[
     Rule { level: 4, key: "model", then: Then::Keep(Key::Transcriber) },
     Rule { level: 0, key: "response", then: Then::Enter(6) },
     Rule { level: 6, key: "status", then: Then::Keep(Key::Status) },
-];
+]);
 
 /// One realtime session of OpenAI, Azure, xAI or Gemini, whose messages pass by.
 ///
@@ -165,7 +165,8 @@ impl Live {
     }
 
     fn attempt(&self, endpoint: Endpoint, model: Option<Box<str>>) -> Attempt {
-        let request = Request { endpoint, model, price_as: self.price_as.clone(), exchange: None };
+        let request =
+            Request { endpoint, model, price_as: self.price_as.clone(), picture: None, exchange: None };
         let pipeline = Arc::clone(&self.pipeline);
         let mut attempt = Attempt::begin(pipeline, self.context.clone(), request, Repeat::NONE);
         // How HTTP says that a socket was opened.

@@ -1,6 +1,11 @@
 //! What a request's body says, and the one change that is ever made to it.
 
-use crate::usage::pick::{Picker, Rule, Then};
+use crate::usage::pick::{Picker, Rule, Rules, Then};
+#[cfg(feature = "_http")]
+use crate::{
+    clients::detect::Endpoint,
+    usage::{Api, Bucket},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Key {
@@ -10,18 +15,66 @@ enum Key {
     IncludeUsage,
 }
 
-const RULES: &[Rule<Key>] = &[
+const RULES: &Rules<Key> = &Rules::new(&[
     Rule { level: 0, key: "model", then: Then::Keep(Key::Model) },
     Rule { level: 0, key: "stream", then: Then::Keep(Key::Stream) },
     Rule { level: 0, key: "stream_options", then: Then::Keep(Key::Options) },
-];
+]);
 
-const OPTIONS: &[Rule<Key>] = &[Rule { level: 0, key: "include_usage", then: Then::Keep(Key::IncludeUsage) }];
+const OPTIONS: &Rules<Key> =
+    &Rules::new(&[Rule { level: 0, key: "include_usage", then: Then::Keep(Key::IncludeUsage) }]);
+
+/// What is billed by the request itself, because the answer does not say it: speech by the characters that are to be
+/// spoken, pictures by the piece (of a model that counts tokens, the answer says those).
+#[cfg(feature = "_http")]
+pub(crate) fn billed(endpoint: &Endpoint, body: &[u8]) -> Option<(Bucket, u64)> {
+    match endpoint.api {
+        Api::Images => Some((Bucket::Images, pictures(body)?)),
+        _ if endpoint.operation == "audio.speech" => Some((Bucket::Characters, characters(body)?)),
+        _ => None,
+    }
+}
+
+#[cfg(feature = "_http")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Picture {
+    Count,
+    Size,
+    Quality,
+}
+
+#[cfg(feature = "_http")]
+const PICTURE: &Rules<Picture> = &Rules::new(&[
+    Rule { level: 0, key: "n", then: Then::Keep(Picture::Count) },
+    Rule { level: 0, key: "size", then: Then::Keep(Picture::Size) },
+    Rule { level: 0, key: "quality", then: Then::Keep(Picture::Quality) },
+]);
+
+/// How many pictures a request asks for; `None` if it is no JSON.
+#[cfg(feature = "_http")]
+fn pictures(body: &[u8]) -> Option<u64> {
+    let picked = Picker::over(PICTURE, body);
+    let count = picked.last(Picture::Count).and_then(|n| std::str::from_utf8(n).ok()?.parse().ok());
+    picked.is_done().then(|| count.unwrap_or(1))
+}
+
+/// On what the price of a picture depends besides the model, as the book's tiers have it: `1792x1024`, `hd-1024x1024`.
+/// `None` where the request leaves it to the provider.
+#[cfg(feature = "_http")]
+pub(crate) fn picture(body: &[u8]) -> Option<Box<str>> {
+    let picked = Picker::over(PICTURE, body);
+    let size = picked.text(Picture::Size);
+    let quality = picked.text(Picture::Quality).filter(|quality| &**quality != "standard");
+    match (quality, size) {
+        (None, size) => size,
+        (Some(quality), size) => Some(format!("{quality}-{}", size.as_deref().unwrap_or("1024x1024")).into()),
+    }
+}
 
 /// How many characters of text a request for speech gives, if it says any.
 #[cfg(feature = "_http")]
-pub(crate) fn characters(body: &[u8]) -> Option<u64> {
-    const INPUT: &[Rule<()>] = &[Rule { level: 0, key: "input", then: Then::Keep(()) }];
+fn characters(body: &[u8]) -> Option<u64> {
+    const INPUT: &Rules<()> = &Rules::new(&[Rule { level: 0, key: "input", then: Then::Keep(()) }]);
     let text = Picker::over(INPUT, body).text(())?;
     Some(text.chars().count() as u64)
 }

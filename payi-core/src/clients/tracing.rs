@@ -229,6 +229,7 @@ impl Observed {
             endpoint: of_span(said.provider.as_deref(), said.operation.as_deref()),
             price_as: PriceAs { category: who.price_as_category, resource: who.price_as_resource },
             model: said.request_model.clone().map(Into::into),
+            picture: None,
             exchange: None,
         };
         let begun = (self.started_at, self.started);

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     context::Context,
     pricing::Cost,
-    usage::{FunctionCall, Usage},
+    usage::{FunctionCall, Guardrail, Usage},
 };
 
 /// How an attempt ended.
@@ -110,6 +110,8 @@ pub struct Event {
     pub error: Option<Box<str>>,
     /// What was used; all zero if the answer does not say.
     pub usage: Usage,
+    /// What of `usage` models other than the one that answered did, each at its own price (Anthropic's advisors).
+    pub elsewhere: Vec<(Box<str>, Usage)>,
     /// Whether `usage` was guessed, because the answer never said it.
     pub usage_estimated: bool,
     /// The counts contradicted each other and were clamped, or the answer could not be read.
@@ -151,6 +153,7 @@ impl Event {
             http_status: None,
             error: None,
             usage: Usage::new(),
+            elsewhere: Vec::new(),
             usage_estimated: false,
             usage_suspect: false,
             cost: Cost::UNPRICED,
@@ -161,6 +164,16 @@ impl Event {
             limits: Vec::new(),
             exchange: None,
         }
+    }
+}
+
+impl Event {
+    /// What of `usage` the model did that answered.
+    pub fn own_usage(&self) -> Usage {
+        self.elsewhere.iter().fold(self.usage, |mut own, (_, theirs)| {
+            theirs.iter().for_each(|(bucket, n)| own.set(bucket, own.get(bucket).saturating_sub(n)));
+            own
+        })
     }
 }
 
@@ -196,6 +209,8 @@ pub struct Exchange {
     pub response_headers: Vec<(Box<str>, Box<str>)>,
     /// The tools the answer calls.
     pub function_calls: Vec<FunctionCall>,
+    /// What a guardrail of Bedrock's did.
+    pub guardrail: Option<Guardrail>,
     /// The request's body; only where prompts are asked for.
     pub request_json: Option<Box<str>>,
     /// The answer's body, or its stream's events; only where prompts are asked for.

@@ -50,7 +50,7 @@ pub struct Settings {
     /// Prompts and answers are not kept, whatever a scope says: `log_prompt_and_response(false)` at
     /// the start is final.
     pub never_log: bool,
-    /// Pictures, sound and files inside of prompts are kept with them.
+    /// Pictures, sound and files inside of prompts and answers are kept with them.
     pub instrument_inline_data: bool,
     /// Where Pay-i is, for calls that go through its proxy.
     pub(crate) pay_i: Arc<PayIAccess>,

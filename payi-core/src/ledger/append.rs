@@ -240,6 +240,7 @@ impl Appender {
         )?;
         rows::insert_details(&mut statements.details, seq, event, who)?;
         rows::insert_exchange(conn, seq, event, keep)?;
+        rows::insert_extras(conn, seq, event)?;
         if !event.context.unattributed().is_empty() && corrects.is_none() {
             unattributed::count(conn, event)?;
         }

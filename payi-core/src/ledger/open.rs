@@ -81,7 +81,12 @@ pub(crate) fn readable(path: &Path) -> Result<(Connection, Option<AtRest>)> {
     let at_rest = AtRest::of(path);
     let conn = connect_readable(path, at_rest.is_some()).map_err(|e| cannot(&place, "opened", e))?;
     match schema::recognise(&conn).map_err(|e| cannot(&place, "read", e))? {
-        Found::Ledger(_) => Ok((conn, at_rest)),
+        Found::Ledger(version) => {
+            let lent =
+                schema::lend(&conn, version).and_then(|()| conn.pragma_update(None, "query_only", true));
+            lent.map_err(|e| cannot(&place, "read", e))?;
+            Ok((conn, at_rest))
+        }
         Found::Empty => Err(Error::new(Kind::Ledger, format!("the ledger {place} is empty as yet"))),
         Found::Foreign => Err(schema::foreign(&place)),
     }
@@ -100,7 +105,7 @@ fn connect_readable(path: &Path, at_rest: bool) -> rusqlite::Result<Connection> 
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = Connection::open_with_flags(uri(path, at_rest), flags)?;
     patient(&mut conn)?;
-    conn.execute_batch("PRAGMA query_only = 1; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384")?;
+    conn.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384")?;
     Ok(conn)
 }
 

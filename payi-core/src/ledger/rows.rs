@@ -1,6 +1,9 @@
 //! One event as rows: what goes into which column.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use rusqlite::{Connection, Statement, params};
 use uuid::Uuid;
@@ -9,7 +12,7 @@ use crate::{
     context::{Properties, Resolved, Text},
     events::Event,
     ledger::{append::Keep, ids},
-    usage::Bucket,
+    usage::{Bucket, Usage},
 };
 
 /// What a `flags` column holds.
@@ -22,6 +25,9 @@ pub(crate) mod flag {
     pub(crate) const PROXY: i64 = 32;
     pub(crate) const PROXY_OFF: i64 = 64;
 }
+
+/// Models, and the counts of each by the names of its buckets.
+pub(crate) type ByModel = Vec<(Box<str>, BTreeMap<Box<str>, u64>)>;
 
 /// The largest count of one bucket that one fact holds.
 const MOST: i64 = 1 << 42;
@@ -88,6 +94,38 @@ pub(crate) fn insert_details(
     statement
         .execute(params![seq, event.response_id.as_deref(), case_id, properties, case_properties])
         .map(drop)
+}
+
+/// What few events have.
+pub(crate) fn insert_extras(conn: &Connection, seq: i64, event: &Event) -> rusqlite::Result<()> {
+    let guardrail = event.exchange.as_deref().and_then(|exchange| exchange.guardrail.as_ref());
+    if event.elsewhere.is_empty() && guardrail.is_none() {
+        return Ok(());
+    }
+    let elsewhere = (!event.elsewhere.is_empty()).then(|| text(&by_model(&event.elsewhere)));
+    conn.execute(
+        "INSERT INTO extras(seq, elsewhere, guardrail) VALUES(?1, ?2, ?3)",
+        params![seq, elsewhere, guardrail.map(text)],
+    )
+    .map(drop)
+}
+
+/// What each of some models did, by the names of its buckets.
+pub(crate) fn by_model(elsewhere: &[(Box<str>, Usage)]) -> ByModel {
+    let counts = |usage: &Usage| usage.iter().map(|(bucket, n)| (bucket.name().into(), n)).collect();
+    elsewhere.iter().map(|(model, usage)| (model.clone(), counts(usage))).collect()
+}
+
+/// The same read back; counts of buckets that nobody knows are left out.
+pub(crate) fn from_models(models: ByModel) -> Vec<(Box<str>, Usage)> {
+    let usage = |counts: BTreeMap<Box<str>, u64>| {
+        let mut usage = Usage::new();
+        for bucket in Bucket::ALL {
+            usage.set(bucket, counts.get(bucket.name()).copied().unwrap_or(0));
+        }
+        usage
+    };
+    models.into_iter().map(|(model, counts)| (model, usage(counts))).collect()
 }
 
 pub(crate) fn insert_exchange(

@@ -1,4 +1,4 @@
-//! Schema v1: every table of the ledger, and how a file is recognised as one.
+//! The schema: every table of the ledger, and how a file is recognised as one.
 //!
 //! `facts` hold integers only and never change. Text lives in `dict` (and, where it is not worth a
 //! dictionary entry, in `details`), so that a person can be erased without touching a fact.
@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 /// "PAYI" in ASCII: `PRAGMA application_id` of our files.
 pub(crate) const APPLICATION_ID: i64 = 0x5041_5949;
 /// `PRAGMA user_version`: the schema this version of payi writes.
-pub(crate) const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 2;
 
 /// What a text of `dict` is. The codes are part of the file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -176,6 +176,12 @@ CREATE TABLE limit_history(
   tally TEXT NOT NULL, PRIMARY KEY(id, reset_us)) WITHOUT ROWID;
 ";
 
+/// What came with the second schema. A step only ever adds tables: see [`lend`].
+const V2: &str = "
+-- What few events have, as JSON: what other models did for the call, and what a guardrail did.
+CREATE TABLE extras(seq INTEGER PRIMARY KEY, elsewhere TEXT, guardrail TEXT);
+";
+
 /// What a database turns out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -207,7 +213,10 @@ pub(crate) fn migrate(conn: &Connection, place: &str) -> Result<()> {
         Found::Empty => create(conn).map_err(failed)?,
         Found::Ledger(VERSION) => {}
         Found::Ledger(version) if version > VERSION => return Err(newer(place, version)),
-        // The first schema has nothing before it; later ones add their steps here.
+        Found::Ledger(1) => {
+            conn.execute_batch(V2).map_err(failed)?;
+            conn.pragma_update(None, "user_version", VERSION).map_err(failed)?;
+        }
         Found::Ledger(_) | Found::Foreign => return Err(foreign(place)),
     }
     transaction.commit().map_err(failed)
@@ -221,8 +230,17 @@ pub(crate) fn writing(conn: &Connection) -> rusqlite::Result<Transaction<'_>> {
     Transaction::new_unchecked(conn, TransactionBehavior::Immediate)
 }
 
+/// Gives a connection that only reads an older file the tables which that file lacks, empty and for itself alone.
+pub(crate) fn lend(conn: &Connection, version: i64) -> rusqlite::Result<()> {
+    if version >= VERSION {
+        return Ok(());
+    }
+    conn.execute_batch(&V2.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+}
+
 fn create(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(V1)?;
+    conn.execute_batch(V2)?;
     conn.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}"))
 }
 

@@ -9,7 +9,7 @@ use crate::{
     events::{Event, Exchange, Outcome},
     ledger::{
         ids,
-        rows::{flag, time},
+        rows::{flag, from_models, time},
     },
     money::Money,
     pricing::{Cost, CostSource},
@@ -37,10 +37,12 @@ const COLUMNS: &str =
   r.provider, r.operation, r.category, r.request_model, r.response_model, r.tier, r.geo,
   r.price_category, r.price_resource, r.scope, r.module, r.uri,
   d.response_id, d.use_case_id, d.properties, d.use_case_properties,
-  x.headers, x.function_calls, q.request, q.response";
+  x.headers, x.function_calls, q.request, q.response,
+  w.elsewhere, w.guardrail";
 
 const TABLES: &str = "facts f JOIN purposes p ON p.id = f.purpose JOIN routes r ON r.id = f.route
-  LEFT JOIN details d ON d.seq = f.seq LEFT JOIN exchanges x ON x.seq = f.seq LEFT JOIN prompts q ON q.seq = f.seq";
+  LEFT JOIN details d ON d.seq = f.seq LEFT JOIN exchanges x ON x.seq = f.seq LEFT JOIN prompts q ON q.seq = f.seq
+  LEFT JOIN extras w ON w.seq = f.seq";
 
 /// The events after `after`, oldest first.
 pub(crate) fn after(conn: &Connection, after: i64, limit: usize) -> rusqlite::Result<Vec<StoredEvent>> {
@@ -119,6 +121,7 @@ fn read(row: &Row<'_>, texts: &mut Texts<'_>) -> rusqlite::Result<StoredEvent> {
         http_status: row.get("http")?,
         error: texts.boxed(int("error")?)?,
         usage: usage(row)?,
+        elsewhere: from_models(parse(boxed(row, "elsewhere")?.as_deref())),
         usage_estimated: flags & flag::ESTIMATED != 0,
         usage_suspect: flags & flag::SUSPECT != 0,
         cost: Cost { amount: Money::from_pico(int("cost")?.into()), source: source(int("cost_source")?) },
@@ -168,6 +171,7 @@ fn exchange(row: &Row<'_>, texts: &mut Texts<'_>) -> rusqlite::Result<Option<Box
         instrumented_module: texts.boxed(row.get("module")?)?,
         response_headers: parse(boxed(row, "headers")?.as_deref()),
         function_calls: calls.into_iter().map(|(name, arguments)| FunctionCall { name, arguments }).collect(),
+        guardrail: parse(boxed(row, "guardrail")?.as_deref()),
         request_json: boxed(row, "request")?,
         response_json: parse(boxed(row, "response")?.as_deref()),
     };

@@ -14,7 +14,7 @@ use crate::{
     events::{Event, Exchange, Outcome},
     money::Money,
     pricing::Cost,
-    usage::{FunctionCall, Usage},
+    usage::{Bucket, FunctionCall, Guardrail, Usage},
 };
 
 fn rich() -> (Event, Resolved) {
@@ -22,6 +22,7 @@ fn rich() -> (Event, Resolved) {
     event.streamed = true;
     event.time_to_first_token = Some(Duration::from_micros(1500));
     event.usage_estimated = true;
+    event.elsewhere = vec![("claude-opus-5".into(), Usage::new().with(Bucket::Input, 3))];
     event.error = Some("timeout".into());
     event.reported_cost = Some(Money::from_pico(7));
     event.service_tier = Some("flex".into());
@@ -31,6 +32,11 @@ fn rich() -> (Event, Resolved) {
         instrumented_module: Some("reqwest/0.13.0".into()),
         response_headers: vec![("x-request-id".into(), "req_1".into())],
         function_calls: vec![FunctionCall { name: "lookup".into(), arguments: Some("{\"q\":1}".into()) }],
+        guardrail: Some(Guardrail {
+            id: Some("gr-1".into()),
+            units: vec![("guardrail_topic".into(), 2)],
+            ..Guardrail::default()
+        }),
         request_json: Some("{}".into()),
         response_json: vec!["{\"a\":1}".into(), "{\"b\":2}".into()],
     }));
@@ -61,6 +67,29 @@ fn an_event_comes_back_as_it_went_in() {
     let us = event.started_at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros();
     event.started_at = SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(us).unwrap());
     assert_eq!(format!("{:?}", stored.event), format!("{event:?}"));
+}
+
+#[test]
+fn a_ledger_of_the_first_schema_is_read_as_it_is_and_grows_when_it_is_written() {
+    let place = std::env::temp_dir().join(format!("payi-schema-{}.db", std::process::id()));
+    let one = |n| (event(n), who("u1"));
+    let ledger = Ledger::open(&place).unwrap();
+    append(&ledger, &[one(5)]);
+    ledger.with(|conn| conn.execute_batch("DROP TABLE extras; PRAGMA user_version = 1")).unwrap();
+    drop(ledger);
+    let old = Ledger::open_read_only(&place).unwrap();
+    assert_eq!(old.follow(0, 10).unwrap().len(), 1);
+    let touched = old.with(|conn| conn.execute_batch("DELETE FROM facts"));
+    assert!(touched.is_err(), "a reader wrote");
+    drop(old);
+    let ledger = Ledger::open(&place).unwrap();
+    append(&ledger, &[rich()]);
+    let stored = ledger.follow(0, 10).unwrap();
+    assert_eq!(stored.iter().map(|it| it.event.elsewhere.len()).collect::<Vec<_>>(), [0, 1]);
+    drop(ledger);
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{suffix}", place.display()));
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{
     MatchKind, format,
     memo::Memo,
     model::Model,
-    pattern::{Fit, Pattern, normalise, without_stamp},
+    pattern::{Fit, Pattern, deployed, normalise, without_stamp},
 };
 
 /// Prices by provider, model and date.
@@ -237,6 +237,11 @@ impl PriceBook {
         let normal = normalise(&id);
         if let Some(found) = normal.as_deref().and_then(try_all) {
             return Some(Found { kind: found.kind.max(MatchKind::Normalised), ..found });
+        }
+        let azure = &*self.draft.providers[own].id == "azure";
+        let model_of = azure.then(|| deployed(normal.as_deref().unwrap_or(&id))).flatten();
+        if let Some((found, kind)) = model_of.and_then(|(id, kind)| Some((try_all(id)?, kind))) {
+            return Some(Found { kind: found.kind.max(kind), ..found });
         }
         let base = without_stamp(normal.as_deref().unwrap_or(&id))?;
         houses.iter().find_map(|&house| {

@@ -80,6 +80,19 @@ impl Cost {
     }
 }
 
+/// Two parts of one bill: known as well as the less known of them.
+impl std::ops::Add for Cost {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        let source = match (self.source, other.source) {
+            (a, b) if a == b => a,
+            _ => CostSource::Estimated,
+        };
+        Self { amount: self.amount + other.amount, source }
+    }
+}
+
 /// What is to be priced.
 #[derive(Clone, Copy, Debug)]
 pub struct Priced<'a> {

@@ -1,5 +1,7 @@
 //! Which model an id means: patterns of the book, and the spellings under which hosts resell models.
 
+use super::MatchKind;
+
 /// A pattern over lower-case ids: `#` stands for a digit; `*` at either end for anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern {
@@ -131,6 +133,24 @@ pub(super) fn normalise(id: &str) -> Option<String> {
         id_now.insert(date + 4, '-');
     }
     (id_now != id).then_some(id_now)
+}
+
+/// How Azure's deployments are often called: a model, and how it is deployed. Where it runs anywhere its price is the
+/// model's own; where it may not leave a region it is about that.
+const DEPLOYED: [(&str, MatchKind); 8] = [
+    ("-global-standard", MatchKind::Normalised),
+    ("-globalstandard", MatchKind::Normalised),
+    ("-data-zone-standard", MatchKind::Similar),
+    ("-datazone-standard", MatchKind::Similar),
+    ("-datazonestandard", MatchKind::Similar),
+    ("-global-batch", MatchKind::Similar),
+    ("-datazone-batch", MatchKind::Similar),
+    ("-standard", MatchKind::Similar),
+];
+
+/// The model in the name of one of Azure's deployments, and how surely its price is the deployment's.
+pub(super) fn deployed(id: &str) -> Option<(&str, MatchKind)> {
+    DEPLOYED.iter().find_map(|&(how, kind)| Some((id.strip_suffix(how)?, kind)))
 }
 
 fn is_date(text: &str) -> bool {

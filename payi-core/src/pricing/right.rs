@@ -33,6 +33,17 @@ const RIGHT: &[(&str, &str, CostSource)] = &[
         "3",
         CostSource::Computed,
     ),
+    // A deployment of Azure's that runs anywhere costs what its model costs; of others that is a guess.
+    (
+        r#""azure", "model": "gpt-4o-2024-11-20-global-standard", "usage": {"input_tokens": 1000000}"#,
+        "2.5",
+        CostSource::Computed,
+    ),
+    (
+        r#""azure", "model": "gpt-4o-datazone-standard", "usage": {"input_tokens": 1000000}"#,
+        "2.5",
+        CostSource::Estimated,
+    ),
     // Mistral's `latest` is Large 3.
     (
         r#""mistral", "model": "mistral-large-latest", "usage": {"input_tokens": 1000000, "output_tokens": 1000000}"#,

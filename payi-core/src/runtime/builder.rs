@@ -215,7 +215,7 @@ impl Builder {
         self
     }
 
-    /// Whether pictures, sound and files that are part of a prompt, as base64, are kept where prompts are.
+    /// Whether pictures, sound and files that are part of a prompt or an answer, as base64, are kept where those are.
     ///
     /// Unless told otherwise, `<not_instrumented>` stands in their place.
     pub fn instrument_inline_data(mut self, keep: bool) -> Self {

@@ -88,11 +88,13 @@ pub(crate) fn of(event: &Event) -> Units {
     let usage = &event.usage;
     let dialect = Dialect::of(event);
     let mut units = Units::new();
-    if usage.is_empty() {
+    let guardrail = event.exchange.as_deref().and_then(|exchange| exchange.guardrail.as_ref());
+    let guarded = guardrail.map_or(&[][..], |guardrail| &guardrail.units);
+    if usage.is_empty() && guarded.is_empty() {
         return units;
     }
     let large = if is_large(event, dialect) { "_large_context" } else { "" };
-    if matches!(dialect, Dialect::OpenAi | Dialect::Anthropic) {
+    if matches!(dialect, Dialect::OpenAi | Dialect::Anthropic) || !guarded.is_empty() {
         // The SDK names it even where it is zero.
         units.insert(format!("text{large}"), Unit { input: Some(0), output: Some(0) });
     }
@@ -105,6 +107,9 @@ pub(crate) fn of(event: &Event) -> Units {
             Side::Output => &mut unit.output,
         };
         *counted = Some(counted.unwrap_or(0).saturating_add(count));
+    }
+    for (name, count) in guarded {
+        units.insert(name.to_string(), Unit { input: Some(*count), output: None });
     }
     for (name, unit) in &mut units {
         if dialect != Dialect::Google && name != WEB_SEARCHES {

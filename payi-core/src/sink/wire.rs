@@ -185,6 +185,20 @@ impl<'a> Wire<'a> {
         let mut own = |name, value| {
             properties.entry(name).or_insert(Some(value));
         };
+        if let Some(guardrail) = &self.exchange.guardrail {
+            let intervened = guardrail.action.as_deref();
+            for (name, value) in [
+                ("system.aws.bedrock.guardrail.id", guardrail.id.as_deref()),
+                ("system.aws.bedrock.guardrail.version", guardrail.version.as_deref()),
+                ("system.failure", intervened),
+                ("system.failure.description", intervened.map(|_| "Bedrock Guardrails intervened")),
+                ("system.aws.bedrock.guardrail.action", intervened),
+            ] {
+                if let Some(value) = value {
+                    own(name, value);
+                }
+            }
+        }
         let code = self.event.error.as_deref();
         match (self.event.outcome, self.event.http_status) {
             // A status says it already.

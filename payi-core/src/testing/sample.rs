@@ -135,6 +135,7 @@ fn event(&(_, _, _, model, outcome, (input, cached, output, reasoning), pico): &
             .with(Bucket::CacheRead, cached)
             .with(Bucket::Output, output)
             .with(Bucket::Reasoning, reasoning),
+        elsewhere: Vec::new(),
         usage_estimated: false,
         usage_suspect: false,
         cost: pico.map_or(Cost::UNPRICED, |pico| Cost {

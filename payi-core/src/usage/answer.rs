@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 use crate::usage::{
-    Api, Bucket, Reading, anthropic, gemini,
+    Api, Bucket, Reading, anthropic, gemini, guardrail,
     keys::{COSTS, Key},
     openai, others,
     pick::Picker,
@@ -50,6 +50,7 @@ impl Answer {
             None => self.absorb_counts(api, picked),
         }
         self.absorb_tools(picked);
+        guardrail::absorb(picked, &mut self.reading);
         if let Some(code) = picked.last(Key::Error).and_then(error_code) {
             self.reading.error = Some(code);
             self.complete = true;

@@ -1,6 +1,6 @@
 //! Where in an answer the values lie that matter, of every provider: one table.
 
-use crate::usage::pick::{Rule, Then};
+use crate::usage::pick::{Rule, Rules, Then};
 
 /// The values that matter in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,11 @@ pub(crate) enum Key {
     Ticks,
     /// Cohere's billed units, where they are not in a usage.
     Billed,
+    /// Why Bedrock's models stopped.
+    Stop,
+    /// What one of its guardrails did, and what that took.
+    Guarded,
+    Trace,
     /// Bedrock's own counts of a stream, beside the model's.
     Metrics,
     /// Counts that lie about by themselves.
@@ -46,7 +51,7 @@ const fn enter(level: u8, key: &'static str, to: u8) -> Rule<Key> {
 
 /// Level 0 is the document, 1 the answer inside an event, 2 an item of its output, 3 its action,
 /// 4 an envelope around the usage, 5 Cohere's, 6 and 7 lists whose items are counted.
-pub(crate) const RULES: &[Rule<Key>] = &[
+pub(crate) const RULES: &Rules<Key> = &Rules::new(&[
     keep(0, "id", Key::Id),
     keep(0, "model", Key::Model),
     keep(0, "usage", Key::Usage),
@@ -89,6 +94,10 @@ pub(crate) const RULES: &[Rule<Key>] = &[
     // Bedrock: its own counts, Llama's, Titan's.
     keep(0, "amazon-bedrock-invocationMetrics", Key::Metrics),
     keep(0, "bytes", Key::Bytes),
+    keep(0, "stopReason", Key::Stop),
+    keep(0, "trace", Key::Trace),
+    keep(0, "amazon-bedrock-trace", Key::Trace),
+    keep(0, "amazon-bedrock-guardrailAction", Key::Guarded),
     keep(0, "prompt_token_count", Key::FlatInput),
     keep(0, "generation_token_count", Key::FlatOutput),
     keep(0, "inputTextTokenCount", Key::FlatInput),
@@ -100,8 +109,8 @@ pub(crate) const RULES: &[Rule<Key>] = &[
     keep(0, "prompt_eval_count", Key::FlatInput),
     keep(0, "eval_count", Key::FlatOutput),
     keep(0, "done", Key::Done),
-];
+]);
 
 /// The cost that some hosts put into the usage.
-pub(crate) const COSTS: &[Rule<Key>] =
-    &[keep(0, "cost", Key::Cost), keep(0, "cost_in_usd_ticks", Key::Ticks)];
+pub(crate) const COSTS: &Rules<Key> =
+    &Rules::new(&[keep(0, "cost", Key::Cost), keep(0, "cost_in_usd_ticks", Key::Ticks)]);

@@ -38,7 +38,7 @@ pub struct Meter {
 
 #[derive(Debug)]
 enum Kind {
-    Json(Box<Picker<Key>>),
+    Json(Box<Picker<Key>>, Sample),
     Sse(Box<Sse>),
     Lines(Box<Lines>),
     Frames(Box<Frames>),
@@ -50,7 +50,7 @@ enum Kind {
 impl Meter {
     /// For an answer that is one JSON document.
     pub fn json(api: Api) -> Self {
-        Self { api, kind: Kind::Json(Box::new(Picker::new(RULES))), any: false, said: None }
+        Self { api, kind: Kind::Json(Box::new(Picker::new(RULES)), Sample::one()), any: false, said: None }
     }
 
     /// For an answer that is a stream of server-sent events.
@@ -100,7 +100,10 @@ impl Meter {
         self.any |= !bytes.is_empty();
         match &mut self.kind {
             Kind::Sse(sse) => sse.push(bytes),
-            Kind::Json(picker) => picker.push(bytes),
+            Kind::Json(picker, sample) => {
+                picker.push(bytes);
+                sample.push(bytes);
+            }
             Kind::Lines(lines) => lines.push(bytes),
             Kind::Frames(frames) => frames.push(bytes),
             #[cfg(feature = "compression")]
@@ -113,7 +116,7 @@ impl Meter {
     pub fn is_complete(&mut self) -> bool {
         match &mut self.kind {
             Kind::Sse(sse) => sse.is_complete(),
-            Kind::Json(picker) => picker.is_done(),
+            Kind::Json(picker, _) => picker.is_done(),
             Kind::Lines(lines) => lines.is_complete(),
             Kind::Frames(frames) => frames.is_complete(),
             #[cfg(feature = "compression")]
@@ -125,7 +128,17 @@ impl Meter {
         }
     }
 
-    /// A sample of what passed, for streams that do not say how much it was.
+    /// Whether a JSON document has begun, or was to come, and its end is missing; `ended` says that nothing failed.
+    pub(crate) fn is_cut(&mut self, ended: bool) -> bool {
+        match &mut self.kind {
+            Kind::Json(picker, _) => !picker.is_done() && !picker.is_broken() && (self.any || !ended),
+            #[cfg(feature = "compression")]
+            Kind::Packed(unpack) => unpack.meter().0.is_cut(ended),
+            _ => false,
+        }
+    }
+
+    /// A sample of what passed, for answers that do not say how much it was.
     pub(crate) fn sample(&mut self) -> Sample {
         match &mut self.kind {
             Kind::Sse(sse) => sse.sample(),
@@ -133,7 +146,8 @@ impl Meter {
             Kind::Frames(frames) => frames.sample(),
             #[cfg(feature = "compression")]
             Kind::Packed(unpack) => unpack.meter().0.sample(),
-            Kind::Json(_) | Kind::Opaque => Sample::default(),
+            Kind::Json(_, sample) => std::mem::take(sample),
+            Kind::Opaque => Sample::default(),
         }
     }
 
@@ -159,7 +173,7 @@ impl Meter {
                 let seen = answer.seen;
                 (answer, seen)
             }
-            Kind::Json(picker) => {
+            Kind::Json(picker, _) => {
                 let mut answer = Answer::default();
                 answer.absorb(self.api, &picker);
                 (answer, picker.is_done() && !picker.is_broken())

@@ -9,6 +9,7 @@ mod anthropic;
 mod estimate;
 mod frames;
 mod gemini;
+pub(crate) mod guardrail;
 mod keys;
 mod meter;
 mod openai;
@@ -26,6 +27,7 @@ use std::ops::AddAssign;
 pub use estimate::load_tokenizer;
 #[cfg(any(feature = "testing", feature = "_http"))]
 pub(crate) use frames::base64;
+pub use guardrail::Guardrail;
 pub use meter::Meter;
 
 use crate::money::Money;
@@ -237,6 +239,8 @@ pub struct Reading {
     pub reported_cost: Option<Money>,
     /// The tools the answer calls.
     pub function_calls: Vec<FunctionCall>,
+    /// What a guardrail did, where the answer says it.
+    pub guardrail: Option<Guardrail>,
     /// The error the answer carries, by its type or code (never its message).
     pub error: Option<Box<str>>,
     /// The answer was made while nobody waited for it, and is billed where it is fetched.

@@ -84,7 +84,11 @@ pub(crate) fn read(api: Api, usage: Object<'_>, reading: &mut Reading) {
     if heard.is_some() {
         counted.set(Bucket::AudioInput, 0);
     }
-    if let Some(seconds) = usage.get("seconds").or(heard).and_then(Value::as_f64).filter(|s| *s >= 0.0) {
+    // xAI bills its voices by the time that it says is to be billed.
+    let voiced = usage.get("billable_audio_seconds");
+    if let Some(seconds) =
+        usage.get("seconds").or(heard).or(voiced).and_then(Value::as_f64).filter(|s| *s >= 0.0)
+    {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,

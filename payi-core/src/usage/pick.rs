@@ -12,6 +12,8 @@ const KEEP_MAX: usize = 64 * 1024;
 const KEY_MAX: usize = 40;
 /// How many containers deep the rules can lead.
 const DEPTH_MAX: usize = 8;
+/// How many levels a table has at most.
+const LEVELS: usize = 8;
 /// What is kept of most answers fits in this.
 const ARENA: usize = 768;
 /// How many values are kept; a list of more items is clipped.
@@ -23,6 +25,39 @@ pub(crate) struct Rule<K: 'static> {
     pub(crate) level: u8,
     pub(crate) key: &'static str,
     pub(crate) then: Then<K>,
+}
+
+/// A table of rules, and a filter that knows most keys which none of them names: an answer has more of those than of
+/// the others.
+#[derive(Debug)]
+pub(crate) struct Rules<K: 'static> {
+    rules: &'static [Rule<K>],
+    /// For each level a bit for each key that it may know.
+    known: [u64; LEVELS],
+}
+
+impl<K> Rules<K> {
+    pub(crate) const fn new(rules: &'static [Rule<K>]) -> Self {
+        let mut known = [0; LEVELS];
+        let mut at = 0;
+        while at < rules.len() {
+            known[rules[at].level as usize] |= bit(rules[at].key.as_bytes());
+            at += 1;
+        }
+        Self { rules, known }
+    }
+
+    fn find(&self, level: u8, key: &[u8]) -> Option<&Rule<K>> {
+        let known = self.known.get(usize::from(level)).is_some_and(|known| known & bit(key) != 0);
+        let named = |rule: &&Rule<K>| rule.level == level && rule.key.as_bytes() == key;
+        if known { self.rules.iter().find(named) } else { None }
+    }
+}
+
+/// Its place in a filter: a key is told from most others by its length and where it begins.
+const fn bit(key: &[u8]) -> u64 {
+    let first = if key.is_empty() { 0 } else { key[0] as usize };
+    1 << ((first ^ (key.len() << 2)) & 63)
 }
 
 /// What becomes of a value.
@@ -138,7 +173,7 @@ impl Container {
 /// Walks one document.
 #[derive(Debug)]
 pub(crate) struct Picker<K: 'static> {
-    rules: &'static [Rule<K>],
+    rules: &'static Rules<K>,
     state: State,
     stack: [Open<K>; DEPTH_MAX],
     depth: usize,
@@ -153,7 +188,7 @@ pub(crate) struct Picker<K: 'static> {
 }
 
 impl<K: Copy + PartialEq> Picker<K> {
-    pub(crate) fn new(rules: &'static [Rule<K>]) -> Self {
+    pub(crate) fn new(rules: &'static Rules<K>) -> Self {
         Self {
             rules,
             state: State::Value { first: false },
@@ -171,7 +206,7 @@ impl<K: Copy + PartialEq> Picker<K> {
     }
 
     /// Walks a whole document.
-    pub(crate) fn over(rules: &'static [Rule<K>], document: &[u8]) -> Self {
+    pub(crate) fn over(rules: &'static Rules<K>, document: &[u8]) -> Self {
         let mut picker = Self::new(rules);
         picker.push(document);
         picker
@@ -396,10 +431,7 @@ impl<K: Copy + PartialEq> Picker<K> {
     fn rule(&self, key: &[u8]) -> Then<K> {
         let top = self.depth.checked_sub(1).map(|top| self.stack[top].then);
         let Some(Then::Enter(level) | Then::Each(level, _)) = top else { return Then::Skip };
-        self.rules
-            .iter()
-            .find(|rule| rule.level == level && rule.key.as_bytes() == key)
-            .map_or(Then::Skip, |rule| rule.then)
+        self.rules.find(level, key).map_or(Then::Skip, |rule| rule.then)
     }
 
     /// Passes over (or keeps) the inside of a string, a number or a container.

@@ -2,9 +2,9 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "tests")]
 
-use super::{Picker, Rule, Then};
+use super::{Picker, Rule, Rules, Then};
 
-const RULES: &[Rule<&str>] = &[
+const RULES: &Rules<&str> = &Rules::new(&[
     Rule { level: 0, key: "id", then: Then::Keep("id") },
     Rule { level: 0, key: "usage", then: Then::Keep("usage") },
     Rule { level: 0, key: "n", then: Then::Keep("n") },
@@ -12,7 +12,7 @@ const RULES: &[Rule<&str>] = &[
     Rule { level: 1, key: "id", then: Then::Keep("inner") },
     Rule { level: 0, key: "output", then: Then::Each(2, "item") },
     Rule { level: 2, key: "type", then: Then::Keep("type") },
-];
+]);
 
 const DOCUMENT: &str = r#" {"a":[1,{"id":"no","]":"}"},"\"]"],"id":"x\"y","usage" : {"t":{"c":1},"s":"}"},
     "n":-1.5e3,"response":{"z":{"id":"no"},"id":"in"},"output":[{"type":"p","c":[{"type":"no"}]},[],7,{"type":"q"}],

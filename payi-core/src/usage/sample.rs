@@ -12,11 +12,13 @@ const KEPT_MAX: usize = 16 * 1024;
 /// A piece of data, not of text: longer than any word, and without a space.
 const DATA_MIN: usize = 256;
 
-/// A sample of a stream's events.
+/// A sample of a stream's events, or of one document.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sample {
     kept: Vec<u8>,
     passed: u64,
+    /// It is one document, of which only the beginning may have come.
+    one: bool,
 }
 
 impl Sample {
@@ -35,8 +37,36 @@ impl Sample {
         self.push(b"\n");
     }
 
-    /// How many tokens the text of the stream is, about.
+    /// Of one document.
+    pub(crate) fn one() -> Self {
+        Self { one: true, ..Self::default() }
+    }
+
+    /// The whole is known to be so long, in bytes, although less of it has come.
+    pub(crate) fn expect(&mut self, length: u64) {
+        self.passed = self.passed.max(length);
+    }
+
+    /// The text of a document that cannot be read as one, because its end is missing.
+    fn beginning(&self) -> String {
+        let (mut text, mut at) = (String::new(), 0);
+        let mut key: &[u8] = b"";
+        while let Some((string, end)) = next_string(&self.kept, at) {
+            at = end;
+            if is_key(&self.kept, end) {
+                key = string;
+            } else if WRITTEN.iter().any(|name| name.as_bytes() == key) && !is_data(string) {
+                text.push_str(&unescaped(string));
+            }
+        }
+        text
+    }
+
+    /// How many tokens the text of the stream, or of the document, is, about.
     pub(crate) fn tokens(&self) -> u64 {
+        if self.one {
+            return scaled(estimate::tokens(&self.beginning()), self.passed, self.kept.len() as u64);
+        }
         let (mut text, mut read) = (String::new(), 0_u64);
         for line in self.kept.split_inclusive(|b| *b == b'\n') {
             let data = data_lines(line).next().unwrap_or(line);
@@ -126,7 +156,7 @@ impl Prompt {
         let mut at = 0;
         while let Some((string, end)) = next_string(&self.head, at) {
             at = end;
-            let is_key = self.head[end..].iter().find(|b| !b.is_ascii_whitespace()) == Some(&b':');
+            let is_key = is_key(&self.head, end);
             if is_key {
                 key = string;
                 turns += u64::from(key == b"role");
@@ -193,8 +223,16 @@ fn container_end(bytes: &[u8], at: usize) -> usize {
 
 /// Whether a string of a request is read by the model: values, but for those above.
 fn says(key: &[u8], string: &[u8], is_key: bool) -> bool {
-    let data = string.len() >= DATA_MIN && !string.contains(&b' ');
-    !data && !is_key && !UNREAD.contains(&key)
+    !is_data(string) && !is_key && !UNREAD.contains(&key)
+}
+
+fn is_data(string: &[u8]) -> bool {
+    string.len() >= DATA_MIN && !string.contains(&b' ')
+}
+
+/// Whether the string that ends at `end` is the name of a member.
+fn is_key(bytes: &[u8], end: usize) -> bool {
+    bytes[end..].iter().find(|b| !b.is_ascii_whitespace()) == Some(&b':')
 }
 
 /// The next string from `at` on, and what follows it; the last one may be cut off.

@@ -98,13 +98,20 @@ impl<'t> Value<'t> {
 impl<'t> Object<'t> {
     /// The last member of this name, as `serde_json` has it.
     pub(crate) fn get(self, key: &str) -> Option<Value<'t>> {
-        let mut found = None;
-        for value in children(self.0) {
-            if value.0.key == key {
-                found = Some(value);
+        let (mut found, mut at) = (None, 0);
+        while let Some(node) = self.0.get(at) {
+            if node.key == key {
+                found = Some(at);
             }
+            at += node.len;
         }
-        found
+        let own = self.0.get(found?..)?;
+        own.get(..own.first()?.len)?.split_first().map(|(node, inside)| Value(node, inside))
+    }
+
+    /// What its members hold.
+    pub(crate) fn values(self) -> impl Iterator<Item = Value<'t>> {
+        children(self.0)
     }
 
     pub(crate) fn contains_key(self, key: &str) -> bool {

@@ -12,11 +12,9 @@ use serde_json::Value;
 
 use super::{Count, PRICED_AT, own, tables::TOTALS};
 
-/// Models that the book has no price for, by the beginning of their names, and why.
-const UNPRICED: &[(&str, &str)] = &[
-    ("gpt-realtime-global-standard", "the name of a deployment"),
-    ("grok-voice", "billed by the second of a connection, which no message says"),
-];
+/// What xAI charges for an hour that it says is to be billed, in pico-dollars.
+const VOICES: [(&str, i128); 2] =
+    [("grok-voice-think-fast-1.0", 3_000_000_000_000), ("grok-voice-latest", 4_800_000_000_000)];
 
 /// What OpenAI and Azure charge for gpt-realtime, in pico-dollars a token: text in, cached, out; audio in, cached, out.
 const RATES: [(&str, i128); 6] = [
@@ -62,14 +60,23 @@ pub(super) fn sessions(corpus: &Path, count: &mut Count) -> Sessions {
         count.excepted += usize::from(excepted);
         for event in &events {
             let priced = event.cost.source != CostSource::Unpriced;
-            let model = event.response_model.as_deref().or(event.request_model.as_deref());
-            let known = model.is_none_or(|model| UNPRICED.iter().any(|(begin, _)| model.starts_with(begin)));
+            let known = event.response_model.is_some() || event.request_model.is_some();
             count.check(&name, event.outcome == Outcome::Ok && !event.usage_suspect, "failed, or suspect");
             count.check(&name, !event.usage.is_empty(), "no usage");
-            count.check(&name, priced != known, "priced, or not, against what is known");
+            count.check(&name, priced == known, "priced, or not, against what is known");
             (found.responses, found.priced) = (found.responses + 1, found.priced + usize::from(priced));
         }
-        if recorded["model"] == "gpt-realtime" {
+        if let Some((_, hour)) = VOICES.iter().find(|(model, _)| recorded["model"] == *model) {
+            let whole: Money = responses(&events).map(|e| e.cost.amount).sum();
+            let hand: i128 = billable(&recorded).map(|seconds| (seconds * hour + 1_800) / 3_600).sum();
+            count.check(
+                &name,
+                whole.pico() == hand,
+                &format!("{whole} USD, by hand {}", Money::from_pico(hand)),
+            );
+            found.by_hand += 1;
+        }
+        if recorded["model"] == "gpt-realtime" || recorded["model"] == "gpt-realtime-global-standard" {
             let whole: Money = responses(&events).map(|e| e.cost.amount).sum();
             let hand: i128 = frames(&recorded).map(by_hand).sum();
             count.check(
@@ -102,6 +109,12 @@ fn responses(events: &[Event]) -> impl Iterator<Item = &Event> {
 fn frames(recorded: &Value) -> impl Iterator<Item = &Value> {
     let frames = recorded["frames"].as_array().expect("frames").iter();
     frames.map(|frame| &frame["event"]["response"]["usage"]).filter(|usage| usage.is_object())
+}
+
+/// The whole seconds that xAI says are to be billed.
+fn billable(recorded: &Value) -> impl Iterator<Item = i128> {
+    let frames = recorded["frames"].as_array().expect("frames").iter();
+    frames.filter_map(|frame| frame["event"]["usage"]["billable_audio_seconds"].as_u64()).map(i128::from)
 }
 
 /// What a response costs, from its own counts and the published prices.

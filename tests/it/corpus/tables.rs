@@ -59,7 +59,7 @@ pub(super) const EXCEPTIONS: &[(&str, &str, &str)] = &[
 pub(super) const ODDITIES: &[(&str, &str)] = &[
     (
         "bedrock/converse__guardrail_trace_survives_into_raw_completion__0.json",
-        "the guardrail answered; its own units are not counted",
+        "the guardrail answered, and no model; its own units are told beside the tokens",
     ),
     ("azure-openai/chat__test_prompt_content_filtering__0.json", "a refusal with status 200"),
     (

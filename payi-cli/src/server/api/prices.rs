@@ -11,7 +11,10 @@ use payi_core::{
     pricing::{Cost, CostSource, Explanation},
 };
 
-use crate::server::api::units::{self, Unit};
+use crate::server::{
+    api::units::{self, Unit},
+    request,
+};
 
 /// The price of one unit on each side; `None` has no price.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,16 +76,17 @@ pub(crate) struct Priced {
 
 impl Priced {
     /// By the book; beside those without a price there, `meaningless` units are unknown.
-    pub(crate) fn by_book(explanation: &Explanation, meaningless: Vec<Unit>) -> Self {
+    pub(crate) fn by_book(explained: &[Explanation], meaningless: Vec<Unit>) -> Self {
         let mut sides = Sides::default();
-        for line in &explanation.lines {
+        let lines = || explained.iter().flat_map(|part| &part.lines);
+        for line in lines() {
             let side = if units::is_output(line.item) { &mut sides.written } else { &mut sides.read };
             *side += line.amount.unwrap_or_default();
         }
-        let without = explanation.lines.iter().filter(|line| line.rate.is_none());
+        let without = lines().filter(|line| line.rate.is_none());
         let mut unknown = units::named(without.map(|line| (line.item, line.count)));
         unknown.extend(meaningless);
-        Self { cost: explanation.cost, sides, unknown, resource_id: None }
+        Self { cost: request::sum(explained), sides, unknown, resource_id: None }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::ledger::{
         Cube,
         chain::{self, ChainKey},
     },
+    manage::prune::TEXTS,
     read::scan::Reader,
 };
 
@@ -58,10 +59,10 @@ fn compare(conn: &Connection, checked: &mut Checked) -> rusqlite::Result<()> {
     if known != checked.facts {
         checked.problems.push(format!("{} facts, but {known} event ids", checked.facts));
     }
-    for (table, what) in [("details", "texts"), ("prompts", "prompts"), ("exchanges", "exchanges")] {
+    for table in TEXTS {
         let lost = count(&format!("SELECT count(*) FROM {table} WHERE seq NOT IN (SELECT seq FROM facts)"))?;
         if lost > 0 {
-            checked.problems.push(format!("{lost} {what} of facts that are not there"));
+            checked.problems.push(format!("{lost} rows of {table} whose facts are not there"));
         }
     }
     if !checked.pruned && !rollups_are_right(conn)? {

@@ -13,10 +13,13 @@ use uuid::Uuid;
 use crate::{
     context::{Context, Properties, Resolved, Text, UseCase},
     events::{Event, Exchange, Outcome},
-    ledger::{StoredEvent, ids},
+    ledger::{
+        StoredEvent, ids,
+        rows::{ByModel, by_model, from_models},
+    },
     money::Money,
     pricing::{Cost, CostSource},
-    usage::{Bucket, FunctionCall, Usage},
+    usage::{Bucket, FunctionCall, Guardrail, Usage},
 };
 
 type Str = Option<Box<str>>;
@@ -62,6 +65,8 @@ struct Line {
     http_status: Option<u16>,
     error: Str,
     usage: BTreeMap<Box<str>, u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    usage_elsewhere: ByModel,
     #[serde(default)]
     usage_estimated: bool,
     #[serde(default)]
@@ -76,6 +81,8 @@ struct Line {
     instrumented_module: Str,
     #[serde(default)]
     function_calls: Vec<(Box<str>, Str)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    guardrail: Option<Guardrail>,
     request_json: Str,
     #[serde(default)]
     response_json: Vec<Box<str>>,
@@ -128,6 +135,7 @@ fn line(stored: &StoredEvent) -> Line {
         http_status: event.http_status,
         error: event.error,
         usage: event.usage.iter().map(|(bucket, n)| (bucket.name().into(), n)).collect(),
+        usage_elsewhere: by_model(&event.elsewhere),
         usage_estimated: event.usage_estimated,
         usage_suspect: event.usage_suspect,
         cost_usd: event.cost.amount.to_string().into(),
@@ -139,6 +147,7 @@ fn line(stored: &StoredEvent) -> Line {
         provider_uri: exchange.provider_uri,
         instrumented_module: exchange.instrumented_module,
         function_calls: exchange.function_calls.into_iter().map(|call| (call.name, call.arguments)).collect(),
+        guardrail: exchange.guardrail,
         request_json: exchange.request_json,
         response_json: exchange.response_json,
     }
@@ -172,6 +181,7 @@ fn event(line: Line) -> Option<(Event, Resolved)> {
             .into_iter()
             .map(|(name, arguments)| FunctionCall { name, arguments })
             .collect(),
+        guardrail: line.guardrail,
         request_json: line.request_json,
         response_json: line.response_json,
     };
@@ -193,6 +203,7 @@ fn event(line: Line) -> Option<(Event, Resolved)> {
         http_status: line.http_status,
         error: line.error,
         usage,
+        elsewhere: from_models(line.usage_elsewhere),
         usage_estimated: line.usage_estimated,
         usage_suspect: line.usage_suspect,
         cost: Cost {

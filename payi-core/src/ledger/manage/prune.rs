@@ -25,6 +25,9 @@ pub struct Pruned {
     pub kept: u64,
 }
 
+/// Tables of what belongs to one fact, besides its row.
+pub(super) const TEXTS: [&str; 4] = ["details", "exchanges", "extras", "prompts"];
+
 /// Facts of one transaction: others write in between.
 const PIECE: i64 = 2_000;
 
@@ -88,8 +91,7 @@ fn piece(conn: &Connection, horizon: i64, from: i64, to: i64) -> rusqlite::Resul
             .collect::<Result<_, _>>()?;
         for &(seq, hi, lo) in &old {
             release_id(conn, seq, hi, lo)?;
-            for table in ["facts", "details", "exchanges", "prompts", "superseded", "attempts", "quarantine"]
-            {
+            for table in TEXTS.into_iter().chain(["facts", "superseded", "attempts", "quarantine"]) {
                 // The columns are all called `seq`; the table names are ours.
                 conn.execute(&format!("DELETE FROM {table} WHERE seq = ?1"), [seq])?;
             }
