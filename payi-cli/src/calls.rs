@@ -3,9 +3,12 @@
 use std::{io::Write, time::SystemTime};
 
 use jiff::tz::TimeZone;
-use payi_core::ledger::{
-    Ledger,
-    read::{Request, group, inert},
+use payi_core::{
+    ledger::{
+        Ledger,
+        read::{Request, group, inert},
+    },
+    pricing::PriceBook,
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -19,7 +22,6 @@ use crate::{
         csv,
         rows::Attempt,
     },
-    prices,
     server::{differs, explanations_of, moment, money, sum_of},
 };
 
@@ -94,7 +96,12 @@ fn table(rows: &[Request], more: bool, zone: &TimeZone) -> Table {
     Table { columns, names: 6, rows: rows.collect(), footer: None, notes }
 }
 
-pub(crate) fn explain(args: &Explain, ledger: &Ledger, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn explain(
+    args: &Explain,
+    ledger: &Ledger,
+    book: &PriceBook,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let id: Uuid = args.call.parse().map_err(|_| {
         Failure::Misuse(format!("{} is no event id; `payi calls` lists them", inert(&args.call)))
     })?;
@@ -112,7 +119,7 @@ pub(crate) fn explain(args: &Explain, ledger: &Ledger, out: &mut dyn Write) -> R
     if attempts.len() > 1 {
         writeln!(out, "attempt {} of {}", event.attempt, attempts.len())?;
     }
-    let explained = explanations_of(event, &stored.who, prices::book(args.prices.as_deref())?);
+    let explained = explanations_of(event, &stored.who, book);
     for explanation in &explained {
         writeln!(out, "\n{explanation}")?;
     }

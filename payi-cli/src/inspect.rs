@@ -16,8 +16,9 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Failure,
+    args::Book,
     output::{Terminal, columns},
-    prices, server, when,
+    server, when,
 };
 
 #[derive(Debug, Args)]
@@ -28,9 +29,8 @@ pub(crate) struct Inspect {
     /// When the calls were made, which decides their prices: a time, a day (UTC) or an age; now, where it is left out.
     #[arg(long, value_name = "WHEN", value_parser = when::utc)]
     at: Option<SystemTime>,
-    /// A price book, or prices in TOML, laid over the embedded book.
-    #[arg(long, env = "PAYI_PRICES", value_name = "PATH")]
-    prices: Option<PathBuf>,
+    #[command(flatten)]
+    book: Book,
     /// Table, JSON (one object per line), CSV or Markdown; a table on a terminal, else JSON.
     #[arg(long, value_enum)]
     format: Option<columns::Format>,
@@ -42,7 +42,7 @@ pub(crate) fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let book = prices::book(args.prices.as_deref())?;
+    let book = args.book.read()?;
     let at = args.at.unwrap_or_else(SystemTime::now);
     let default = if terminal.is_some() { columns::Format::Table } else { columns::Format::Jsonl };
     let format = args.format.unwrap_or(default);

@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     fs::File,
     io::{BufRead, BufReader, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -14,7 +14,7 @@ use payi_core::{
 };
 use serde_json::{Value, json};
 
-use crate::{Failure, server::sum_of};
+use crate::{Failure, args::Book, server::sum_of};
 
 /// How a list of prices is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -32,9 +32,8 @@ enum Format {
 pub(crate) struct Prices {
     #[command(subcommand)]
     command: Command,
-    /// A price book, or prices in TOML, laid over the embedded book.
-    #[arg(long, global = true, env = "PAYI_PRICES", value_name = "PATH")]
-    prices: Option<PathBuf>,
+    #[command(flatten)]
+    book: Book,
 }
 
 #[derive(Debug, Subcommand)]
@@ -64,15 +63,8 @@ enum Command {
     },
 }
 
-/// The embedded book, with the one in a file laid over it. It is kept to the program's end.
-pub(crate) fn book(path: Option<&Path>) -> Result<&'static PriceBook, Failure> {
-    let Some(path) = path else { return Ok(PriceBook::embedded()) };
-    let book = PriceBook::load(path).map_err(|e| Failure::Misuse(e.to_string()))?;
-    Ok(Box::leak(Box::new(book)))
-}
-
 pub(crate) fn run(args: &Prices, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Failure> {
-    let book = book(args.prices.as_deref())?;
+    let book = args.book.read()?;
     match &args.command {
         Command::List { provider, format } => list(book, provider.as_deref(), *format, out)?,
         Command::Show { model } => show(book, model, out)?,

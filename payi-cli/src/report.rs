@@ -3,7 +3,10 @@
 use std::io::Write;
 
 use clap::{ArgMatches, CommandFactory as _, parser::ValueSource};
-use payi_core::ledger::{Ledger, read::Dimension};
+use payi_core::{
+    ledger::{Ledger, read::Dimension},
+    pricing::PriceBook,
+};
 
 use crate::{
     Failure,
@@ -60,21 +63,30 @@ impl Report<'_> {
             (Some(server), Some((name, given))) => {
                 remote::ask(server, name, &options(name, given), terminal, out)
             }
-            _ => self.write(&self.source().file.read()?, terminal, out),
+            _ => self.write(&self.source().file.read()?, self.book()?, terminal, out),
         }
     }
 
-    /// Writes it from a ledger.
+    /// The price book that its options name.
+    fn book(self) -> Result<&'static PriceBook, Failure> {
+        match self {
+            Self::Explain(explain) => explain.book.read(),
+            _ => Ok(PriceBook::embedded()),
+        }
+    }
+
+    /// Writes it from a ledger; what is priced again is priced by `book`.
     pub(crate) fn write(
         self,
         ledger: &Ledger,
+        book: &PriceBook,
         terminal: Option<Terminal>,
         out: &mut dyn Write,
     ) -> Result<(), Failure> {
         match self {
             Self::Spend(spend, usual) => spend::run(spend, usual, ledger, terminal, out),
             Self::Calls(calls) => calls::run(calls, ledger, terminal, out),
-            Self::Explain(explain) => calls::explain(explain, ledger, out),
+            Self::Explain(explain) => calls::explain(explain, ledger, book, out),
             Self::Diff(diff) => spend::diff(diff, ledger, terminal, out),
         }
     }

@@ -21,6 +21,7 @@ pub(crate) fn run(args: &Serve, out: &mut dyn Write) -> Result<(), Failure> {
     let place = args.file.ledger.display().to_string();
     let mut options = Options::default();
     (options.listen, options.keep_prompts) = (args.listen, args.log_prompt_and_response);
+    options.prices = args.book.read()?;
     let mut said = Ok(());
     let ready = |address| {
         let url = format!("http://{address}");

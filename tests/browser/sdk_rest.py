@@ -86,7 +86,12 @@ for month, cost, resource in [(3, "0.01", old), (7, "0.025", new)]:
                                event_timestamp=datetime(2026, month, 1, tzinfo=timezone.utc)).xproxy_result
     check("a price of its time", (exact(told.cost.total.base), told.resource_id, told.unknown_units),
           (Decimal(cost), resource.resource_id, {}))
-check("categories.list", [c.category for c in client.categories.list(limit=1)], ["our gpus"])
+categories = [c.category for c in client.categories.list(limit=5)]
+check("categories.list", [c for c in categories if not c.startswith("system.")], ["our gpus"])
+check("those of the book", {"system.openai", "system.anthropic", "system.aws.bedrock"} <= set(categories), True)
+mini = [r for r in client.categories.list_resources("system.openai", limit=50) if r.resource == "gpt-4o-mini" and r.active]
+check("a resource of the book", [exact(r.units["text"].input_price) for r in mini], [Decimal("1.5E-7")])
+refused("the book's are nobody's to change", 400, "request_processing_error", lambda: client.categories.delete("system.openai"))
 check("categories.list_resources", sorted(r.resource_id for r in client.categories.list_resources("our gpus", limit=1)),
       sorted([old.resource_id, new.resource_id]))
 check("categories.resources.list", [r.max_input_units for r in client.categories.resources.list("h100", category="our gpus")], [None, 9])
@@ -123,6 +128,11 @@ check("definitions.kpis.update", cases.kpis.update("stars", use_case_name="re/st
 check("definitions.kpis.retrieve", cases.kpis.retrieve("stars", use_case_name="re/st").kpi_type, "number")
 instance = client.use_cases.create("re/st")
 check("use_cases.create", (instance.use_case_name, instance.type_version), ("re/st", 2))
+own = client.limits.retrieve(limit_id=instance.limit_id).limit
+check("its own limit", (own.max, own.limit_type, own.totals.requests.total), (2.5, "allow", 0))
+run = {"xProxy-UseCase-Name": "re/st", "xProxy-UseCase-ID": instance.use_case_id}
+check("its calls' limit", client.ingest.units(**gpt, extra_headers=run).xproxy_result.limits[instance.limit_id].state, "ok")
+check("what it came to", exact(client.limits.retrieve(limit_id=instance.limit_id).limit.totals.cost.total.base), Decimal("0.00027"))
 check("use_cases.retrieve", client.use_cases.retrieve(instance.use_case_id, use_case_name="re/st"), instance)
 check("an instance of events", client.use_cases.retrieve("run/1", use_case_name="rest").type_version, 3)
 check("use_cases.properties.update", client.use_cases.properties.update(

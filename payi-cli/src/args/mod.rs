@@ -5,7 +5,7 @@ mod report;
 use std::{net::SocketAddr, path::PathBuf, time::SystemTime};
 
 use clap::{Args as Arguments, Parser, Subcommand};
-use payi_core::ledger::Ledger;
+use payi_core::{ledger::Ledger, pricing::PriceBook};
 
 use crate::{Failure, inspect::Inspect, limits::LimitsCommand, logs, prices::Prices, when};
 
@@ -142,6 +142,8 @@ pub(crate) struct Serve {
     /// Where to listen: an address of this machine only.
     #[arg(long, value_name = "ADDRESS", default_value_t = crate::server::LISTEN)]
     pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) book: Book,
     /// Keeps prompts and answers that clients send; without it they are dropped on arrival.
     #[arg(long)]
     pub(crate) log_prompt_and_response: bool,
@@ -161,6 +163,23 @@ pub(crate) struct Completions {
     /// The shell.
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
+}
+
+/// What prices there are.
+#[derive(Debug, Arguments)]
+pub(crate) struct Book {
+    /// A price book, or prices in TOML, laid over the embedded book.
+    #[arg(long, global = true, env = "PAYI_PRICES", value_name = "PATH")]
+    prices: Option<PathBuf>,
+}
+
+impl Book {
+    /// The embedded book, with the one in the file laid over it. A program reads it once, and keeps it to its end.
+    pub(crate) fn read(&self) -> Result<&'static PriceBook, Failure> {
+        let Some(path) = &self.prices else { return Ok(PriceBook::embedded()) };
+        let book = PriceBook::load(path).map_err(|e| Failure::Misuse(e.to_string()))?;
+        Ok(Box::leak(Box::new(book)))
+    }
 }
 
 /// Where the ledger is.

@@ -1,6 +1,6 @@
 //! The options of reports: one set of conditions for all of them.
 
-use std::{path::PathBuf, time::SystemTime};
+use std::time::SystemTime;
 
 use clap::{
     Args as Arguments, ValueEnum,
@@ -13,7 +13,11 @@ use payi_core::{
     pricing::CostSource,
 };
 
-use crate::{args::File, output::columns::Format, when::When};
+use crate::{
+    args::{Book, File},
+    output::columns::Format,
+    when::When,
+};
 
 /// Where the figures are.
 #[derive(Debug, Arguments)]
@@ -116,9 +120,8 @@ pub(crate) struct Explain {
     pub(crate) source: Source,
     /// The call's event id, as `payi calls` lists it.
     pub(crate) call: String,
-    /// A price book, or prices in TOML, laid over the embedded book.
-    #[arg(long, env = "PAYI_PRICES", value_name = "PATH")]
-    pub(crate) prices: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) book: Book,
 }
 
 /// What a report covers.

@@ -11,6 +11,7 @@ use payi_core::{
         Ledger,
         read::{Answer, Health, View},
     },
+    pricing::PriceBook,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -33,11 +34,12 @@ struct Inner {
     news: watch::Sender<i64>,
     started: Instant,
     traffic: Traffic,
+    book: &'static PriceBook,
 }
 
 impl App {
     /// Opens the readers.
-    pub(crate) fn new(ledger: &Ledger) -> payi_core::Result<Self> {
+    pub(crate) fn new(ledger: &Ledger, book: &'static PriceBook) -> payi_core::Result<Self> {
         let readers = (0..READERS).map(|_| ledger.reopen()).collect::<payi_core::Result<Vec<_>>>()?;
         let (news, _) = watch::channel(ledger.last_seq()?);
         Ok(Self(Arc::new(Inner {
@@ -46,6 +48,7 @@ impl App {
             news,
             started: Instant::now(),
             traffic: Traffic::default(),
+            book,
         })))
     }
 
@@ -103,6 +106,11 @@ impl App {
     /// What was asked for.
     pub(crate) fn traffic(&self) -> &Traffic {
         &self.0.traffic
+    }
+
+    /// The book that calls are priced by.
+    pub(crate) fn book(&self) -> &'static PriceBook {
+        self.0.book
     }
 
     /// How long the service has run.

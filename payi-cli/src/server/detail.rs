@@ -15,6 +15,7 @@ use crate::server::{
     chart::{self, Chart},
     drivers::{self, Tab},
     format,
+    kpis::Kpis,
     overview::{self, Tile},
     page::{self, Filters, Frame, Link, Section, title},
     params::Params,
@@ -35,6 +36,8 @@ struct Page {
     tiles: Vec<Tile>,
     splits: Vec<Link>,
     chart: Chart,
+    /// Of a use case that has some.
+    kpis: Option<Kpis>,
     parts: Vec<Part>,
     /// Lines of code that call for nobody, on the page of calls for nobody.
     sites: Option<Vec<Site>>,
@@ -163,6 +166,12 @@ pub(crate) async fn show(
     }
     let asked = params.clone();
     let data = app.view(move |view| read(view, &asked)).await?;
+    let kpis = match params.picked(Dimension::UseCase) {
+        Some(Pick::Is(name)) if about == Dimension::UseCase => {
+            Kpis::read(&app, name, &data.resolved, &params.zone).await?
+        }
+        _ => None,
+    };
     let path = format!("{}/detail", tab.path());
     let name = |dimension| match params.picked(dimension) {
         Some(Pick::Is(name)) => Some(name.clone()),
@@ -192,6 +201,7 @@ pub(crate) async fn show(
         tiles: tiles(&data),
         splits,
         chart: chart::stacked(&data.series, &data.labels, title(split(&params))),
+        kpis,
         parts: data.parts.iter().filter_map(|(d, report)| part(*d, report, &params)).collect(),
         sites: data.sites.map(|sites| sites.iter().map(|site| Site::new(site, &params)).collect()),
         lines: data.requests.rows.iter().map(|row| Line::new(row, &params)).collect(),

@@ -8,7 +8,7 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use payi_core::ledger::Ledger;
+use payi_core::{ledger::Ledger, pricing::PriceBook};
 use tokio::{
     net::{TcpListener, TcpSocket},
     sync::Semaphore,
@@ -36,11 +36,13 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Whether prompts and answers that clients send are kept.
     pub keep_prompts: bool,
+    /// The book that calls are priced by.
+    pub prices: &'static PriceBook,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { listen: crate::server::LISTEN, keep_prompts: false }
+        Self { listen: crate::server::LISTEN, keep_prompts: false, prices: PriceBook::embedded() }
     }
 }
 
@@ -87,7 +89,7 @@ pub async fn serve(
     if !address.ip().is_loopback() {
         return Err(ServeError::NotLoopback(address));
     }
-    let app = App::new(ledger).map_err(ServeError::Ledger)?;
+    let app = App::new(ledger, options.prices).map_err(ServeError::Ledger)?;
     let router = routes(app.clone(), ledger, options.keep_prompts).map_err(ServeError::Ledger)?;
     let listener = listen(address).map_err(|e| ServeError::Listen(address, e))?;
     let address = listener.local_addr().map_err(|e| ServeError::Listen(address, e))?;

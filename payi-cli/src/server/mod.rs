@@ -13,6 +13,7 @@ mod export;
 mod format;
 mod guard;
 mod health;
+mod kpis;
 mod limits;
 mod listen;
 mod live;
@@ -29,7 +30,7 @@ mod traffic;
 use std::net::SocketAddr;
 
 use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
-use payi_core::ledger::Ledger;
+use payi_core::{ledger::Ledger, pricing::PriceBook};
 
 pub use app::App;
 pub(crate) use format::{decimals, moment, money};
@@ -44,13 +45,13 @@ pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ip
 /// Bytes of a request's body that are read, unless an address allows more.
 const BODY: usize = 64 * 1024;
 
-/// The whole service over one ledger.
+/// The whole service over one ledger, with the embedded price book.
 ///
 /// # Errors
 /// [`is_ledger`](payi_core::Error::is_ledger) if the ledger cannot be opened once more: each reader has a
 /// connection of its own.
 pub fn router(ledger: &Ledger) -> payi_core::Result<Router> {
-    routes(App::new(ledger)?, ledger, false)
+    routes(App::new(ledger, PriceBook::embedded())?, ledger, false)
 }
 
 fn routes(app: App, ledger: &Ledger, keep_prompts: bool) -> payi_core::Result<Router> {

@@ -42,11 +42,12 @@ pub(crate) async fn show(
         }
         _ => return Ok(refused(StatusCode::NOT_FOUND, "there is no such report")),
     };
+    let book = app.book();
     let written = app
         .read(move |ledger| {
             let mut out = Vec::new();
             let report = args.command.report();
-            let done = report.map_or(Ok(()), |report| report.write(ledger, terminal, &mut out));
+            let done = report.map_or(Ok(()), |report| report.write(ledger, book, terminal, &mut out));
             done.map(|()| out)
         })
         .await?;

@@ -68,12 +68,17 @@ pub(crate) async fn show(
         return Ok(page::not_found("The ledger has no request of this id."));
     };
     let frame = Frame::new(Section::Requests, format!("Request {id}"), &params, as_of, health.in_flight);
-    Ok(page::render(&make(frame, &params, &stored, &attempts)))
+    Ok(page::render(&make(frame, &params, app.book(), (&stored, &attempts))))
 }
 
-fn make(frame: Frame, params: &Params, stored: &StoredEvent, attempts: &[(u32, Uuid)]) -> Page {
+fn make(
+    frame: Frame,
+    params: &Params,
+    book: &PriceBook,
+    (stored, attempts): (&StoredEvent, &[(u32, Uuid)]),
+) -> Page {
     let event = &stored.event;
-    let explained = explain(event, &stored.who, PriceBook::embedded());
+    let explained = explain(event, &stored.who, book);
     let exchange = event.exchange.as_deref();
     let link = |(n, id): &(u32, Uuid)| {
         page::Link::new(format!("Attempt {n}"), params.bare().at(&format!("/requests/{id}")), *id == event.id)

@@ -243,7 +243,7 @@ async fn resources_of_ones_own_are_priced_exactly_and_survive_a_restart() {
     place.send(Method::POST, "/api/v1/ingest", WHO, call("r2")).await;
     assert_eq!(place.ledger.users(&Filter::new()).unwrap().total.cost.to_string(), "0.00028");
     let (_, page) = place.send(Method::GET, "/api/v1/categories?limit=1", &[], Value::Null).await;
-    assert_eq!(page, json!({"items": [{"category": "our-gpus"}], "cursor": null}));
+    assert_eq!(page["items"], json!([{"category": "our-gpus"}]), "those of the book come after it");
     let (_, page) = place.send(Method::GET, path, &[], Value::Null).await;
     assert_eq!(page["items"][0]["resource_id"], id.as_str());
     let (status, _) = place.send(Method::DELETE, &format!("{path}/{id}"), &[], Value::Null).await;
@@ -261,4 +261,71 @@ async fn resources_of_ones_own_are_priced_exactly_and_survive_a_restart() {
     let dear = json!({"units": {"text": {"input_price": 1e-13}}});
     let (status, _) = place.send(Method::POST, path, &[], dear).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "what would have to be rounded is refused");
+}
+
+/// All items of a list, some at a time.
+async fn listed(place: &Service, path: &str) -> Vec<Value> {
+    let (mut items, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let (status, page) =
+            place.send(Method::GET, &format!("{path}?limit=7{cursor}"), &[], Value::Null).await;
+        assert_eq!(status, StatusCode::OK, "{page}");
+        let some = page["items"].as_array().unwrap();
+        assert!(some.len() <= 7);
+        items.extend(some.iter().cloned());
+        let Some(next) = page["cursor"].as_str() else { return items };
+        cursor = format!("&cursor={}", form_urlencoded::byte_serialize(next.as_bytes()).collect::<String>());
+    }
+}
+
+#[tokio::test]
+async fn the_books_categories_and_resources_are_listed_and_nobodys_to_change() {
+    let place = Service::empty();
+    let mine = "/api/v1/categories/our-gpus/resources/llama";
+    let new = json!({"units": {"text": {"input_price": 0.000_000_1}}});
+    place.send(Method::POST, mine, &[], new).await;
+    let categories = listed(&place, "/api/v1/categories").await;
+    for known in [
+        "our-gpus",
+        "system.openai",
+        "system.azureopenai",
+        "system.aws.bedrock",
+        "system.google.vertex",
+        "system.groq",
+    ] {
+        assert!(categories.contains(&json!({"category": known})), "{known}: {categories:?}");
+    }
+    let here = "/api/v1/categories/system.openai/resources";
+    let all = listed(&place, here).await;
+    let names: std::collections::BTreeSet<_> = all.iter().map(|r| r["resource"].as_str().unwrap()).collect();
+    assert!(names.len() > 50 && names.contains("gpt-4o-mini"), "{names:?}");
+    let ids: std::collections::BTreeSet<_> = all.iter().map(|r| r["resource_id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), all.len(), "each version has an id of its own");
+    let one = listed(&place, &format!("{here}/gpt-4o-mini")).await;
+    let now = one.iter().find(|version| version["active"] == true).unwrap();
+    assert_eq!(
+        now["units"]["text"],
+        json!({"input_price": 0.000_000_15, "output_price": 0.000_000_6}),
+        "{now}"
+    );
+    assert_eq!(now["units"]["text_cache_read"]["input_price"], 0.000_000_075);
+    let id = format!("{here}/gpt-4o-mini/{}", now["resource_id"].as_str().unwrap());
+    assert_eq!(&place.send(Method::GET, &id, &[], Value::Null).await.1, now);
+    let (status, _) = place.send(Method::GET, &format!("{here}/gpt-4o-mini/none"), &[], Value::Null).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let (_, past) =
+        place.send(Method::GET, &format!("{here}?Active=false&limit=1000"), &[], Value::Null).await;
+    assert!(
+        past["items"].as_array().unwrap().iter().all(|version| version["end_timestamp"].is_string()),
+        "{past}"
+    );
+    for path in ["/api/v1/categories/system.openai", &format!("{here}/gpt-4o-mini"), &id] {
+        let (status, answer) = place.send(Method::DELETE, path, &[], Value::Null).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}: {answer}");
+    }
+    // What is listed for a category is what its events are priced by.
+    let mut call = event();
+    (call["category"], call["resource"]) = (json!("system.groq"), json!("llama-3.3-70b-versatile"));
+    let (_, answer) = place.send(Method::POST, "/api/v1/ingest", WHO, call).await;
+    assert_eq!(answer["xproxy_result"]["unknown_units"], json!({}), "{answer}");
 }

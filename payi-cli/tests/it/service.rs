@@ -206,3 +206,28 @@ fn an_end_under_load_loses_nothing_that_was_acknowledged() {
     assert!(lines.iter().any(|line| line["route"] == "/api/v1/ingest" && line["status"] == 200), "{log}");
     assert!(!log.contains("ada") && !log.contains("secret-key") && !log.contains("r0-"), "{log}");
 }
+
+#[test]
+fn a_book_of_ones_own_prices_what_arrives_and_explains_it() {
+    let place = Place::new();
+    let (ledger, book) = (place.file("payi.db"), place.file("prices.txt"));
+    let text = "payi prices 1\nsource contract 2026 2026-11-01 - -\nprovider openai\nmodel gpt-4o-mini\nprice input=1000 output=1\n";
+    fs::write(&book, text).unwrap();
+    let served = Served::start(&ledger, &["--prices", &book]);
+    let body = r#"{"category": "system.openai", "resource": "gpt-4o-mini", "units": {"text": {"input": 3, "output": 0}}}"#;
+    let mut stream = TcpStream::connect(&served.address).unwrap();
+    write!(
+        stream,
+        "POST /api/v1/ingest HTTP/1.1\r\nhost: localhost\r\nxproxy-api-key: k\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains(r#""base":0.003"#), "{answer}");
+    let calls = ok(&["calls", "--server", &served.url(), "--format", "jsonl"]);
+    let id = calls.split("\"id\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let explained = ok(&["explain", id, "--server", &served.url()]);
+    assert!(explained.contains("1000 USD per million tokens") && explained.contains("0.003"), "{explained}");
+    served.terminate();
+}

@@ -38,6 +38,10 @@ async fn a_definition_is_made_changed_listed_and_taken_away() {
         (json!({"name": "", "description": "d"}), "invalid_use_case_name"),
         (json!({"name": "x"}), "invalid_use_case_description"),
         (json!({"name": "x", "description": "d", "limit_config": {"max": 0}}), "invalid_max_limit"),
+        (
+            json!({"name": "x", "description": "d", "limit_config": {"max": 1, "threshold": 0.5}}),
+            "create_limit_validation_failed",
+        ),
         (json!([1]), "invalid_json"),
     ] {
         assert_eq!(refused(&service, Method::POST, CASES, body).await, (400, code.into()));
@@ -169,4 +173,163 @@ async fn scores_are_those_that_their_kpi_can_have() {
     assert_eq!(listed["items"], json!([]));
     ok(&service, Method::DELETE, &format!("{path}/stars"), Value::Null).await;
     assert_eq!(refused(&service, Method::GET, &format!("{path}/stars"), Value::Null).await.0, 404);
+}
+
+/// 1,000 tokens of gpt-4o-mini, at 0.15 USD per million, for an instance of `run`.
+async fn ingest(service: &Service, id: &str, instance: &str) -> (StatusCode, Value) {
+    let who = [("xProxy-UseCase-Name", "run"), ("xProxy-UseCase-ID", instance)];
+    let call = json!({
+        "category": "system.openai", "resource": "gpt-4o-mini", "units": {"text": {"input": 1000, "output": 0}},
+    });
+    service.send(Method::POST, &format!("/api/v1/ingest?id={id}"), &who, call).await
+}
+
+async fn define_limited(service: &Service, kind: &str) {
+    let limit = json!({"max": 0.000_3, "threshold": 0.75, "limit_type": kind, "properties": {"team": "a"}});
+    let new = json!({"name": "run", "description": "d", "limit_config": limit});
+    ok(service, Method::POST, CASES, new).await;
+}
+
+const INSTANCES: &str = "/api/v1/use_cases/instances/run";
+
+#[tokio::test]
+async fn each_new_instance_has_a_limit_of_its_own_that_its_calls_count_against() {
+    let mut service = Service::empty();
+    define_limited(&service, "allow").await;
+    let mut made = Vec::new();
+    for _ in 0..2 {
+        let instance = ok(&service, Method::POST, INSTANCES, Value::Null).await;
+        made.push(["use_case_id", "limit_id"].map(|id| instance[id].as_str().unwrap().to_owned()));
+    }
+    assert_ne!(made[0][1], made[1][1]);
+    let [id, limit] = &made[0];
+    let limit_path = format!("/api/v1/limits/{limit}");
+    let found = ok(&service, Method::GET, &limit_path, Value::Null).await["limit"].clone();
+    assert_eq!((&found["max"], &found["threshold"]), (&json!(0.000_3), &json!(0.75)), "{found}");
+    assert_eq!((&found["limit_type"], &found["properties"]), (&json!("allow"), &json!({"team": "a"})));
+    for (call, state) in [("a", "ok"), ("b", "exceeded")] {
+        let (_, answer) = ingest(&service, call, id).await;
+        assert_eq!(answer["xproxy_result"]["limits"], json!({limit: {"state": state}}), "{answer}");
+    }
+    // Who took the definition's limit away took none from the instances; a new one has none.
+    ok(&service, Method::DELETE, &format!("{CASES}/run/limit_config"), Value::Null).await;
+    service.restart();
+    let event = json!({
+        "category": "system.openai", "resource": "gpt-4o-mini", "units": {"text": {"input": 1000, "output": 0}},
+        "use_case_name": "run", "use_case_id": id,
+    });
+    let bulk = json!([event, event]);
+    let answer = ok(&service, Method::POST, "/api/v1/ingest/bulk", bulk).await;
+    assert_eq!(answer["ingest_count"], 2);
+    let found = ok(&service, Method::GET, &limit_path, Value::Null).await["limit"].clone();
+    let total = json!({"base": 0.000_6, "overrun_base": 0.000_3});
+    assert_eq!(found["totals"]["cost"]["total"], total, "{found}");
+    assert_eq!(found["totals"]["requests"]["total"], 4);
+    let other = ok(&service, Method::GET, &format!("/api/v1/limits/{}", made[1][1]), Value::Null).await;
+    assert_eq!(other["limit"]["totals"]["requests"]["total"], 0);
+    let free = ok(&service, Method::POST, INSTANCES, Value::Null).await;
+    assert_eq!(free["limit_id"], Value::Null);
+    ok(&service, Method::DELETE, &format!("{INSTANCES}/{id}"), Value::Null).await;
+    assert_eq!(
+        refused(&service, Method::GET, &limit_path, Value::Null).await,
+        (404, "limit_not_found".into())
+    );
+    let (_, answer) = ingest(&service, "z", id).await;
+    assert_eq!(
+        (&answer["xproxy_result"]["limits"], &answer["xproxy_result"]["warnings"]),
+        (&json!({}), &json!([]))
+    );
+}
+
+#[tokio::test]
+async fn an_instance_that_events_name_has_its_limit_from_the_first_of_them() {
+    let service = Service::empty();
+    define_limited(&service, "allow").await;
+    let calls = ["a", "b", "c"].map(|call| ingest(&service, call, "run 1"));
+    let answers = futures::future::join_all(calls).await;
+    let made = ok(&service, Method::GET, &format!("{INSTANCES}/run%201"), Value::Null).await;
+    let limit = made["limit_id"].as_str().unwrap();
+    assert!(
+        answers.iter().all(|(_, answer)| answer["xproxy_result"]["limits"][limit].is_object()),
+        "{answers:?}"
+    );
+    let found = ok(&service, Method::GET, &format!("/api/v1/limits/{limit}"), Value::Null).await;
+    assert_eq!(found["limit"]["totals"]["requests"]["total"], 3);
+    assert_eq!(
+        ok(&service, Method::GET, "/api/v1/limits", Value::Null).await["items"].as_array().unwrap().len(),
+        1
+    );
+    // Its limit was taken away by itself: it counts against none, and nobody is warned of one.
+    ok(&service, Method::DELETE, &format!("/api/v1/limits/{limit}"), Value::Null).await;
+    let (_, answer) = ingest(&service, "d", "run 1").await;
+    assert_eq!(
+        (&answer["xproxy_result"]["limits"], &answer["xproxy_result"]["warnings"]),
+        (&json!({}), &json!([]))
+    );
+}
+
+#[tokio::test]
+async fn an_instance_whose_limit_blocks_takes_no_events() {
+    let service = Service::empty();
+    define_limited(&service, "block").await;
+    let made = ok(&service, Method::POST, INSTANCES, Value::Null).await;
+    let (id, limit) = (made["use_case_id"].as_str().unwrap(), &made["limit_id"]);
+    let (status, answer) = ingest(&service, "a", id).await;
+    let code = &answer["xproxy_error"]["code"];
+    assert_eq!((status.as_u16(), code), (400, &json!("blocking_limit_not_allowed")), "{answer}");
+    assert_eq!(answer["xproxy_result"]["blocked_limit_ids"], json!([limit]));
+    let event = json!({"category": "c", "units": {}, "use_case_name": "run", "use_case_id": id});
+    let answer = ok(&service, Method::POST, "/api/v1/ingest/bulk", json!([event])).await;
+    assert_eq!((&answer["ingest_count"], &answer["error_count"]), (&json!(0), &json!(1)));
+    // One that only events name was never asked before its calls: they are taken.
+    let (status, answer) = ingest(&service, "b", "run 2").await;
+    assert_eq!((status, &answer["xproxy_result"]["limits"]), (StatusCode::OK, &json!({})));
+}
+
+#[tokio::test]
+async fn a_use_cases_page_shows_its_kpis_and_what_its_instances_came_to() {
+    let service = Service::empty();
+    for case in ["run", "other"] {
+        define(&service, case).await;
+    }
+    let page = "/cost-drivers/use-cases/detail?use_case_name=run";
+    assert!(!service.page(page).await.contains("KPIs"), "there are none");
+    for (case, kpi, kind, goal) in [
+        ("run", "sta<r>s", "likert5", 3.5),
+        ("run", "done", "boolean", 0.8),
+        ("other", "stars", "number", 1.0),
+    ] {
+        let kpi = json!({"name": kpi, "description": "what <they> say", "kpi_type": kind, "goal": goal});
+        ok(&service, Method::POST, &format!("{CASES}/{case}/kpis"), kpi).await;
+    }
+    let empty = service.page(page).await;
+    assert!(empty.contains("sta&#60;r&#62;s") && empty.contains("no instance was scored"), "{empty}");
+    for (case, instance, kpi, score) in [
+        ("run", "i-1", "sta%3Cr%3Es", json!(4)),
+        ("run", "i-2", "sta%3Cr%3Es", json!(4)),
+        ("run", "i-3", "sta%3Cr%3Es", json!(3)),
+        ("run", "i-1", "done", json!(true)),
+        ("run", "i-2", "done", json!(false)),
+        ("other", "i-9", "stars", json!(77)),
+    ] {
+        let path = format!("/api/v1/use_cases/instances/{case}/{instance}/kpis/{kpi}");
+        ok(&service, Method::PUT, &path, json!({"score": score})).await;
+    }
+    let page = service.page(page).await;
+    for shown in [
+        "3.67 of 5",
+        "3.5 of 5",
+        "reached",
+        "50 % yes",
+        "80 % yes",
+        "missed",
+        "3 instances were scored",
+        "i-3",
+    ] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    assert!(!page.contains("77") && !page.contains("<they>"), "{page}");
+    let long_ago =
+        service.page("/cost-drivers/use-cases/detail?use_case_name=run&from=2020-01-01&to=2020-01-02").await;
+    assert!(long_ago.contains("no instance was scored"), "{long_ago}");
 }

@@ -277,6 +277,9 @@ fn a_lowered_maximum_stops_at_once(store: &dyn Store) {
     assert!(block_on(store.definitions(version)).unwrap().is_none());
     block_on(store.settle("a", vec![event("u", now_us(), 60, &["l"])])).unwrap();
     put(store, Limit::block("l", pico(50)));
+    let found = block_on(store.definition("l")).unwrap();
+    assert_eq!(found.map(|found| found.limit.max), Some(50));
+    assert_eq!(block_on(store.definition("nobody")).unwrap(), None);
     assert_ne!(block_on(store.definitions(version)).unwrap().unwrap().version, version);
     assert_eq!(stands(store, &whole("l"), now_us()).0, 60, "what was spent stays");
     assert!(
@@ -295,7 +298,7 @@ fn a_lowered_maximum_stops_at_once(store: &dyn Store) {
 
 fn changes_start_from_what_there_is(store: &dyn Store) {
     let known = || block_on(store.definitions(u64::MAX)).unwrap().unwrap();
-    let change = |at_us, change: Change<'_>| block_on(store.update("l", at_us, change));
+    let change = |at_us, change: Change<'_>| block_on(store.update("l", (at_us, at_us), change));
     let made = change(1, &mut |old| {
         assert_eq!(old, None);
         Ok(Limit::block("another", pico(100)))

@@ -60,8 +60,21 @@ impl Limits {
     /// [`Error::is_config`] if the limit cannot be kept, or its id belongs to another one;
     /// [`Error::is_ledger`] if the store cannot be written.
     pub fn create(&self, limit: Limit) -> Result<Definition> {
-        self.change(&limit.id, |old| match old {
-            Some(old) if *old.limit != limit => Err(Error::new(
+        self.make(&limit, None)
+    }
+
+    /// The same for a limit that also counts what began before it was made, at `since` or later, and is written after
+    /// it was made.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_since(&self, limit: Limit, since: SystemTime) -> Result<Definition> {
+        self.make(&limit, Some(micros(since)))
+    }
+
+    fn make(&self, limit: &Limit, since_us: Option<i64>) -> Result<Definition> {
+        self.change_since(&limit.id, since_us, |old| match old {
+            Some(old) if *old.limit != *limit => Err(Error::new(
                 Kind::Config,
                 format!("there is a limit {:?} that says something else; change it with `update`", limit.id),
             )),
@@ -99,6 +112,15 @@ impl Limits {
     pub fn change<E: From<Error> + Send>(
         &self,
         id: &str,
+        change: impl FnMut(Option<&Definition>) -> Result<Limit, E> + Send,
+    ) -> Result<Definition, E> {
+        self.change_since(id, None, change)
+    }
+
+    fn change_since<E: From<Error> + Send>(
+        &self,
+        id: &str,
+        since_us: Option<i64>,
         mut change: impl FnMut(Option<&Definition>) -> Result<Limit, E> + Send,
     ) -> Result<Definition, E> {
         let mut refused = None;
@@ -108,13 +130,15 @@ impl Limits {
                 Error::new(Kind::Config, "the limit stays as it is")
             })
         };
-        let done = self.changed(block_on(self.store.update(id, now(), &mut changes)));
+        let at_us = now();
+        let times = (at_us, since_us.unwrap_or(at_us));
+        let done = self.changed(block_on(self.store.update(id, times, &mut changes)));
         refused.map_or_else(|| done.map_err(E::from), Err)
     }
 
     /// One limit; `None` if there is none of that id.
     pub fn get(&self, id: &str) -> Result<Option<Definition>> {
-        Ok(self.list()?.into_iter().find(|definition| &*definition.limit.id == id))
+        block_on(self.store.definition(id))
     }
 
     /// All limits, in the order of their ids.

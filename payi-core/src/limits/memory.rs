@@ -243,7 +243,7 @@ impl State {
         charged
     }
 
-    fn update(&mut self, id: &str, at_us: i64, change: Change<'_>) -> Result<Definition> {
+    fn update(&mut self, id: &str, (at_us, since_us): (i64, i64), change: Change<'_>) -> Result<Definition> {
         let old = self.limits.get(id).map(|kept| &kept.definition);
         let limit = change(old)?.of_id(id)?;
         if let Some(same) = old.filter(|old| *old.limit == limit) {
@@ -251,11 +251,12 @@ impl State {
         }
         self.version += 1;
         let old = self.limits.remove(id);
-        let created_us = old.as_ref().map_or(at_us, |kept| kept.definition.created_us);
+        let (created_us, anew_us) =
+            old.as_ref().map_or((at_us, since_us), |kept| (kept.definition.created_us, at_us));
         let same = old.filter(|kept| comparable(&kept.definition.limit, &limit));
         let (tally, counters, epoch_us) = match same {
             Some(kept) => (kept.tally, kept.counters, kept.definition.epoch_us),
-            None => (Tally::default(), HashMap::new(), at_us),
+            None => (Tally::default(), HashMap::new(), anew_us),
         };
         let definition = Definition { limit: Arc::new(limit), created_us, updated_us: at_us, epoch_us };
         self.limits.insert(id.into(), Kept { definition: definition.clone(), tally, counters });
@@ -340,6 +341,11 @@ impl Store for MemoryStore {
         done(definitions)
     }
 
+    fn definition(&self, id: &str) -> Later<'_, Option<Definition>> {
+        let definition = self.state().limits.get(id).map(|kept| kept.definition.clone());
+        done(definition)
+    }
+
     fn take(&self, process: &str, asks: Vec<Ask>) -> Later<'_, Vec<Answer>> {
         self.change(|state| asks.iter().map(|ask| state.take(process, ask)).collect())
     }
@@ -401,8 +407,8 @@ impl Store for MemoryStore {
         self.change(State::expire)
     }
 
-    fn update<'a>(&'a self, id: &'a str, at_us: i64, change: Change<'a>) -> Later<'a, Definition> {
-        let updated = self.state().update(id, at_us, change);
+    fn update<'a>(&'a self, id: &'a str, times: (i64, i64), change: Change<'a>) -> Later<'a, Definition> {
+        let updated = self.state().update(id, times, change);
         self.changed.store(true, Relaxed);
         Box::pin(std::future::ready(updated))
     }

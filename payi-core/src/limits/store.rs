@@ -111,7 +111,7 @@ impl Definition {
     /// Since when what it counts at `now` has been counted: its window's beginning, or its own; the time since 1970.
     pub fn counts_since(&self, now: SystemTime) -> Duration {
         let slot = self.limit.window.slot(micros(now)).0;
-        let since = self.limit.window.oldest(slot).max(self.epoch_us);
+        let since = self.limit.window.oldest(slot).max(self.epoch_us).max(self.created_us);
         Duration::from_micros(since.max(0).cast_unsigned())
     }
 }
@@ -156,6 +156,9 @@ pub trait Store: Send + Sync {
     /// All limits, unless they are still those of version `known`.
     fn definitions(&self, known: u64) -> Later<'_, Option<Definitions>>;
 
+    /// One limit; `None` if there is none of that id.
+    fn definition(&self, id: &str) -> Later<'_, Option<Definition>>;
+
     /// Gives `process` parts of counters, each for itself, in the order of the wishes.
     fn take(&self, process: &str, asks: Vec<Ask>) -> Later<'_, Vec<Answer>>;
 
@@ -183,14 +186,15 @@ pub trait Store: Send + Sync {
 
     /// Makes of the limit `id` what `change` says, under that id; its error changes nothing. Nobody else changes the
     /// limit meanwhile: a store that cannot see to that otherwise asks `change` again. What says the same as before is
-    /// not written. The counters stay, unless measure, scope or window are others now.
-    fn update<'a>(&'a self, id: &'a str, at_us: i64, change: Change<'a>) -> Later<'a, Definition>;
+    /// not written. The counters stay, unless measure, scope or window are others now. A new limit counts what begins
+    /// at the second of the times or later; the first one is when this is done.
+    fn update<'a>(&'a self, id: &'a str, times: (i64, i64), change: Change<'a>) -> Later<'a, Definition>;
 
     /// Makes a limit, or puts it in place of the one of its id, whatever that says.
     fn put(&self, limit: Limit, at_us: i64) -> Later<'_, Definition> {
         Box::pin(async move {
             let id = limit.id.clone();
-            self.update(&id, at_us, &mut |_| Ok(limit.clone())).await
+            self.update(&id, (at_us, at_us), &mut |_| Ok(limit.clone())).await
         })
     }
 

@@ -75,8 +75,10 @@ pub struct Line {
 /// A price and what it buys, shown as it is published: `2.5 USD per million tokens`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnitPrice {
-    /// For that many units together (rounded to 10⁻¹² USD).
+    /// For all of `units` together (rounded to 10⁻¹² USD).
     pub usd: Money,
+    /// How many that are.
+    pub units: u32,
     /// What it buys.
     pub per: &'static str,
 }
@@ -193,7 +195,7 @@ impl PriceBook {
             let rate = price.map(|price| {
                 let mut usd = Sum::ZERO;
                 usd.add(units.into(), price, factor);
-                UnitPrice { usd: usd.round(), per }
+                UnitPrice { usd: usd.round(), units, per }
             });
             before = after;
             lines.push(Line { item: key_name(key), count, rate, amount });

@@ -164,5 +164,5 @@ fn published(key: usize, price: Price) -> UnitPrice {
     let (units, per) = quoted(key);
     let mut usd = Sum::ZERO;
     usd.add(units.into(), price, Factor::ONE);
-    UnitPrice { usd: usd.round(), per }
+    UnitPrice { usd: usd.round(), units, per }
 }

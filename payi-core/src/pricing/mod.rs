@@ -28,7 +28,7 @@ mod toml;
 pub use bill::{Explanation, Line, Matched, UnitPrice};
 pub use book::PriceBook;
 pub use list::{Entry, Listed, ListedRate, Selector};
-pub use names::Names;
+pub use names::{Names, categories_of, provider_of};
 pub use query::Query;
 
 use crate::{money::Money, usage::Usage};

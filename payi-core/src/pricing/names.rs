@@ -1,5 +1,41 @@
 //! Under which names a call's price is looked for: what the caller said, else what answered, else what was asked for.
 
+/// Pay-i's categories that have another name than the provider whose list they are priced by.
+const CATEGORIES: [(&str, &str); 4] = [
+    ("system.azureopenai", "azure"),
+    ("system.azure", "azure"),
+    ("system.google.vertex", "google"),
+    ("system.aws.bedrock", "aws"),
+];
+
+/// Whose price list one of Pay-i's categories is priced by, by its id in the book.
+///
+/// ```
+/// use payi_core::pricing::provider_of;
+///
+/// assert_eq!(provider_of("system.aws.bedrock"), "aws");
+/// assert_eq!(provider_of("system.groq"), "groq");
+/// assert_eq!(provider_of("our-gpus"), "our-gpus");
+/// ```
+pub fn provider_of(category: &str) -> &str {
+    if let Some((_, provider)) = CATEGORIES.iter().find(|(known, _)| *known == category) {
+        return provider;
+    }
+    let name = category.strip_prefix("system.").unwrap_or(category);
+    // Databricks' say which part of it served the model.
+    if name.starts_with("databricks") { "databricks" } else { name }
+}
+
+/// Pay-i's categories that are priced by a provider's list.
+pub fn categories_of(provider: &str) -> Vec<String> {
+    let known = CATEGORIES.iter().filter(|(_, of)| *of == provider);
+    let mut names: Vec<String> = known.map(|(category, _)| (*category).to_owned()).collect();
+    if names.is_empty() {
+        names.push(format!("system.{provider}"));
+    }
+    names
+}
+
 /// What is known of a call that its price can be looked up by.
 ///
 /// ```
@@ -35,13 +71,7 @@ impl<'n> Names<'n> {
 
     /// Whose price list it is.
     pub fn provider(&self) -> &'n str {
-        match self.category {
-            None => self.called,
-            Some("system.azureopenai" | "system.azure") => "azure",
-            Some("system.google.vertex") => "google",
-            Some("system.aws.bedrock") => "aws",
-            Some(other) => other.strip_prefix("system.").unwrap_or(other),
-        }
+        self.category.map_or(self.called, provider_of)
     }
 
     /// The model's names, best first. The first one that has a price counts: some hosts answer with a name of

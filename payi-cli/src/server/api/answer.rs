@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use payi_core::{ledger::StoredEvent, limits::LimitState, money::Money, pricing::PriceBook};
+use payi_core::{ledger::StoredEvent, limits::LimitState, money::Money};
 use serde_json::{Map, Value, json};
 
 use crate::server::{
@@ -69,7 +69,7 @@ pub(crate) fn recalled(stored: StoredEvent, own: &Prices) -> Understood {
             let counts = event.usage.iter().map(|(bucket, count)| (bucket.name(), count));
             custom.price(&units::named(counts))
         }
-        None => Priced::by_book(&explain(&event, &who, PriceBook::embedded()), Vec::new()),
+        None => Priced::by_book(&explain(&event, &who, own.book()), Vec::new()),
     };
     if priced.sides.total() != event.cost.amount {
         // Prices were other ones then, or the provider said what it costs: how it divides is not known any more.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::server::api::{Api, error::Refusal};
 
 /// What is between the parts of a key: no name has it.
-const SEPARATOR: char = '\u{1f}';
+pub(crate) const SEPARATOR: char = '\u{1f}';
 
 /// A kind of documents.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +16,11 @@ pub(crate) struct Kind(pub(crate) &'static str);
 /// The key of a document: its names, from the outermost one.
 pub(crate) fn key(names: &[&str]) -> String {
     names.join(&SEPARATOR.to_string())
+}
+
+/// What the keys of all documents below `names` begin with.
+fn prefix(names: &[&str]) -> String {
+    if names.is_empty() { String::new() } else { key(names) + &SEPARATOR.to_string() }
 }
 
 /// Whether a text may be a name: short, and without control characters.
@@ -57,19 +62,30 @@ impl Page {
 impl Kind {
     /// All of them below `names`, by their keys.
     pub(crate) async fn all(self, api: &Api, names: &[&str]) -> Result<Vec<(String, Value)>, Refusal> {
-        let prefix = if names.is_empty() { String::new() } else { key(names) + &SEPARATOR.to_string() };
-        let found = api
-            .documents(move |ledger| {
-                let mut found = ledger.documents(self.0, &prefix, usize::MAX)?;
-                let end = found.iter().position(|(key, _)| !key.starts_with(&prefix)).unwrap_or(found.len());
-                found.truncate(end);
-                Ok(found)
-            })
-            .await?;
-        Ok(found
-            .into_iter()
-            .filter_map(|(key, body)| Some((key, serde_json::from_str(&body).ok()?)))
-            .collect())
+        let prefix = prefix(names);
+        api.documents(move |ledger| self.behind(ledger, &prefix)).await
+    }
+
+    /// The same on the thread that asks.
+    pub(crate) fn below(self, ledger: &Ledger, names: &[&str]) -> payi_core::Result<Vec<(String, Value)>> {
+        self.behind(ledger, &prefix(names))
+    }
+
+    /// All of them whose keys begin with `prefix`: so many at a time, because others may come after them.
+    fn behind(self, ledger: &Ledger, prefix: &str) -> payi_core::Result<Vec<(String, Value)>> {
+        const MOST: usize = 1_000;
+        let mut all = Vec::new();
+        let mut after = prefix.to_owned();
+        loop {
+            let found = ledger.documents(self.0, &after, MOST)?;
+            let last = found.last().map(|(key, _)| key.clone());
+            let some = found.into_iter().filter(|(key, _)| key.starts_with(prefix));
+            all.extend(some.filter_map(|(key, body)| Some((key, serde_json::from_str(&body).ok()?))));
+            match last {
+                Some(key) if key.starts_with(prefix) => after = key,
+                _ => return Ok(all),
+            }
+        }
     }
 
     /// All of them, when the service starts.

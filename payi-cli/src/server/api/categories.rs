@@ -1,4 +1,4 @@
-//! Categories and resources: prices of one's own, for what the book does not know.
+//! Categories and resources: those of the price book to look at, and prices of one's own for what it does not know.
 
 use std::time::SystemTime;
 
@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::server::{
     api::{
         Api,
+        book::{self, SYSTEM},
         catalogue::{Kind, Page, is_name, key},
         error::{Path, Query, Refusal},
         ingest,
@@ -82,14 +83,29 @@ fn is(item: &Value, field: &str, wanted: &str) -> bool {
     item[field].as_str() == Some(wanted)
 }
 
-/// Categories that have resources of one's own.
+/// Refuses to change what is the book's.
+fn of_ones_own(category: &str) -> Result<(), Refusal> {
+    if category.starts_with(SYSTEM) {
+        let message = "categories that begin with system. are priced by the book; name one of your own";
+        return Err(Refusal::bad("request_processing_error", message));
+    }
+    Ok(())
+}
+
+/// What is below these names, in the book or of one's own.
+async fn below(api: &Api, category: &str, resource: Option<&str>) -> Result<Vec<(String, Value)>, Refusal> {
+    if category.starts_with(SYSTEM) {
+        return Ok(book::resources(api.prices.book(), category, resource));
+    }
+    let names: Vec<&str> = std::iter::once(category).chain(resource).collect();
+    RESOURCES.all(api, &names).await
+}
+
+/// The categories of the book, and those that have resources of one's own.
 pub(crate) async fn list(State(api): State<Api>, Query(at): Query<Page>) -> Result<Json<Value>, Refusal> {
-    let names: std::collections::BTreeSet<String> = RESOURCES
-        .all(&api, &[])
-        .await?
-        .iter()
-        .filter_map(|(_, item)| item["category"].as_str().map(Into::into))
-        .collect();
+    let mut names = book::categories(api.prices.book());
+    let own = RESOURCES.all(&api, &[]).await?;
+    names.extend(own.iter().filter_map(|(_, item)| item["category"].as_str().map(Into::into)));
     let items = names.into_iter().map(|name| (name.clone(), json!({ "category": name })));
     Ok(Json(at.of(items.collect())))
 }
@@ -100,7 +116,7 @@ pub(crate) async fn resources(
     Path(category): Path<String>,
     Query(at): Query<Page>,
 ) -> Result<Json<Value>, Refusal> {
-    Ok(Json(at.of(RESOURCES.all(&api, &[&category]).await?)))
+    Ok(Json(at.of(below(&api, &category, None).await?)))
 }
 
 /// All versions of a resource.
@@ -109,7 +125,7 @@ pub(crate) async fn versions(
     Path((category, resource)): Path<(String, String)>,
     Query(at): Query<Page>,
 ) -> Result<Json<Value>, Refusal> {
-    Ok(Json(at.of(RESOURCES.all(&api, &[&category, &resource]).await?)))
+    Ok(Json(at.of(below(&api, &category, Some(&resource)).await?)))
 }
 
 /// A new version of a resource; the category is made with its first one.
@@ -118,10 +134,7 @@ pub(crate) async fn create(
     Path((category, resource)): Path<(String, String)>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Refusal> {
-    if category.starts_with("system.") {
-        let message = "categories that begin with system. are priced by the book; name one of your own";
-        return Err(Refusal::bad("request_processing_error", message));
-    }
+    of_ones_own(&category)?;
     if ![&category, &resource].iter().all(|name| is_name(name)) {
         return Err(Refusal::bad(
             "request_processing_error",
@@ -155,15 +168,26 @@ pub(crate) async fn retrieve(
     State(api): State<Api>,
     Path((category, resource, id)): Path<(String, String, String)>,
 ) -> Result<Json<Value>, Refusal> {
+    if category.starts_with(SYSTEM) {
+        let mut all = below(&api, &category, Some(&resource)).await?.into_iter();
+        return all
+            .find(|(_, item)| is(item, "resource_id", &id))
+            .map(|(_, item)| Json(item))
+            .ok_or_else(unknown);
+    }
     RESOURCES.find(&api, &[&category, &resource, &id]).await?.map(Json).ok_or_else(unknown)
 }
 
 fn unknown() -> Refusal {
-    Refusal::missing("category_resource_not_found", "no such resource was put here")
+    Refusal::missing(
+        "category_resource_not_found",
+        "neither the book nor anybody here has a price for such a resource",
+    )
 }
 
 /// Takes all below `names` away.
 async fn remove(api: &Api, names: &[&str]) -> Result<Vec<Value>, Refusal> {
+    of_ones_own(names[0])?;
     let mut removed = Vec::new();
     for (key, mut item) in RESOURCES.all(api, names).await? {
         RESOURCES.remove(api, key).await?;
@@ -198,6 +222,7 @@ pub(crate) async fn delete_version(
     State(api): State<Api>,
     Path((category, resource, id)): Path<(String, String, String)>,
 ) -> Result<Json<Value>, Refusal> {
+    of_ones_own(&category)?;
     let mut gone = RESOURCES.find(&api, &[&category, &resource, &id]).await?.ok_or_else(unknown)?;
     RESOURCES.remove(&api, key(&[&category, &resource, &id])).await?;
     api.prices.retain(|_, _, of| of != id);

@@ -71,7 +71,8 @@ pub(crate) async fn one(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Refusal> {
     let body: Body = json(&body?)?;
-    let understood = body.attributed(&headers)?.understand(id, &api.prices, &api.definitions)?;
+    let mut understood = body.attributed(&headers)?.understand(id, &api.prices, &api.definitions)?;
+    api.limit_instances(vec![&mut understood.who]).await?;
     let named = api.named_limits(&understood.who.limit_ids).await?;
     named.admit(&understood.who.limit_ids)?;
     let placed = api.writer.place(vec![(understood.event.clone(), understood.who.clone())]).await?;
@@ -97,7 +98,8 @@ pub(crate) async fn bulk(
     let body = body?;
     let (prices, definitions) = (api.prices.clone(), api.definitions.clone());
     let read = tokio::task::spawn_blocking(move || read(&body, &prices, &definitions));
-    let (total, events, errors) = read.await.map_err(|_| Refusal::unavailable())??;
+    let (total, mut events, errors) = read.await.map_err(|_| Refusal::unavailable())??;
+    api.limit_instances(events.iter_mut().map(|(_, (_, who))| who).collect()).await?;
     let (events, mut errors) = api.without_blocked(events, errors).await?;
     let (indices, events): (Vec<_>, Vec<_>) = events.into_iter().unzip();
     let placed = if events.is_empty() { Vec::new() } else { api.writer.place(events).await? };

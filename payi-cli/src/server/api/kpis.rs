@@ -8,13 +8,14 @@ use axum::{
     extract::{State, rejection::BytesRejection},
     http::StatusCode,
 };
+use payi_core::ledger::Ledger;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::server::{
     api::{
         Api,
-        catalogue::{Kind, Page, is_name, key},
+        catalogue::{Kind, Page, SEPARATOR, is_name, key},
         error::{Path, Query, Refusal},
         ingest,
         use_cases::{self, answered},
@@ -127,6 +128,56 @@ pub(crate) async fn scores(
     let mut items = SCORES.all(&api, &[&case, &id]).await?;
     items.retain(|(_, item)| at.kpi_name.as_deref().is_none_or(|wanted| item["kpi_name"] == wanted));
     Ok(Json(at.of(items)))
+}
+
+/// A KPI of a use case, with the scores that its instances have.
+#[derive(Debug)]
+pub(crate) struct Kpi {
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) kind: String,
+    pub(crate) goal: f64,
+    pub(crate) scores: Vec<Score>,
+}
+
+/// What an instance came to, and when that was said.
+#[derive(Debug)]
+pub(crate) struct Score {
+    pub(crate) instance: String,
+    pub(crate) value: f64,
+    pub(crate) at: SystemTime,
+}
+
+/// The KPIs of a use case, by their names.
+pub(crate) fn of(ledger: &Ledger, case: &str) -> payi_core::Result<Vec<Kpi>> {
+    let text = |item: &Value, field: &str| item[field].as_str().unwrap_or_default().to_owned();
+    let mut kpis: Vec<Kpi> = DEFINITIONS
+        .below(ledger, &[case])?
+        .iter()
+        .map(|(_, item)| Kpi {
+            name: text(item, "name"),
+            description: text(item, "description"),
+            kind: text(item, "kpi_type"),
+            goal: item["goal"].as_f64().unwrap_or_default(),
+            scores: Vec::new(),
+        })
+        .collect();
+    if kpis.is_empty() {
+        return Ok(kpis);
+    }
+    for (key, item) in SCORES.below(ledger, &[case])? {
+        let at = item["update_timestamp"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
+        let at = at.and_then(|at| SystemTime::try_from(at).ok());
+        let (Some(instance), Some(value), Some(at)) =
+            (key.split(SEPARATOR).nth(1), item["score"].as_f64(), at)
+        else {
+            continue;
+        };
+        if let Some(kpi) = kpis.iter_mut().find(|kpi| item["kpi_name"] == kpi.name.as_str()) {
+            kpi.scores.push(Score { instance: instance.to_owned(), value, at });
+        }
+    }
+    Ok(kpis)
 }
 
 #[derive(Debug, Deserialize)]

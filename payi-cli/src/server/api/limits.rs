@@ -32,14 +32,22 @@ use crate::server::{
     format,
 };
 
+/// What a limit says, whichever it is: of a limit's own, or of those that a use case's instances are to have.
 #[derive(Debug, Deserialize)]
-struct NewLimit {
-    limit_name: String,
+pub(crate) struct Terms {
+    #[serde(default)]
     max: Value,
-    limit_id: Option<String>,
     limit_type: Option<String>,
     threshold: Option<Value>,
     properties: Option<Map<String, Value>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct NewLimit {
+    limit_name: String,
+    limit_id: Option<String>,
+    #[serde(flatten)]
+    terms: Terms,
     /// Of ours: `attached`, `each_user`, `each_account`, `each_use_case`, `everyone`.
     scope: Option<Scope>,
     /// Of ours: as `payi limits` writes it.
@@ -107,10 +115,9 @@ impl Api {
         }
         let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
         self.limits(move |limits, _| {
-            let all = limits.list().map_err(|e| failed(&e))?;
             let mut named = NamedLimits::default();
             for id in ids {
-                match all.iter().find(|definition| *definition.limit.id == *id) {
+                match limits.get(&id).map_err(|e| failed(&e))? {
                     None => named.unknown.push(id),
                     Some(definition) if definition.limit.kind == Kind::Block => named.blocking.push(id),
                     Some(_) => {}
@@ -146,7 +153,7 @@ impl NamedLimits {
     }
 }
 
-fn failed(e: &payi_core::Error) -> Refusal {
+pub(crate) fn failed(e: &payi_core::Error) -> Refusal {
     if e.is_config() {
         return Refusal::bad("request_processing_error", e.to_string());
     }
@@ -238,20 +245,24 @@ fn time(us: i64) -> SystemTime {
 
 /// US dollars as JSON has them: a number, or text.
 fn dollars(value: &Value) -> Result<Money, Refusal> {
-    let refuse = || Refusal::bad("invalid_json", "max is US dollars above 0, with at most 12 decimals");
+    let refuse = || Refusal::bad("invalid_max_limit", "max is US dollars above 0, with at most 12 decimals");
     let text = match value {
         // A float's shortest form is what the client wrote; without an exponent, which small ones have.
         Value::Number(number) => format!("{}", number.as_f64().ok_or_else(refuse)?),
         Value::String(text) => text.clone(),
         _ => return Err(refuse()),
     };
-    text.parse().map_err(|_| refuse())
+    text.parse().ok().filter(|max| *max > Money::ZERO).ok_or_else(refuse)
+}
+
+fn invalid(message: &str) -> Refusal {
+    Refusal::bad("create_limit_validation_failed", message)
 }
 
 fn thousandths(value: &Value) -> Result<u16, Refusal> {
     let share = value.as_f64().filter(|share| (0.75..=0.99).contains(share));
     let share = share.and_then(|share| format!("{:.0}", share * 1000.0).parse().ok());
-    share.ok_or_else(|| Refusal::bad("invalid_json", "threshold is between 0.75 and 0.99"))
+    share.ok_or_else(|| invalid("threshold is a share of max, from 0.75 to 0.99"))
 }
 
 fn properties(map: &Map<String, Value>) -> impl Iterator<Item = (Box<str>, Option<Box<str>>)> + '_ {
@@ -265,23 +276,39 @@ fn properties(map: &Map<String, Value>) -> impl Iterator<Item = (Box<str>, Optio
     })
 }
 
-impl NewLimit {
-    fn limit(&self) -> Result<Limit, Refusal> {
-        let id = self.limit_id.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
+impl Terms {
+    /// A limit that says this.
+    pub(crate) fn limit(&self, id: &str, name: &str) -> Result<Limit, Refusal> {
         let max = dollars(&self.max)?;
         let mut limit = match self.limit_type.as_deref() {
             None | Some("allow") => Limit::allow(id, max),
             Some("block") => Limit::block(id, max),
-            Some(_) => return Err(Refusal::bad("invalid_json", "limit_type is allow or block")),
+            Some(_) => return Err(invalid("limit_type is allow or block")),
         };
-        limit.name = self.limit_name.as_str().into();
+        limit.name = name.into();
         limit.threshold = self.threshold.as_ref().filter(|t| !t.is_null()).map(thousandths).transpose()?;
+        limit.properties.extend(self.properties.iter().flat_map(properties));
+        Ok(limit)
+    }
+
+    /// The same as an answer has it.
+    pub(crate) fn json(&self) -> Value {
+        let kind = self.limit_type.as_deref().unwrap_or("allow");
+        let max = dollars(&self.max).ok().map(number);
+        json!({ "max": max, "limit_type": kind, "threshold": self.threshold, "properties": self.properties })
+    }
+}
+
+impl NewLimit {
+    fn limit(&self) -> Result<Limit, Refusal> {
+        let id = self.limit_id.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
+        let mut limit = self.terms.limit(&id, &self.limit_name)?;
         limit.scope = self.scope.unwrap_or_default();
         limit.policy = self.policy.unwrap_or_default();
         if let Some(window) = &self.window {
             limit.window = Window::parse(window).map_err(|e| failed(&e))?;
         }
-        limit.properties.extend(self.properties.iter().flat_map(properties));
+        limit.check().map_err(|e| invalid(&e.to_string()))?;
         Ok(limit)
     }
 }

@@ -1,12 +1,13 @@
 //! The collector: Pay-i's REST API over the ledger, so that any of its clients can send here.
 
 mod answer;
+mod book;
 mod catalogue;
 mod categories;
 mod error;
 mod ingest;
 mod instances;
-mod kpis;
+pub(super) mod kpis;
 mod limits;
 mod prices;
 mod requests;
@@ -68,7 +69,7 @@ pub(crate) fn routes(app: &App, ledger: &Ledger, keep_prompts: bool) -> payi_cor
     let api = Api {
         app: app.clone(),
         writer: Writer::start(ledger, keep_prompts)?,
-        prices: Arc::default(),
+        prices: Arc::new(Prices::of(app.book())),
         definitions: Arc::new(Definitions::load(ledger)?),
         ledger: ledger.reopen()?,
     };

@@ -1,4 +1,4 @@
-//! Prices of one's own: categories and resources that the book does not know.
+//! Prices: the book's, and those of one's own, for categories and resources that it does not know.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,7 @@ use std::{
 
 use payi_core::{
     money::Money,
-    pricing::{Cost, CostSource, Explanation},
+    pricing::{Cost, CostSource, Explanation, PriceBook},
 };
 
 use crate::server::{
@@ -104,14 +104,28 @@ impl Sides {
     }
 }
 
-/// All of them, by category and resource, newest last.
-#[derive(Debug, Default)]
-pub(crate) struct Prices(RwLock<HashMap<(String, String), Vec<Version>>>);
+/// What calls are priced by: the book, and prices of one's own.
+#[derive(Debug)]
+pub(crate) struct Prices {
+    book: &'static PriceBook,
+    /// By category and resource, newest last.
+    own: RwLock<HashMap<(String, String), Vec<Version>>>,
+}
 
 impl Prices {
+    /// The book alone.
+    pub(crate) fn of(book: &'static PriceBook) -> Self {
+        Self { book, own: RwLock::default() }
+    }
+
+    /// The book.
+    pub(crate) fn book(&self) -> &'static PriceBook {
+        self.book
+    }
+
     /// The version in force at a time; before the first one, the first.
     pub(crate) fn find(&self, category: &str, resource: Option<&str>, at: SystemTime) -> Option<Version> {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let all = self.own.read().unwrap_or_else(PoisonError::into_inner);
         if all.is_empty() {
             return None;
         }
@@ -121,7 +135,7 @@ impl Prices {
 
     /// Adds a version.
     pub(crate) fn add(&self, category: &str, resource: &str, version: Version) {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.own.write().unwrap_or_else(PoisonError::into_inner);
         let versions = all.entry((category.into(), resource.into())).or_default();
         versions.push(version);
         versions.sort_by_key(|v| v.from);
@@ -129,7 +143,7 @@ impl Prices {
 
     /// Takes versions away: all that are not kept.
     pub(crate) fn retain(&self, kept: impl Fn(&str, &str, &str) -> bool) {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.own.write().unwrap_or_else(PoisonError::into_inner);
         all.retain(|(category, resource), versions| {
             versions.retain(|v| kept(category, resource, &v.id));
             !versions.is_empty()

@@ -65,19 +65,24 @@ fn buckets(name: &str) -> (Option<Bucket>, Option<Bucket>) {
         .map_or((None, None), |(_, input, output)| (*input, *output))
 }
 
+/// The unit that a bucket, or what else a line of a bill is for, is a side of, and whether that is its output.
+pub(crate) fn of_item(item: &str) -> (&str, bool) {
+    let is = |bucket: &Option<Bucket>| bucket.is_some_and(|bucket| bucket.name() == item);
+    let unit = BUCKETS.iter().find(|(_, input, output)| is(input) || is(output));
+    unit.map_or((item, false), |(name, _, output)| (*name, is(output)))
+}
+
 /// Whether a bucket, or what else a line of a bill is for, counts something that was written.
 pub(crate) fn is_output(item: &str) -> bool {
-    BUCKETS.iter().any(|(.., output)| output.is_some_and(|bucket| bucket.name() == item))
+    of_item(item).1
 }
 
 /// Counts by the names of buckets, as units: both sides of one together.
 pub(crate) fn named<'i>(counts: impl IntoIterator<Item = (&'i str, u64)>) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     for (item, count) in counts {
-        let is = |bucket: &Option<Bucket>| bucket.is_some_and(|bucket| bucket.name() == item);
-        let unit = BUCKETS.iter().find(|(_, input, output)| is(input) || is(output));
-        let name = unit.map_or(item, |(name, ..)| name);
-        let (input, output) = if is_output(item) { (0, count) } else { (count, 0) };
+        let (name, written) = of_item(item);
+        let (input, output) = if written { (0, count) } else { (count, 0) };
         match units.iter_mut().find(|unit| unit.name == name) {
             Some(unit) => {
                 unit.input += input;

@@ -1,8 +1,8 @@
 //! Use cases: their definitions, the versions of these, and the limit that each instance is to have.
 
 use std::{
-    collections::HashMap,
-    sync::{PoisonError, RwLock},
+    collections::{HashMap, HashSet},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use axum::{
@@ -10,28 +10,34 @@ use axum::{
     body::Bytes,
     extract::{State, rejection::BytesRejection},
 };
-use payi_core::{context::Resolved, events::Event, ledger::Ledger};
+use payi_core::{context::Resolved, events::Event, ledger::Ledger, limits::Limit};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::server::api::{
     Api,
     catalogue::{Kind, Page, is_name, key},
     error::{Path, Query, Refusal},
-    ingest, kpis,
+    ingest, instances, kpis,
+    limits::Terms,
 };
 
 pub(crate) const DEFINITIONS: Kind = Kind("use_case");
 
-/// What ingest has to know of definitions.
+/// What ingest has to know of use cases.
 #[derive(Debug, Default)]
-pub(crate) struct Definitions(RwLock<HashMap<String, Known>>);
+pub(crate) struct Definitions {
+    known: RwLock<HashMap<String, Known>>,
+    /// The use cases of which an instance has a limit, or is to have one: also those whose definition says so no more.
+    limited: RwLock<HashSet<String>>,
+}
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Known {
     version: u32,
     logging: bool,
+    limit: Option<Limit>,
 }
 
 impl Definitions {
@@ -39,6 +45,10 @@ impl Definitions {
     pub(crate) fn load(ledger: &Ledger) -> payi_core::Result<Self> {
         let known = Self::default();
         DEFINITIONS.load(ledger)?.iter().for_each(|item| known.learn(item));
+        let instances = instances::INSTANCES.load(ledger)?;
+        let limited = instances.iter().filter(|item| item["limit_id"].is_string());
+        let names = limited.filter_map(|item| item["use_case_name"].as_str().map(Into::into));
+        written(&known.limited).extend(names);
         Ok(known)
     }
 
@@ -46,23 +56,37 @@ impl Definitions {
         let Some(name) = item["name"].as_str() else { return };
         let version = item["type_version"].as_u64().and_then(|v| u32::try_from(v).ok()).unwrap_or(1);
         let logging = item["logging_enabled"].as_bool().unwrap_or(true);
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        all.insert(name.to_owned(), Known { version, logging });
+        let terms: Option<Terms> = serde_json::from_value(item["limit_config"].clone()).ok();
+        let limit = terms.and_then(|terms| terms.limit("instance", name).ok());
+        if limit.is_some() {
+            written(&self.limited).insert(name.to_owned());
+        }
+        written(&self.known).insert(name.to_owned(), Known { version, logging, limit });
     }
 
     fn forget(&self, name: &str) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        written(&self.known).remove(name);
     }
 
     /// The newest version of a use case that is defined.
     pub(crate) fn version(&self, name: &str) -> Option<u32> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).map(|known| known.version)
+        read(&self.known).get(name).map(|known| known.version)
+    }
+
+    /// Whether instances of a use case may have limits of their own.
+    pub(crate) fn limits_instances(&self, name: &str) -> bool {
+        read(&self.limited).contains(name)
+    }
+
+    /// The limit that a new instance gets, if its definition says that it gets one.
+    pub(crate) fn limit(&self, name: &str) -> Option<Limit> {
+        read(&self.known).get(name).and_then(|known| known.limit.clone())
     }
 
     /// An event that names no version is of the newest one; of a use case whose definition says so, no prompt is kept.
     pub(crate) fn apply(&self, event: &mut Event, who: &mut Resolved) {
         let Some(case) = &mut who.use_case else { return };
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let all = read(&self.known);
         let Some(known) = all.get(&*case.name) else { return };
         case.version = case.version.or(Some(known.version));
         if let (false, Some(exchange)) = (known.logging, &mut event.exchange) {
@@ -70,6 +94,14 @@ impl Definitions {
             exchange.response_json.clear();
         }
     }
+}
+
+fn read<T>(of: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    of.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn written<T>(of: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    of.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) fn unknown() -> Refusal {
@@ -86,7 +118,7 @@ pub(crate) fn answered(mut item: Value) -> Json<Value> {
 struct New {
     name: Option<String>,
     description: Option<String>,
-    limit_config: Option<Value>,
+    limit_config: Option<Terms>,
     logging_enabled: Option<bool>,
 }
 
@@ -197,22 +229,9 @@ pub(crate) async fn increment_version(
     .await
 }
 
-/// The limit that each new instance is to have, in Pay-i's form.
-fn limit(config: &Value) -> Result<Value, Refusal> {
-    let invalid = |message: &str| Err(Refusal::bad("create_limit_validation_failed", message));
-    let Some(max) = config["max"].as_f64().filter(|max| *max > 0.0) else {
-        return Err(Refusal::bad("invalid_max_limit", "max is US dollars, more than 0"));
-    };
-    let kind = config["limit_type"].as_str().unwrap_or("allow");
-    if !matches!(kind, "allow" | "block") {
-        return invalid("limit_type is allow or block");
-    }
-    let threshold = &config["threshold"];
-    if !threshold.is_null() && !threshold.as_f64().is_some_and(|share| (0.75..=0.99).contains(&share)) {
-        return invalid("threshold is a share of max, from 0.75 to 0.99");
-    }
-    let properties: Option<Map<String, Value>> = config["properties"].as_object().cloned();
-    Ok(json!({ "max": max, "limit_type": kind, "threshold": threshold, "properties": properties }))
+/// The limit that each new instance is to have, if there can be such a limit.
+fn limit(config: &Terms) -> Result<Value, Refusal> {
+    config.limit("instance", "instance").map(|_| config.json())
 }
 
 pub(crate) async fn set_limit(

@@ -7,7 +7,7 @@ use payi_core::{
     context::{Properties, Resolved, Text, UseCase},
     events::{Event, Exchange, Outcome},
     ledger::{corrected, foreign_id, is_correction},
-    pricing::{CostSource, PriceBook},
+    pricing::{CostSource, provider_of},
     usage::FunctionCall,
 };
 use serde::Deserialize;
@@ -147,7 +147,7 @@ impl Body {
         let custom = own.find(&category, self.resource.as_deref(), event.started_at);
         let priced = match custom {
             Some(custom) => custom.price(&units),
-            None => Priced::by_book(&explain(&event, &who, PriceBook::embedded()), meaningless),
+            None => Priced::by_book(&explain(&event, &who, own.book()), meaningless),
         };
         event.cost = priced.cost;
         if event.usage.is_empty() && priced.unknown.is_empty() && event.cost.source == CostSource::Unpriced {
@@ -182,7 +182,7 @@ impl Body {
 
     fn tell(&mut self, event: &mut Event) {
         let ms = |ms: Option<i64>| ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
-        event.provider = provider(&event.category).into();
+        event.provider = provider_of(&event.category).into();
         event.request_model =
             self.resource.as_deref().filter(|r| *r != "system.unknown_model").map(Into::into);
         event.latency = ms(self.end_to_end_latency_ms).unwrap_or_default();
@@ -244,17 +244,4 @@ pub(crate) fn properties(map: Option<Map<String, Value>>) -> Properties {
             (Text::new(&name), value)
         })
         .collect()
-}
-
-/// Whose price list a category is priced by.
-fn provider(category: &str) -> &str {
-    match category {
-        "system.openai" => "openai",
-        "system.azureopenai" | "system.azure" => "azure",
-        "system.anthropic" => "anthropic",
-        "system.aws.bedrock" => "aws",
-        "system.google.vertex" => "google",
-        other if other.starts_with("system.databricks") => "databricks",
-        other => other,
-    }
 }

@@ -41,6 +41,9 @@ pub(crate) type States = Vec<(i64, Vec<(Arc<str>, LimitState)>)>;
 pub(crate) struct Folder {
     version: Option<u64>,
     rules: Vec<Rule>,
+    /// Which of them are for calls that name them, by their ids; and the others.
+    attached: HashMap<Box<str>, usize>,
+    everywhere: Vec<usize>,
     purposes: HashMap<i64, Purpose>,
     sums: HashMap<(Key, i64), Sum>,
     let_go: HashMap<Key, i128>,
@@ -61,7 +64,8 @@ struct Rule {
 #[derive(Clone, Debug, Default)]
 struct Purpose {
     use_case: i64,
-    limits: Arc<[Box<str>]>,
+    /// The rules that hold for it, in their order: most are for calls that name them, and need no look.
+    rules: Arc<[usize]>,
 }
 
 /// One counter while a batch goes over it.
@@ -89,6 +93,14 @@ impl Folder {
                 .into_iter()
                 .map(|(number, definition)| Rule { number, definition })
                 .collect();
+            self.attached.clear();
+            self.everywhere.clear();
+            for (at, rule) in self.rules.iter().enumerate() {
+                match rule.definition.limit.scope {
+                    Scope::Attached => drop(self.attached.insert(rule.definition.limit.id.clone(), at)),
+                    _ => self.everywhere.push(at),
+                }
+            }
             self.version = Some(version);
         }
         // Numbers of a transaction that was rolled back may mean something else now.
@@ -104,11 +116,10 @@ impl Folder {
         let purpose = self.purpose(file.conn, fact.who.purpose)?;
         let old = fact.corrects.map(|seq| spent_of(file.conn, seq)).transpose()?.flatten();
         let mut states = Vec::new();
-        for at in 0..self.rules.len() {
+        for &at in &*purpose.rules {
             let Rule { number, definition } = &self.rules[at];
             let limit = &definition.limit;
-            let attached = || purpose.limits.contains(&limit.id);
-            if fact.at_us < definition.epoch_us || (limit.scope == Scope::Attached && !attached()) {
+            if fact.at_us < definition.epoch_us {
                 continue;
             }
             let (number, limit) = (*number, Arc::clone(limit));
@@ -197,9 +208,13 @@ impl Folder {
             .query_row([purpose], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?)))
             .optional()?;
         let (use_case, labels): (i64, Option<String>) = row.unwrap_or_default();
-        let limits: Vec<Box<str>> =
+        let named: Vec<Box<str>> =
             labels.and_then(|json: String| serde_json::from_str(&json).ok()).unwrap_or_default();
-        let found = Purpose { use_case, limits: limits.into() };
+        let attached = named.iter().filter_map(|id| self.attached.get(id));
+        let mut rules: Vec<usize> = self.everywhere.iter().chain(attached).copied().collect();
+        rules.sort_unstable();
+        rules.dedup();
+        let found = Purpose { use_case, rules: rules.into() };
         self.purposes.insert(purpose, found.clone());
         Ok(found)
     }

@@ -59,12 +59,12 @@ pub(crate) fn find(conn: &Connection, id: &str) -> rusqlite::Result<Option<(i64,
         .optional()
 }
 
-/// Puts a limit in place of the one of its id, `old`.
+/// Puts a limit in place of the one of its id, `old`; if there is none, it counts from `since_us` on.
 pub(crate) fn put(
     conn: &Connection,
     old: Option<(i64, Definition)>,
     limit: Limit,
-    at_us: i64,
+    (at_us, since_us): (i64, i64),
 ) -> rusqlite::Result<Definition> {
     if let Some((_, same)) = old.as_ref().filter(|(_, old)| *old.limit == limit) {
         return Ok(same.clone());
@@ -73,14 +73,14 @@ pub(crate) fn put(
     changed(conn)?;
     let Some((number, old)) = old else {
         conn.execute(
-            "INSERT INTO limits(id, body, created_us, updated_us, epoch_us) VALUES(?1, ?2, ?3, ?3, ?3)",
-            params![limit.id, body, at_us],
+            "INSERT INTO limits(id, body, created_us, updated_us, epoch_us) VALUES(?1, ?2, ?3, ?3, ?4)",
+            params![limit.id, body, at_us, since_us],
         )?;
         return Ok(Definition {
             limit: Arc::new(limit),
             created_us: at_us,
             updated_us: at_us,
-            epoch_us: at_us,
+            epoch_us: since_us,
         });
     };
     let same = comparable(&old.limit, &limit);

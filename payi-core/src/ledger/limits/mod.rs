@@ -209,6 +209,10 @@ impl Store for LedgerStore {
         self.read(|conn| manage::definitions(conn, known))
     }
 
+    fn definition(&self, id: &str) -> Later<'_, Option<Definition>> {
+        self.read(|conn| Ok(manage::find(conn, id)?.map(|(_, definition)| definition)))
+    }
+
     fn take(&self, process: &str, asks: Vec<Ask>) -> Later<'_, Vec<Answer>> {
         self.write(|conn, dictionary| {
             let (holder, _) = manage::holder_or_new(conn, process)?;
@@ -266,11 +270,11 @@ impl Store for LedgerStore {
         now(done)
     }
 
-    fn update<'a>(&'a self, id: &'a str, at_us: i64, change: Change<'a>) -> Later<'a, Definition> {
+    fn update<'a>(&'a self, id: &'a str, times: (i64, i64), change: Change<'a>) -> Later<'a, Definition> {
         let updated = self.write(|conn, _| {
             let old = manage::find(conn, id)?;
             let said = change(old.as_ref().map(|(_, old)| old)).and_then(|limit| limit.of_id(id));
-            said.map(|limit| manage::put(conn, old, limit, at_us))
+            said.map(|limit| manage::put(conn, old, limit, times))
                 .map_or_else(|e| Ok(Err(e)), |put| put.map(Ok))
         });
         Box::pin(async move { updated.await? })

@@ -1,0 +1,161 @@
+//! The KPIs of a use case on its page: what they were to come to, and what its instances came to.
+
+use std::time::SystemTime;
+
+use jiff::tz::TimeZone;
+
+use crate::server::{
+    api::kpis::{self, Kpi, Score},
+    app::{App, Failed},
+    format,
+    range::Resolved,
+};
+
+/// How many of the newest scores are shown one by one.
+const NEWEST: usize = 10;
+
+/// What the page shows of them.
+#[derive(Debug)]
+pub(crate) struct Kpis {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) newest: Vec<Given>,
+    pub(crate) note: String,
+}
+
+/// One KPI.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) goal: String,
+    pub(crate) mean: String,
+    pub(crate) state: &'static str,
+    pub(crate) class: &'static str,
+    pub(crate) least: String,
+    pub(crate) most: String,
+    pub(crate) scored: String,
+}
+
+/// One score.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) instance: String,
+    pub(crate) kpi: String,
+    pub(crate) score: String,
+    pub(crate) when: String,
+}
+
+impl Kpis {
+    /// Those of a use case, with the scores given in a range; `None` if it has none.
+    pub(crate) async fn read(
+        app: &App,
+        case: &str,
+        range: &Resolved,
+        zone: &TimeZone,
+    ) -> Result<Option<Self>, Failed> {
+        let (case, since, until) = (case.to_owned(), range.since(), range.until());
+        let kpis = app.read(move |ledger| kpis::of(ledger, &case)).await?.map_err(Failed::Ledger)?;
+        Ok((!kpis.is_empty()).then(|| Self::of(kpis, since, until, zone)))
+    }
+
+    fn of(mut kpis: Vec<Kpi>, since: SystemTime, until: SystemTime, zone: &TimeZone) -> Self {
+        for kpi in &mut kpis {
+            kpi.scores.retain(|score| since <= score.at && score.at < until);
+        }
+        let mut newest: Vec<(&Kpi, &Score)> =
+            kpis.iter().flat_map(|kpi| kpi.scores.iter().map(move |score| (kpi, score))).collect();
+        newest.sort_by(|(_, a), (_, b)| b.at.cmp(&a.at).then_with(|| a.instance.cmp(&b.instance)));
+        let mut instances: Vec<&str> = newest.iter().map(|(_, score)| &*score.instance).collect();
+        instances.sort_unstable();
+        instances.dedup();
+        let note = match instances.len() {
+            0 => "no instance was scored in this range".into(),
+            1 => "1 instance was scored in this range".into(),
+            n => format!("{} instances were scored in this range", format::count(n as u64)),
+        };
+        let given = |(kpi, score): &(&Kpi, &Score)| Given {
+            instance: format::clipped(&score.instance),
+            kpi: format::clipped(&kpi.name),
+            score: one(&kpi.kind, score.value),
+            when: format::moment(score.at, zone),
+        };
+        Self {
+            newest: newest.iter().take(NEWEST).map(given).collect(),
+            rows: kpis.iter().map(row).collect(),
+            note,
+        }
+    }
+}
+
+fn row(kpi: &Kpi) -> Row {
+    let scores = || kpi.scores.iter().map(|score| score.value);
+    let count = u32::try_from(kpi.scores.len()).unwrap_or(u32::MAX);
+    let mean = (count > 0).then(|| scores().sum::<f64>() / f64::from(count));
+    let (state, class) = match mean {
+        None => ("—", "zero"),
+        Some(mean) if mean >= kpi.goal => ("reached", "ok"),
+        Some(_) => ("missed", "warn"),
+    };
+    let shown = |value: Option<f64>| value.map_or_else(|| "—".into(), |value| one(&kpi.kind, value));
+    Row {
+        name: format::clipped(&kpi.name),
+        description: format::clipped(&kpi.description),
+        goal: average(&kpi.kind, kpi.goal),
+        mean: mean.map_or_else(|| "—".into(), |mean| average(&kpi.kind, mean)),
+        state,
+        class,
+        least: shown(scores().reduce(f64::min)),
+        most: shown(scores().reduce(f64::max)),
+        scored: format::count(count.into()),
+    }
+}
+
+/// A score as its kind is read.
+fn one(kind: &str, value: f64) -> String {
+    match kind {
+        "boolean" => (if value > 0.5 { "yes" } else { "no" }).into(),
+        _ => average(kind, value),
+    }
+}
+
+/// A mean of scores; of yes and no, the share of yes.
+fn average(kind: &str, value: f64) -> String {
+    match kind {
+        "boolean" => format!("{} % yes", number(value * 100.0)),
+        "percentage" => format!("{} %", number(value)),
+        "likert5" => format!("{} of 5", number(value)),
+        "likert7" => format!("{} of 7", number(value)),
+        "likert10" => format!("{} of 10", number(value)),
+        _ => number(value),
+    }
+}
+
+/// Two decimals at most, and none that say nothing.
+fn number(value: f64) -> String {
+    if value.abs() >= 1e12 {
+        return format!("{value:.2e}");
+    }
+    let text = format!("{value:.2}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0".into() } else { text.replace('-', "−") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_read_as_their_kind() {
+        for (kind, value, text) in [
+            ("boolean", 2.0 / 3.0, "66.67 % yes"),
+            ("percentage", 80.0, "80 %"),
+            ("likert5", 4.5, "4.5 of 5"),
+            ("number", -0.001, "0"),
+            ("number", -12.5, "−12.5"),
+            ("number", 1e300, "1.00e300"),
+        ] {
+            assert_eq!(average(kind, value), text);
+        }
+        assert_eq!((one("boolean", 1.0), one("boolean", 0.0)), ("yes".into(), "no".into()));
+    }
+}
