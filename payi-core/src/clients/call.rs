@@ -100,18 +100,20 @@ struct Inner {
 impl Attempt {
     /// Begins an attempt.
     pub(crate) fn begin(pipeline: Arc<Pipeline>, context: Context, request: Request, repeat: Repeat) -> Self {
-        Self::begin_held(pipeline, context, request, repeat, None)
+        let started_at = pipeline.clock.now();
+        Self::begin_held(pipeline, context, request, repeat, (started_at, None))
     }
 
-    /// Begins an attempt for which limits have reserved what it may come to.
+    /// Begins an attempt for which limits have reserved what it may come to. It began when they were asked, by which
+    /// they place it; what it waited for them is not the provider's latency.
     pub(crate) fn begin_held(
         pipeline: Arc<Pipeline>,
         context: Context,
         request: Request,
         repeat: Repeat,
-        held: Option<Held>,
+        (started_at, held): (SystemTime, Option<Held>),
     ) -> Self {
-        let begun = (pipeline.clock.now(), Instant::now());
+        let begun = (started_at, Instant::now());
         #[cfg(feature = "tracing")]
         crate::clients::tracing::transported(&context, request.model.as_deref());
         let inner = Inner::new(pipeline, context, request, repeat, begun, held);

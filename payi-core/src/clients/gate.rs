@@ -65,7 +65,8 @@ async fn through(
     repeat: Repeat,
 ) -> crate::Result<Admitted> {
     let who = context.resolve();
-    let at_us = micros(pipeline.clock.now());
+    let started_at = pipeline.clock.now();
+    let at_us = micros(started_at);
     let mut prompt = Prompt::read(sent.body);
     let found = ask(gate, &pipeline, &who, &request, &prompt, at_us).await;
     let (found, body) = match (found, sent.body) {
@@ -76,7 +77,8 @@ async fn through(
     };
     match found {
         Ok(held) => {
-            Ok(Admitted { attempt: Attempt::begin_held(pipeline, context, request, repeat, held), body })
+            let attempt = Attempt::begin_held(pipeline, context, request, repeat, (started_at, held));
+            Ok(Admitted { attempt, body })
         }
         Err(no) => {
             Attempt::block(pipeline, context, request, repeat, no.marks.clone());
@@ -122,7 +124,8 @@ async fn shorten(
     (body, at_us): (&[u8], i64),
     mut no: Box<Refused>,
 ) -> (Result<Option<Held>, Box<Refused>>, Option<Vec<u8>>) {
-    if prompt.names_maximum || !matches!(prompt.unbounded, None | Some(Unbounded::NoMaximum)) {
+    let hopeless = no.refusal.reason.is_some_and(|reason| reason != "unbounded");
+    if hopeless || prompt.names_maximum || !matches!(prompt.unbounded, None | Some(Unbounded::NoMaximum)) {
         return (Err(no), None);
     }
     for length in LENGTHS {
@@ -131,6 +134,10 @@ async fn shorten(
         match ask(gate, pipeline, who, request, prompt, at_us).await {
             Ok(held) => return (Ok(held), Some(body)),
             Err(again) => no = again,
+        }
+        // A shorter answer helps only where there is too little room.
+        if no.refusal.reason.is_some() {
+            break;
         }
     }
     (Err(no), None)

@@ -14,8 +14,8 @@ use crate::{
     ledger::{
         append::{Appender, Statements, last_seq},
         claim::Claim,
-        ids,
-        limits::{DEAD, bury},
+        follow, ids,
+        limits::{bury, dead},
         rows::{self, Who, micros, time},
     },
     money::Money,
@@ -23,17 +23,16 @@ use crate::{
     usage::{Bucket, Usage},
 };
 
-/// A process lives while its lease lasts: one that seems to last for longer than any lease was written by a clock that
-/// was ahead.
-const ORPHANS: &str = "FROM open_calls o WHERE o.process <> ?1
-   AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.name = o.process AND l.expires_us BETWEEN ?2 + 1 AND ?2 + 3600000000)";
+/// Open calls of processes, but for `?1`, whose lease is over at `?2`.
+fn orphans() -> String {
+    format!("FROM open_calls o WHERE o.process <> ?1 AND NOT {}", follow::lasts("o.process", "?2"))
+}
 
 /// Settles what dead processes left open; how much that was. `process` is one's own name.
 pub(crate) fn recover(conn: &Connection, appender: &mut Appender, process: &str) -> rusqlite::Result<u64> {
     let me = params![process, micros(SystemTime::now())];
     // A look without the write lock: mostly there is nothing to do.
-    let dead = format!("SELECT EXISTS(SELECT 1 {DEAD})").replace("?1", "?2");
-    let any = format!("SELECT EXISTS(SELECT 1 {ORPHANS}) OR ({dead})");
+    let any = format!("SELECT EXISTS(SELECT 1 {}) OR EXISTS(SELECT 1 {})", orphans(), dead("?2"));
     if !conn.query_row(&any, me, |row| row.get(0))? {
         return Ok(0);
     }
@@ -45,7 +44,8 @@ fn settle(conn: &Connection, appender: &mut Appender, process: &str) -> rusqlite
     let orphans: Vec<(Event, Who)> = conn
         .prepare(&format!(
             "SELECT id_hi, id_lo, call_hi, call_lo, attempt, at_us, user, account, purpose, route,
-               cost, cost_source, input, output {ORPHANS}"
+               cost, cost_source, input, output {}",
+            orphans()
         ))?
         .query_map(me, orphan)?
         .collect::<Result<_, _>>()?;

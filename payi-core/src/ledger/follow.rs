@@ -47,6 +47,15 @@ pub(crate) fn lease(
     Ok(fence.map(|fence| Lease { name: name.into(), owner: owner.into(), fence }))
 }
 
+/// SQL that says whether the lease of a process, which is named like it, lasts at the time of a parameter. One that
+/// seems to last for longer than any such lease was written by a clock that was ahead.
+pub(crate) fn lasts(process: &str, now: &str) -> String {
+    format!(
+        "EXISTS (SELECT 1 FROM leases l
+           WHERE l.name = {process} AND l.expires_us BETWEEN {now} + 1 AND {now} + 3600000000)"
+    )
+}
+
 /// Gives a lease back before it expires.
 pub(crate) fn release(conn: &Connection, lease: &Lease) -> rusqlite::Result<()> {
     conn.execute(

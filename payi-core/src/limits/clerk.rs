@@ -2,7 +2,7 @@
 //! this process lives.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
@@ -40,7 +40,7 @@ const SWEEP: Duration = Duration::from_millis(250);
 /// How many calls like this one a slice is asked for.
 const AHEAD: i128 = 64;
 
-/// Takes the limits from the store, if they have changed.
+/// Takes the limits from the store, if they have changed. For whoever has the turn.
 pub(crate) fn learn(shared: &Shared) -> Result<()> {
     let known = shared.rules().version;
     if let Some(definitions) = block_on(shared.store.definitions(known))? {
@@ -67,6 +67,10 @@ pub(crate) fn spawn(shared: &Arc<Shared>) -> Result<Vec<JoinHandle<()>>> {
 struct Clerk {
     shared: Arc<Shared>,
     waiting: Vec<Request>,
+    /// What goes to the store and has not got there yet: of which counter, when it was used if that is said, how much.
+    outbox: BTreeMap<(Counter, Option<i64>), i128>,
+    /// The store may say something new, and has not been asked.
+    changed: bool,
     renewed: Option<Instant>,
     swept: Instant,
     turn: usize,
@@ -79,6 +83,8 @@ impl Clerk {
         Self {
             shared,
             waiting: Vec::new(),
+            outbox: BTreeMap::new(),
+            changed: false,
             renewed: None,
             swept: Instant::now(),
             turn: 0,
@@ -104,15 +110,13 @@ impl Clerk {
     /// One turn; `false` when it was the last.
     fn turn(&mut self) -> bool {
         let Todo { requests, looks, returns, stop, .. } = self.gather();
+        let shared = Arc::clone(&self.shared);
+        let turn = shared.turn();
         self.waiting.extend(requests);
-        let changed = self.shared.store.changed();
-        let done = self.alive(!self.waiting.is_empty()).and_then(|()| {
-            if changed {
-                learn(&self.shared)?;
-            }
-            self.give_back(returns, changed)?;
-            self.serve()
-        });
+        self.disown();
+        self.collect(returns);
+        self.changed |= self.shared.store.changed();
+        let done = self.alive(!self.waiting.is_empty()).and_then(|()| self.exchange());
         if let Err(error) = done {
             self.failed(&error);
         } else {
@@ -123,17 +127,30 @@ impl Clerk {
         if stop {
             self.close();
         }
+        drop(turn);
         !stop
+    }
+
+    /// What process and store have to tell each other. After an error it is all said again in the next turn.
+    fn exchange(&mut self) -> Result<()> {
+        if self.changed {
+            learn(&self.shared)?;
+            self.disown();
+        }
+        self.give_back()?;
+        self.serve()?;
+        self.changed = false;
+        Ok(())
     }
 
     fn gather(&mut self) -> Todo {
         let nap = match () {
             () if !self.waiting.is_empty() => WAITING,
-            () if self.holding => HOLDING,
+            () if self.holding || !self.outbox.is_empty() => HOLDING,
             () => IDLE,
         };
         let mut todo = self.shared.desk.todo();
-        if todo.requests.is_empty() && !todo.stop && !todo.returns.iter().any(|slice| slice.is_scarce()) {
+        if todo.requests.is_empty() && !todo.stop && !todo.returns.iter().any(|slice| slice.is_due()) {
             let bell = &self.shared.desk.bell;
             todo = bell.wait_timeout(todo, nap).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -166,58 +183,70 @@ impl Clerk {
             });
         }
         self.waiting.iter_mut().for_each(|request| request.have.fill(0));
+        self.outbox.retain(|(_, used_at_us), _| used_at_us.is_some());
+    }
+
+    /// Forgets what was given of counters that began anew since.
+    fn disown(&mut self) {
+        let lost = std::mem::take(&mut self.shared.desk.todo().lost);
+        if lost.is_empty() {
+            return;
+        }
+        for request in &mut self.waiting {
+            let parts = request.wanted.iter().zip(&mut request.have);
+            parts.filter(|(want, _)| lost.contains(&want.rule.id)).for_each(|(_, have)| *have = 0);
+        }
+        self.outbox.retain(|(counter, _), _| !lost.contains(&counter.limit));
+    }
+
+    /// Takes from slices what was used of them, and what is over.
+    fn collect(&mut self, returns: Vec<Arc<Slice>>) {
+        for slice in returns {
+            slice.noted.store(false, Relaxed);
+            self.post(&slice.counter, Some(now_us()), slice.take_used());
+            if slice.is_due() {
+                self.post(&slice.counter, None, slice.over());
+            }
+        }
+    }
+
+    /// To be sent to the store.
+    fn post(&mut self, counter: &Counter, used_at_us: Option<i64>, amount: i128) {
+        if amount > 0 {
+            *self.outbox.entry((counter.clone(), used_at_us)).or_default() += amount;
+        }
     }
 
     /// Gives the store what was used, what is over, and what others have asked for.
-    fn give_back(&mut self, returns: Vec<Arc<Slice>>, changed: bool) -> Result<()> {
-        let mut gives = Vec::new();
-        for slice in returns {
-            slice.noted.store(false, Relaxed);
-            let used = slice.take_used();
-            if used > 0 {
-                gives.push(Give { counter: slice.counter.clone(), amount: used, used_at_us: Some(now_us()) });
-            }
-            if slice.is_scarce() {
-                gives.extend(surrendered(&slice));
-            }
-        }
+    fn give_back(&mut self) -> Result<()> {
         let mut asked = Vec::new();
-        if changed && self.holding {
+        if self.changed && self.holding {
             asked = block_on(self.shared.store.recalled(&self.shared.process))?;
             for counter in &asked {
                 if let Some(slice) = self.shared.find(counter) {
-                    slice.scarce.store(true, Relaxed);
-                    gives.extend(surrendered(&slice));
+                    self.post(counter, None, slice.surrender());
                 }
             }
-            self.let_go(&asked, &mut gives);
-        }
-        if gives.is_empty() && asked.is_empty() {
-            return Ok(());
-        }
-        let back = gives.clone();
-        let done = block_on(self.shared.store.give(&self.shared.process, gives, asked));
-        if done.is_err() {
-            // It is still ours, and is given back later.
-            for give in back.iter().filter(|give| give.used_at_us.is_none()) {
-                if let Some(slice) = self.shared.find(&give.counter) {
-                    slice.put(give.amount);
-                }
+            for (counter, amount) in self.waiting.iter_mut().flat_map(|request| request.let_go(&asked)) {
+                *self.outbox.entry((counter, None)).or_default() += amount;
             }
         }
-        done
+        self.send(asked)
     }
 
-    /// What waiting calls have collected of counters that others ask for, but the first of them, goes back too.
-    fn let_go(&mut self, asked: &[Counter], gives: &mut Vec<Give>) {
-        for request in &mut self.waiting {
-            for (want, have) in request.wanted.iter().zip(&mut request.have) {
-                if *have > 0 && asked.contains(&want.counter) {
-                    let amount = std::mem::take(have);
-                    gives.push(Give { counter: want.counter.clone(), amount, used_at_us: None });
-                }
-            }
+    /// Sends what there is for the store, and that nothing more can be given of `all_of`.
+    fn send(&mut self, all_of: Vec<Counter>) -> Result<()> {
+        if self.outbox.is_empty() && all_of.is_empty() {
+            return Ok(());
         }
+        let gives = self.outbox.iter().map(|((counter, used_at_us), amount)| Give {
+            counter: counter.clone(),
+            amount: *amount,
+            used_at_us: *used_at_us,
+        });
+        block_on(self.shared.store.give(&self.shared.process, gives.collect(), all_of))?;
+        self.outbox.clear();
+        Ok(())
     }
 
     /// Serves the calls that wait, in their order.
@@ -228,15 +257,13 @@ impl Clerk {
         self.holding = true;
         let mut asks = Vec::new();
         let mut places = Vec::new();
-        let mut stale = Vec::new();
+        let mut aside = Vec::new();
         for (r, request) in self.waiting.iter_mut().enumerate() {
             for (p, want) in request.wanted.iter().enumerate() {
                 let Some(amount) = want.amount else { continue };
                 let (slice, _) = self.shared.slice(&want.rule.limit, &want.counter);
-                let old = slice.turn(want.slot);
-                if old > 0 {
-                    stale.push(Give { counter: want.counter.clone(), amount: old, used_at_us: None });
-                }
+                slice.turn(want.slot);
+                aside.push((want.counter.clone(), slice.take_aside()));
                 request.have[p] += slice.collect(want.slot, amount - request.have[p]);
                 let need = amount - request.have[p];
                 if need > 0 {
@@ -251,9 +278,10 @@ impl Clerk {
                 }
             }
         }
-        if !stale.is_empty() {
-            block_on(self.shared.store.give(&self.shared.process, stale, Vec::new()))?;
+        for (counter, amount) in &aside {
+            self.post(counter, None, *amount);
         }
+        self.send(Vec::new())?;
         let answers = if asks.is_empty() {
             Vec::new()
         } else {
@@ -267,21 +295,22 @@ impl Clerk {
         let mut verdicts: Vec<Option<(usize, Standing, bool)>> = vec![None; self.waiting.len()];
         let mut gone: Vec<usize> = Vec::new();
         for ((r, p), answer) in places.into_iter().zip(answers) {
-            let want = &self.waiting[r].wanted[p];
+            let request = &mut self.waiting[r];
+            let want = &request.wanted[p];
             let (slice, _) = self.shared.slice(&want.rule.limit, &want.counter);
             match answer {
                 Answer::Granted { amount, standing } => {
-                    let need = want.amount.unwrap_or(0) - self.waiting[r].have[p];
+                    let need = want.amount.unwrap_or(0) - request.have[p];
                     slice.scarce.store(amount == need && standing.room() < need, Relaxed);
                     slice.seen(standing.settled, standing.max);
-                    self.waiting[r].have[p] += need;
-                    slice.put(amount - need);
+                    request.have[p] += need;
+                    slice.put(want.slot, amount - need);
                 }
                 Answer::Short { standing, asked } => {
                     slice.scarce.store(true, Relaxed);
                     slice.seen(standing.settled, standing.max);
-                    self.waiting[r].recalled[p] = asked;
-                    let late = self.waiting[r].until <= Instant::now();
+                    request.recalled[p] = asked;
+                    let late = request.until <= Instant::now();
                     verdicts[r].get_or_insert((p, standing, asked.is_none() || late));
                 }
                 Answer::Gone => gone.push(r),
@@ -300,7 +329,7 @@ impl Clerk {
                     {
                         freed.insert(want.counter.clone());
                         let (slice, _) = self.shared.slice(&want.rule.limit, &want.counter);
-                        slice.put(*have);
+                        slice.put(want.slot, *have);
                         self.shared.ended(&slice);
                     }
                     request.ticket.answer(Err(Box::new(short(&request, p, standing))));
@@ -330,7 +359,7 @@ impl Clerk {
     fn again(&mut self, mut request: Request) {
         let rules = self.shared.rules();
         for (want, have) in request.wanted.iter().zip(&request.have) {
-            self.shared.slice(&want.rule.limit, &want.counter).0.put(*have);
+            self.shared.slice(&want.rule.limit, &want.counter).0.put(want.slot, *have);
         }
         request.wanted.retain(|want| rules.get(&want.rule.id).is_some());
         request.have = vec![0; request.wanted.len()];
@@ -351,7 +380,7 @@ impl Clerk {
                 continue;
             }
             for (want, have) in request.wanted.iter().zip(&request.have).filter(|(_, have)| **have > 0) {
-                self.shared.slice(&want.rule.limit, &want.counter).0.put(*have);
+                self.shared.slice(&want.rule.limit, &want.counter).0.put(want.slot, *have);
             }
             request.ticket.answer(without_store(&self.shared, &request.wanted));
         }
@@ -374,57 +403,45 @@ impl Clerk {
         }
         self.swept = Instant::now();
         self.turn = self.turn.wrapping_add(1);
-        let mut gives = Vec::new();
+        let mut over = Vec::new();
         self.shared.sweep(self.turn, |slice| {
             let Some(amount) = slice.retire() else { return true };
-            if amount > 0 {
-                gives.push(Give { counter: slice.counter.clone(), amount, used_at_us: None });
-            }
+            over.push((slice.counter.clone(), amount));
             false
         });
+        for (counter, amount) in &over {
+            self.post(counter, None, *amount);
+        }
         self.holding = !self.waiting.is_empty() || self.shared.holds_anything();
-        if !gives.is_empty()
-            && let Err(error) =
-                block_on(self.shared.store.give(&self.shared.process, gives.clone(), Vec::new()))
-        {
+        if let Err(error) = self.send(Vec::new()) {
             tracing::debug!(target: "payi", %error, "what was not used could not be given back yet");
-            for give in gives {
-                if let Some(rule) = self.shared.rules().get(&give.counter.limit) {
-                    self.shared.slice(&rule.limit, &give.counter).0.put(give.amount);
-                }
-            }
         }
     }
 
     /// The end: gives everything back that no call holds.
     fn close(&mut self) {
+        self.shared.alive_until_us.store(0, Relaxed);
         for request in std::mem::take(&mut self.waiting) {
+            for (want, have) in request.wanted.iter().zip(&request.have) {
+                self.post(&want.counter, None, *have);
+            }
             request.ticket.answer(without_store(&self.shared, &request.wanted));
         }
-        let mut gives = Vec::new();
+        let mut slices = Vec::new();
         for turn in 0..8 {
             self.shared.sweep(turn, |slice| {
-                let used = slice.take_used();
-                if used > 0 {
-                    gives.push(Give {
-                        counter: slice.counter.clone(),
-                        amount: used,
-                        used_at_us: Some(now_us()),
-                    });
-                }
-                gives.extend(surrendered(slice));
+                slices.push(Arc::clone(slice));
                 true
             });
         }
-        if !gives.is_empty() {
-            let _ = block_on(self.shared.store.give(&self.shared.process, gives, Vec::new()));
+        for slice in &slices {
+            slice.scarce.store(true, Relaxed);
         }
+        self.collect(slices);
+        let _ = self.send(Vec::new());
+        // Whoever answers late calls may go as well.
+        self.shared.desk.stop();
     }
-}
-
-fn surrendered(slice: &Slice) -> Option<Give> {
-    let amount = slice.surrender();
-    (amount > 0).then(|| Give { counter: slice.counter.clone(), amount, used_at_us: None })
 }
 
 /// The refusal of a call for whose part `p` there is not enough.

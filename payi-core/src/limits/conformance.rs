@@ -38,8 +38,11 @@ pub fn suite(make: &dyn Fn() -> Arc<dyn Store>) {
         charges_a_dead_process_by_estimate_and_replaces_it_late,
         counts_by_window,
         a_rate_drains,
+        a_rate_drains_as_fast_as_its_subject_may,
+        a_clock_that_is_set_back_makes_no_room_and_takes_none,
         keeps_history_on_reset,
-        a_lowered_maximum_stops_at_once,
+        lets_go_of_what_calls_held_before_a_reset,
+        grants_nothing_above_a_lowered_maximum,
         changes_start_from_what_there_is,
         states_and_tallies,
         subjects_are_apart,
@@ -253,6 +256,89 @@ fn a_rate_drains(store: &dyn Store) {
     assert_eq!(stands(store, &counter, at_us + US), (9, 1), "facts do not charge a rate");
 }
 
+fn used(store: &dyn Store, counter: &Counter, amount: i128, at_us: i64) {
+    let used = Give { counter: counter.clone(), amount, used_at_us: Some(at_us) };
+    block_on(store.give("a", vec![used], Vec::new())).unwrap();
+}
+
+fn a_rate_drains_as_fast_as_its_subject_may(store: &dyn Store) {
+    let rate = Window::rate(Duration::from_secs(60));
+    put(store, Limit::calls("r", 60).each_user().window(rate).override_count("ada", "", 6));
+    live(store, &["a"]);
+    let at_us = now_us();
+    for (user, max) in [("ada", 6), ("bob", 60)] {
+        let counter = of_user("r", user);
+        let ask = |need, at_us| Ask { at_us, ..ask(&counter, need, need) };
+        assert_eq!(amount(&take(store, "a", ask(max, at_us))), Some(max), "{user}");
+        used(store, &counter, max, at_us);
+        let one = 60 / i64::try_from(max).unwrap() * US;
+        let frees = block_on(store.counter(&counter, at_us)).unwrap().unwrap().frees_us;
+        assert_eq!(frees, Some(at_us + one), "{user}");
+        assert_eq!(amount(&take(store, "a", ask(1, at_us + one - 1))), None, "{user}");
+        assert_eq!(amount(&take(store, "a", ask(1, at_us + one))), Some(1), "{user}: one comes back");
+        used(store, &counter, 1, at_us + one);
+        assert_eq!(stands(store, &counter, at_us + one).0, max, "{user}");
+    }
+}
+
+fn a_clock_that_is_set_back_makes_no_room_and_takes_none(store: &dyn Store) {
+    let hour = 3_600 * US;
+    let day = Window::rolling(Duration::from_secs(86_400));
+    block_on(store.put(Limit::block("l", pico(10)).everyone().window(day), now_us() - 40 * hour)).unwrap();
+    live(store, &["a"]);
+    block_on(store.settle("a", vec![event("u", now_us(), 10, &[])])).unwrap();
+    let an_hour_ago = Ask { at_us: now_us() - hour, ..ask(&whole("l"), 1, 1) };
+    assert_eq!(amount(&take(store, "a", an_hour_ago)), None, "it was spent within 24 hours all the same");
+    let two_days_ago = now_us() - 30 * hour;
+    assert_eq!(stands(store, &whole("l"), two_days_ago).0, 0, "but not within these");
+    // A rate that was used up by a clock that was ahead comes back as fast as any.
+    put(store, Limit::calls("r", 1_000).everyone().window(Window::rate(Duration::from_secs(10))));
+    let counter = whole("r");
+    assert_eq!(amount(&take(store, "a", ask(&counter, 1_000, 1_000))), Some(1_000));
+    used(store, &counter, 1_000, now_us() + hour);
+    assert_eq!(amount(&take(store, "a", ask(&counter, 1, 1))), None);
+    thread::sleep(Duration::from_millis(30));
+    assert_eq!(amount(&take(store, "a", ask(&counter, 1, 1))), Some(1), "100 a second come back");
+}
+
+fn lets_go_of_what_calls_held_before_a_reset(store: &dyn Store) {
+    let counter = whole("l");
+    put(store, Limit::block("l", pico(10)));
+    live(store, &["a"]);
+    take(store, "a", ask(&counter, 8, 8));
+    let begun = event("u", now_us(), 7, &["l"]);
+    thread::sleep(Duration::from_millis(1));
+    block_on(store.reset("l", now_us())).unwrap();
+    block_on(store.settle("a", vec![begun])).unwrap();
+    assert_eq!(
+        stands(store, &counter, now_us()),
+        (0, 1),
+        "it does not count, and holds no more than it gives back"
+    );
+    give(store, "a", &counter, 1);
+    // While the clock is behind the limit's making nothing counts, and nothing stays held.
+    block_on(store.remove("l")).unwrap();
+    block_on(store.put(Limit::block("l", pico(10)), now_us() + 3_600 * US)).unwrap();
+    take(store, "a", ask(&counter, 8, 8));
+    let begun = event("u", now_us(), 8, &["l"]);
+    block_on(store.settle("a", vec![begun])).unwrap();
+    assert_eq!(stands(store, &counter, now_us()), (0, 0));
+    // What was held of another limit of that id, or before it counted something else, is not held of this one.
+    for again in [Limit::block("l", pico(10)), Limit::tokens("l", 10)] {
+        take(store, "a", ask(&counter, 8, 8));
+        let mut begun = event("u", now_us(), 8, &["l"]);
+        begun.usage = Usage::new().with(Bucket::Input, 8);
+        thread::sleep(Duration::from_millis(1));
+        if again.measure == Measure::Cost {
+            block_on(store.remove("l")).unwrap();
+        }
+        block_on(store.put(again, now_us())).unwrap();
+        assert_eq!(amount(&take(store, "a", ask(&counter, 8, 8))), Some(8));
+        block_on(store.settle("a", vec![begun])).unwrap();
+        assert_eq!(stands(store, &counter, now_us()), (0, 8));
+    }
+}
+
 fn keeps_history_on_reset(store: &dyn Store) {
     put(store, Limit::block("l", pico(100)));
     block_on(store.settle("p", vec![event("u", now_us(), 130, &["l"])])).unwrap();
@@ -270,7 +356,7 @@ fn keeps_history_on_reset(store: &dyn Store) {
     assert_eq!(block_on(store.counter(&whole("l"), at_us)).unwrap(), None);
 }
 
-fn a_lowered_maximum_stops_at_once(store: &dyn Store) {
+fn grants_nothing_above_a_lowered_maximum(store: &dyn Store) {
     put(store, Limit::block("l", pico(100)));
     live(store, &["a"]);
     let version = block_on(store.definitions(u64::MAX)).unwrap().unwrap().version;

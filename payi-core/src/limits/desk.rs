@@ -36,6 +36,8 @@ pub(crate) struct Todo {
     tickets: Vec<(Instant, Weak<Ticket>)>,
     pub(crate) looks: Vec<(Counter, i64)>,
     pub(crate) returns: Vec<Arc<Slice>>,
+    /// Limits whose counters began anew: what was given of the old ones is nobody's.
+    pub(crate) lost: Vec<Arc<str>>,
     pub(crate) stop: bool,
 }
 
@@ -59,6 +61,19 @@ pub(crate) struct Request {
     pub(crate) at_us: i64,
     pub(crate) until: Instant,
     pub(crate) ticket: Arc<Ticket>,
+}
+
+impl Request {
+    /// What it has collected of counters that others ask for, to be given back. What it has got in the order of its
+    /// limits, without a gap, it keeps: else two calls that hold one of two limits each would hand them to and fro.
+    pub(crate) fn let_go(&mut self, asked: &[Counter]) -> Vec<(Counter, i128)> {
+        let parts = self.wanted.iter().zip(&mut self.have);
+        let after = parts.skip_while(|(want, have)| want.amount.is_none_or(|amount| **have >= amount));
+        after
+            .filter(|(want, have)| **have > 0 && asked.contains(&want.counter))
+            .map(|(want, have)| (want.counter.clone(), std::mem::take(have)))
+            .collect()
+    }
 }
 
 /// Where a waiting call and its answer meet.
@@ -94,6 +109,10 @@ impl Ticket {
         Poll::Pending
     }
 
+    fn is_open(&self) -> bool {
+        !self.slot().answered
+    }
+
     /// The first answer counts; what a later one holds goes back.
     pub(crate) fn answer(&self, answer: Result<Hold, Box<Refused>>) {
         let mut slot = self.slot();
@@ -126,10 +145,15 @@ impl Desk {
         self.todo.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A call has to wait. After the end nobody is left to ask the store: it is told at once.
     pub(crate) fn ask(&self, wanted: Vec<Wanted>, at_us: i64, ticket: &Arc<Ticket>) {
         let until = Instant::now() + PATIENCE;
         let parts = wanted.len();
         let mut todo = self.todo();
+        if todo.stop {
+            drop(todo);
+            return ticket.give_up();
+        }
         todo.tickets.push((until + PATIENCE, Arc::downgrade(ticket)));
         todo.requests.push(Request {
             wanted,
@@ -155,7 +179,7 @@ impl Desk {
             return;
         }
         self.todo().returns.push(Arc::clone(slice));
-        if slice.is_scarce() {
+        if slice.is_due() {
             self.bell.notify_one();
         }
     }
@@ -167,12 +191,15 @@ impl Desk {
     }
 }
 
-/// Answers calls that nobody else has.
+/// Answers calls that nobody else has, also after the end.
 pub(crate) fn watch(desk: &Desk) {
     let mut todo = desk.todo();
-    while !todo.stop {
+    loop {
         let now = Instant::now();
-        todo.tickets.retain(|(_, ticket)| ticket.strong_count() > 0);
+        todo.tickets.retain(|(_, ticket)| ticket.upgrade().is_some_and(|ticket| ticket.is_open()));
+        if todo.stop && todo.tickets.is_empty() {
+            return;
+        }
         let due: Vec<_> =
             todo.tickets.iter().filter(|(at, _)| *at <= now).filter_map(|(_, t)| t.upgrade()).collect();
         todo.tickets.retain(|(at, _)| *at > now);

@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     shards: [Mutex<HashMap<Counter, Arc<Slice>>>; SHARDS],
     hasher: RandomState,
     pub(crate) desk: Desk,
+    /// Held while what this process holds is compared with the store: not also by whoever learns of new rules.
+    turn: Mutex<()>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) process: String,
     /// Until when what this process holds is surely still its own, in microseconds since 1970.
@@ -84,6 +86,7 @@ impl Gate {
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
             desk: Desk::default(),
+            turn: Mutex::default(),
             store,
             process,
             alive_until_us: AtomicI64::new(0),
@@ -111,6 +114,7 @@ impl Gate {
 
     /// Looks for changed limits now.
     pub(crate) fn refresh(&self) -> Result<()> {
+        let _turn = self.shared.turn();
         crate::limits::clerk::learn(&self.shared)
     }
 
@@ -152,8 +156,41 @@ impl Shared {
         Arc::clone(&self.rules.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts other rules in force. What was given under those that have changed is promised to nobody any more: it
+    /// goes back to the store, unless the counters began anew there.
     pub(crate) fn set_rules(&self, rules: Rules) {
-        *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        let rules = Arc::new(rules);
+        let mut kept = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *kept, Arc::clone(&rules));
+        drop(kept);
+        let changed = old.changed(&rules);
+        if changed.is_empty() {
+            return;
+        }
+        for turn in 0..8 {
+            self.sweep(turn, |slice| match changed.get(&slice.counter.limit) {
+                None => true,
+                Some(None) => {
+                    slice.lose();
+                    slice.take_used();
+                    false
+                }
+                Some(Some(rule)) => {
+                    let gone = slice.revise(rule.limit.max_of(&slice.counter.subject));
+                    if !gone {
+                        slice.scarce.store(true, Relaxed);
+                        self.desk.return_soon(slice);
+                    }
+                    !gone
+                }
+            });
+        }
+        let lost = changed.into_iter().filter(|(_, rule)| rule.is_none());
+        self.desk.todo().lost.extend(lost.map(|(id, _)| id));
     }
 
     fn shard(&self, at: usize) -> MutexGuard<'_, HashMap<Counter, Arc<Slice>>> {
@@ -193,7 +230,7 @@ impl Shared {
 
     /// A call has let go of a part of the slice.
     pub(crate) fn ended(&self, slice: &Arc<Slice>) {
-        if slice.is_scarce() {
+        if slice.is_due() {
             self.desk.return_soon(slice);
         }
     }
@@ -235,7 +272,7 @@ impl Shared {
             let Some(part) = self.part(want) else {
                 for part in parts {
                     if let Some(amount) = part.amount {
-                        part.slice.cancel(&part.rule, amount);
+                        part.slice.cancel(&part.rule, part.slot, amount);
                     }
                     self.ended(&part.slice);
                 }

@@ -27,7 +27,7 @@ pub(crate) struct Part {
 impl Part {
     fn cancel(&self) {
         if let Some(amount) = self.amount {
-            self.slice.cancel(&self.rule, amount);
+            self.slice.cancel(&self.rule, self.slot, amount);
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         decayed,
         gate::{micros, now_us},
         granted,
-        rate::falls_by,
+        rate::{falls_by, falls_from},
     },
 };
 
@@ -87,12 +87,12 @@ impl Entry {
         let max = limit.max_of(subject);
         let held = self.held();
         if let Some(per) = limit.rate_us() {
-            let (level, then) = decayed(self.level.0, self.level.1, at_us, limit.max, per);
-            let frees_us = (level > 0).then(|| falls_by(1, then, limit.max, per)).flatten();
+            let (level, then) = decayed(self.level.0, self.level.1, at_us, max, per);
+            let frees_us = (level > 0).then(|| falls_by(1, then, max, per)).flatten();
             return Standing { max, settled: level, held, frees_us };
         }
         let slot = limit.window.slot(at_us).0;
-        let counts = || self.slots.range(limit.window.oldest(slot)..=slot).filter(|(_, spent)| **spent > 0);
+        let counts = || self.slots.range(limit.window.counted(slot)).filter(|(_, spent)| **spent > 0);
         let settled = counts().map(|(_, spent)| *spent).sum();
         let frees_us = counts().next().and_then(|(slot, _)| limit.window.forgotten(*slot));
         Standing { max, settled, held, frees_us }
@@ -125,8 +125,9 @@ impl State {
         let Some(kept) = self.limits.get_mut(&ask.counter.limit) else { return Answer::Gone };
         let limit = Arc::clone(&kept.definition.limit);
         let entry = kept.counters.entry(ask.counter.subject.clone()).or_default();
-        let mut standing = entry.standing(&limit, &ask.counter.subject, ask.at_us);
         let now = now_us();
+        entry.level.1 = falls_from(entry.level.1, now);
+        let mut standing = entry.standing(&limit, &ask.counter.subject, ask.at_us);
         let scarce = entry.recalled_us > now - SCARCE && entry.recalled_us <= now;
         if let Some(amount) = granted(standing.room(), ask.need, ask.want, scarce) {
             entry.held.entry(process.into()).or_default().amount += amount;
@@ -150,7 +151,8 @@ impl State {
         let limit = Arc::clone(&kept.definition.limit);
         let Some(entry) = kept.counters.get_mut(&give.counter.subject) else { return };
         if let (Some(at_us), Some(per)) = (give.used_at_us, limit.rate_us()) {
-            let (level, then) = decayed(entry.level.0, entry.level.1, at_us, limit.max, per);
+            let max = limit.max_of(&give.counter.subject);
+            let (level, then) = decayed(entry.level.0, entry.level.1, at_us, max, per);
             entry.level = (level + give.amount, then);
         }
         entry.let_go(process, give.amount);
@@ -178,21 +180,22 @@ impl State {
         let mut parts = Vec::new();
         let mut crossings = Vec::new();
         for (rule, counter) in rules.of(&event.context.resolve()) {
-            if at_us < rule.epoch_us {
-                continue;
-            }
             let amount = charge(&rule.limit, &spent);
             let slot = rule.limit.window.slot(at_us).0;
             let Some(kept) = self.limits.get_mut(&counter.limit) else { continue };
             let entry = kept.counters.entry(counter.subject.clone()).or_default();
+            let verdict =
+                event.limits.iter().find(|mark| mark.limit == counter.limit).map(|mark| mark.verdict);
+            let held = verdict == Some(Verdict::Held) && kept.definition.gave(at_us, now_us());
+            if held && rule.limit.settles() && !again {
+                entry.let_go(process, amount);
+            }
+            if at_us < rule.epoch_us {
+                continue;
+            }
             let old = entry.standing(&rule.limit, &counter.subject, at_us);
             if rule.limit.settles() {
                 *entry.slots.entry(slot).or_default() += amount;
-            }
-            let verdict =
-                event.limits.iter().find(|mark| mark.limit == counter.limit).map(|mark| mark.verdict);
-            if verdict == Some(Verdict::Held) && rule.limit.settles() && !again {
-                entry.let_go(process, amount);
             }
             let settled = old.settled + amount;
             let was = LimitState::of(&rule.limit, old.max, old.settled);
@@ -251,12 +254,13 @@ impl State {
         }
         self.version += 1;
         let old = self.limits.remove(id);
-        let (created_us, anew_us) =
-            old.as_ref().map_or((at_us, since_us), |kept| (kept.definition.created_us, at_us));
+        let anew_us = if old.is_some() { at_us } else { since_us };
         let same = old.filter(|kept| comparable(&kept.definition.limit, &limit));
-        let (tally, counters, epoch_us) = match same {
-            Some(kept) => (kept.tally, kept.counters, kept.definition.epoch_us),
-            None => (Tally::default(), HashMap::new(), anew_us),
+        let (tally, counters, (created_us, epoch_us)) = match same {
+            Some(Kept { definition: old, tally, counters }) => {
+                (tally, counters, (old.created_us, old.epoch_us))
+            }
+            None => (Tally::default(), HashMap::new(), (at_us, anew_us)),
         };
         let definition = Definition { limit: Arc::new(limit), created_us, updated_us: at_us, epoch_us };
         self.limits.insert(id.into(), Kept { definition: definition.clone(), tally, counters });

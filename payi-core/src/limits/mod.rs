@@ -23,6 +23,9 @@ mod clerk;
 pub mod conformance;
 mod desk;
 mod gate;
+#[cfg(test)]
+#[path = "gate_tests.rs"]
+mod gate_tests;
 mod handle;
 mod hold;
 mod limit;
@@ -45,13 +48,13 @@ pub use bound::{Bound, Unbounded};
 pub(crate) use bound::{Estimate, Model};
 pub(crate) use charge::{Spent, charge};
 pub(crate) use clerk::block_on;
-pub(crate) use gate::{Admission, Asked, Gate, Refused, micros};
+pub(crate) use gate::{Admission, Asked, Gate, Refused, micros, now_us};
 pub use handle::Limits;
 pub(crate) use hold::Hold;
 pub use limit::{Kind, Limit, Measure, OnStoreFailure, Policy, Scope, Unpriced};
 pub use memory::{MemorySink, MemoryStore};
 pub(crate) use memory::{SCARCE, comparable, farthest, state_of};
-pub(crate) use rate::{decayed, falls_by};
+pub(crate) use rate::{decayed, falls_by, falls_from};
 pub use refusal::Refusal;
 pub(crate) use refusal::refused;
 pub(crate) use request::Prompt;

@@ -4,6 +4,13 @@
 //! the state has to live in the store, beside what processes hold of the same limit, so it is kept in the
 //! equivalent form of a level; a test holds its decisions against `governor`'s.
 
+/// When a level that is said to be of `then_us` begins to fall: it was noted by a clock that has been set back since
+/// if that is still to come.
+pub(crate) fn falls_from(then_us: i64, now_us: i64) -> i64 {
+    const SLACK_US: i64 = 5_000_000;
+    if then_us > now_us.saturating_add(SLACK_US) { now_us } else { then_us }
+}
+
 /// What a level has fallen to after so many microseconds, rounded up, where `max` drains in `per_us`.
 ///
 /// It also gives the time, `at_us` or a little before it, at which the level was exactly that: what was

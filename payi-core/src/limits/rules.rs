@@ -16,6 +16,7 @@ pub(crate) struct Rule {
     pub(crate) limit: Arc<Limit>,
     pub(crate) id: Arc<str>,
     pub(crate) epoch_us: i64,
+    pub(crate) created_us: i64,
     /// The slot of the last call, kept because calendars take a while to ask.
     slot: Mutex<(i64, i64)>,
 }
@@ -52,6 +53,7 @@ impl Rules {
                     limit: Arc::clone(&definition.limit),
                     id: (*definition.limit.id).into(),
                     epoch_us: definition.epoch_us,
+                    created_us: definition.created_us,
                     slot: Mutex::new((0, 0)),
                 })
             })
@@ -73,6 +75,17 @@ impl Rules {
 
     pub(crate) fn get(&self, id: &str) -> Option<&Arc<Rule>> {
         self.by_id.get(id).and_then(|&i| self.all.get(i))
+    }
+
+    /// Those of these rules that `new` has otherwise, as they are there: `None` where nothing goes on, because the
+    /// limit is gone, was made anew, or counts something else.
+    pub(crate) fn changed<'n>(&self, new: &'n Self) -> HashMap<Arc<str>, Option<&'n Arc<Rule>>> {
+        let changed = self.all.iter().filter_map(|old| {
+            let new = new.get(&old.id).filter(|new| new.created_us == old.created_us);
+            let same = new.is_some_and(|new| new.epoch_us == old.epoch_us && new.limit == old.limit);
+            (!same).then(|| (Arc::clone(&old.id), new))
+        });
+        changed.collect()
     }
 
     /// The limits that a call counts against, in the one order in which all calls reserve.

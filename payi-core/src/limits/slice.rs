@@ -14,6 +14,8 @@ pub(crate) struct Slice {
     share: Mutex<Share>,
     /// Others run short: what is over goes back at once.
     pub(crate) scarce: AtomicBool,
+    /// Something was put aside, to be given back.
+    aside: AtomicBool,
     /// The desk knows that something is to go to the store.
     pub(crate) noted: AtomicBool,
 }
@@ -22,6 +24,8 @@ pub(crate) struct Slice {
 struct Share {
     /// Held and promised to nobody. Below zero where calls cost more than was reserved for them.
     free: i128,
+    /// Given for another slot, or for the limit as it was: to be given back, and promised to nobody.
+    aside: i128,
     /// Promised to calls under way.
     reserved: i128,
     calls: u32,
@@ -53,6 +57,7 @@ impl Slice {
             counter,
             share: Mutex::new(share),
             scarce: AtomicBool::default(),
+            aside: AtomicBool::default(),
             noted: AtomicBool::default(),
         })
     }
@@ -86,9 +91,21 @@ impl Slice {
         had
     }
 
-    /// Notes what was collected or granted, over and above a promise, or in vain.
-    pub(crate) fn put(&self, amount: i128) {
-        self.share().free += amount;
+    /// Notes what was collected or granted for calls in `slot`, over and above a promise, or in vain.
+    pub(crate) fn put(&self, slot: i64, amount: i128) {
+        self.leave(&mut self.share(), slot, amount);
+    }
+
+    /// Frees what is left of something given for `slot`, or puts it aside if the slice is for another one by now.
+    fn leave(&self, share: &mut Share, slot: i64, amount: i128) {
+        match share.slot != slot && amount > 0 {
+            _ if share.gone => {}
+            true => {
+                share.aside += amount;
+                self.aside.store(true, Relaxed);
+            }
+            false => share.free += amount,
+        }
     }
 
     /// Makes the promise for which enough was collected.
@@ -98,16 +115,30 @@ impl Slice {
         share.promise(rule, amount);
     }
 
-    /// The slot it is for; a new one gives up what was free in the old one, to be given back.
-    pub(crate) fn turn(&self, slot: i64) -> i128 {
+    /// The slot it is for; in a new one, what was free in the old one is put aside.
+    pub(crate) fn turn(&self, slot: i64) {
         let mut share = self.share();
-        if share.slot == slot {
-            return 0;
+        if share.slot != slot {
+            (share.slot, share.settled) = (slot, None);
+            self.set_aside(&mut share);
         }
-        (share.slot, share.settled) = (slot, None);
-        let old = share.free.max(0);
-        share.free -= old;
-        old
+    }
+
+    /// Its limit has changed: what was given under the old one is put aside, and how the counter stands is for the
+    /// store to say. `true` if nothing is left: it is out of use then.
+    pub(crate) fn revise(&self, max: i128) -> bool {
+        let mut share = self.share();
+        (share.max, share.settled) = (max, None);
+        self.set_aside(&mut share);
+        share.gone |= share.calls == 0 && share.used == 0 && share.aside == 0;
+        share.gone
+    }
+
+    fn set_aside(&self, share: &mut Share) {
+        let free = share.free.max(0);
+        share.free -= free;
+        share.aside += free;
+        self.aside.store(share.aside > 0, Relaxed);
     }
 
     /// What the store says of the counter.
@@ -121,7 +152,7 @@ impl Slice {
     /// Ends a promise: `actual` was spent, the rest is free again. What the counter has come to.
     pub(crate) fn settle(&self, rule: &Rule, (slot, amount, actual): (i64, i128, i128)) -> LimitState {
         let mut share = self.share();
-        share.end(rule, amount, actual);
+        self.end(&mut share, rule, (slot, amount, actual));
         if share.slot == slot
             && let Some(settled) = &mut share.settled
         {
@@ -140,27 +171,52 @@ impl Slice {
     }
 
     /// Takes a promise back before the call was sent.
-    pub(crate) fn cancel(&self, rule: &Rule, amount: i128) {
+    pub(crate) fn cancel(&self, rule: &Rule, slot: i64, amount: i128) {
         let mut share = self.share();
         if rule.limit.rate().is_none() {
-            share.end(rule, amount, 0);
+            self.end(&mut share, rule, (slot, amount, 0));
         } else if share.used > 0 {
             share.used -= amount;
             share.free += amount;
         }
     }
 
-    /// Whether there is something to give back now.
-    pub(crate) fn is_scarce(&self) -> bool {
-        self.scarce.load(Relaxed)
+    fn end(&self, share: &mut Share, rule: &Rule, (slot, amount, actual): (i64, i128, i128)) {
+        if rule.limit.rate().is_some() {
+            return;
+        }
+        share.reserved -= amount;
+        share.calls = share.calls.saturating_sub(1);
+        let used = if rule.limit.measure == Measure::Concurrent { 0 } else { actual };
+        self.leave(share, slot, amount - used);
     }
 
-    /// Everything free, to be given back.
-    pub(crate) fn surrender(&self) -> i128 {
+    /// Whether there is something to give back now.
+    pub(crate) fn is_due(&self) -> bool {
+        self.scarce.load(Relaxed) || self.aside.load(Relaxed)
+    }
+
+    /// What is to go back now: what was put aside, and while others run short all that is free.
+    pub(crate) fn over(&self) -> i128 {
         let mut share = self.share();
-        let free = share.free.max(0);
-        share.free -= free;
-        free
+        if self.scarce.load(Relaxed) {
+            self.set_aside(&mut share);
+        }
+        drop(share);
+        self.take_aside()
+    }
+
+    /// What was put aside.
+    pub(crate) fn take_aside(&self) -> i128 {
+        let mut share = self.share();
+        self.aside.store(false, Relaxed);
+        std::mem::take(&mut share.aside)
+    }
+
+    /// Everything that no call holds, to be given back.
+    pub(crate) fn surrender(&self) -> i128 {
+        self.scarce.store(true, Relaxed);
+        self.over()
     }
 
     /// What was used of a rate since this was last asked.
@@ -175,14 +231,14 @@ impl Slice {
         let idle = !std::mem::take(&mut share.touched) && share.calls == 0 && share.used == 0;
         idle.then(|| {
             share.gone = true;
-            std::mem::take(&mut share.free).max(0)
+            std::mem::take(&mut share.free).max(0) + std::mem::take(&mut share.aside)
         })
     }
 
     /// Puts the slice out of use: what it held is no longer this process's.
     pub(crate) fn lose(&self) {
         let mut share = self.share();
-        (share.gone, share.free) = (true, 0);
+        (share.gone, share.free, share.aside) = (true, 0, 0);
     }
 }
 
@@ -194,18 +250,6 @@ impl Share {
         } else {
             self.reserved += amount;
             self.calls += 1;
-        }
-    }
-
-    fn end(&mut self, rule: &Rule, amount: i128, actual: i128) {
-        if rule.limit.rate().is_some() {
-            return;
-        }
-        self.reserved -= amount;
-        self.calls = self.calls.saturating_sub(1);
-        let used = if rule.limit.measure == Measure::Concurrent { 0 } else { actual };
-        if !self.gone {
-            self.free += amount - used;
         }
     }
 }

@@ -99,7 +99,7 @@ pub struct Give {
 pub struct Definition {
     /// What it says.
     pub limit: Arc<Limit>,
-    /// When it was made, in microseconds since 1970.
+    /// When it was made, or began to count something else, in microseconds since 1970.
     pub created_us: i64,
     /// When it was last changed.
     pub updated_us: i64,
@@ -108,6 +108,12 @@ pub struct Definition {
 }
 
 impl Definition {
+    /// Whether what an attempt of that time holds was given by it, and not by one of the same id before it. While the
+    /// clock is behind its making, nobody can say when that was.
+    pub(crate) const fn gave(&self, at_us: i64, now_us: i64) -> bool {
+        at_us >= self.created_us || now_us < self.created_us
+    }
+
     /// Since when what it counts at `now` has been counted: its window's beginning, or its own; the time since 1970.
     pub fn counts_since(&self, now: SystemTime) -> Duration {
         let slot = self.limit.window.slot(micros(now)).0;
@@ -186,8 +192,9 @@ pub trait Store: Send + Sync {
 
     /// Makes of the limit `id` what `change` says, under that id; its error changes nothing. Nobody else changes the
     /// limit meanwhile: a store that cannot see to that otherwise asks `change` again. What says the same as before is
-    /// not written. The counters stay, unless measure, scope or window are others now. A new limit counts what begins
-    /// at the second of the times or later; the first one is when this is done.
+    /// not written. The counters stay, unless measure, scope or window are others now: then it is as if the limit had
+    /// been removed and made anew. A new limit counts what begins at the second of the times or later; the first one is
+    /// when this is done.
     fn update<'a>(&'a self, id: &'a str, times: (i64, i64), change: Change<'a>) -> Later<'a, Definition>;
 
     /// Makes a limit, or puts it in place of the one of its id, whatever that says.

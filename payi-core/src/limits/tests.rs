@@ -160,10 +160,9 @@ impl Reference {
             Window::Rolling { seconds } => {
                 let length = i64::from(*seconds) * US;
                 let step = length / 60;
-                // Never forgotten too early, and at most one step too late; what comes later is not counted yet,
-                // unless it is in the same step.
-                let least = sum(&|at| at > now - length && at <= now);
-                (least, sum(&|at| at > now - length - 2 * step && at < now + step))
+                // Never forgotten too early, and at most one step too late, also by a clock that is set back.
+                let least = sum(&|at| at > now - length && at <= now + length - step);
+                (least, sum(&|at| at > now - length - 2 * step && at < now + length + step))
             }
             _ => both(sum(&|_| true)),
         }

@@ -3,7 +3,7 @@
 //! A window is cut into slots, each with its own sum. A calendar window has one slot, from its first
 //! moment; a rolling one has sixty and a little, so that it forgets in small steps, never too early.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use jiff::{Timestamp, ToSpan as _, Unit, ZonedDateTime, civil::Weekday, tz::TimeZone};
 use serde::{Deserialize, Serialize};
@@ -102,6 +102,16 @@ impl Window {
             Self::Rolling { seconds } => slot.saturating_sub(i64::from(*seconds) * SECOND),
             _ => slot,
         }
+    }
+
+    /// The slots that count at a time in slot `slot`. Of a rolling window later ones count too, within its length: a
+    /// clock that is set back, or a call that waited, does not make room.
+    pub(crate) fn counted(&self, slot: i64) -> RangeInclusive<i64> {
+        let newest = match self {
+            Self::Rolling { seconds } => slot.saturating_add(i64::from(*seconds) * SECOND),
+            _ => slot,
+        };
+        self.oldest(slot)..=newest
     }
 
     /// When what was spent in `slot` counts no longer; `None` if never.

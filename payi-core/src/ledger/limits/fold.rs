@@ -16,7 +16,7 @@ use crate::{
         },
         rows::Who,
     },
-    limits::{Counter, Crossing, Definition, LimitState, Scope, Spent, Tally, charge, state_of},
+    limits::{Counter, Crossing, Definition, LimitState, Scope, Spent, Tally, charge, now_us, state_of},
     money::Money,
     pricing::{Cost, CostSource},
     usage::Bucket,
@@ -119,12 +119,17 @@ impl Folder {
         for &at in &*purpose.rules {
             let Rule { number, definition } = &self.rules[at];
             let limit = &definition.limit;
-            if fact.at_us < definition.epoch_us {
-                continue;
-            }
             let (number, limit) = (*number, Arc::clone(limit));
             let key = key(number, limit.scope, fact.who, &purpose);
             let amount = charge(&limit, &fact.spent);
+            let mark = fact.marks.iter().find(|mark| *mark.limit == *limit.id).map(|mark| mark.verdict);
+            let held = mark == Some(Verdict::Held) && definition.gave(fact.at_us, now_us());
+            if held && limit.settles() && old.is_none() {
+                *self.let_go.entry(key).or_default() += amount;
+            }
+            if fact.at_us < definition.epoch_us {
+                continue;
+            }
             let change = amount - old.map_or(0, |old| charge(&limit, &old));
             let slot = limit.window.slot(fact.at_us).0;
             let sum = self.sum(file, at, key, (slot, fact.at_us))?;
@@ -132,10 +137,6 @@ impl Folder {
                 sum.added += change;
             }
             let is = LimitState::of(&limit, sum.max, sum.before + sum.added);
-            let mark = fact.marks.iter().find(|mark| *mark.limit == *limit.id).map(|mark| mark.verdict);
-            if mark == Some(Verdict::Held) && limit.settles() && old.is_none() {
-                *self.let_go.entry(key).or_default() += amount;
-            }
             let state = state_of(mark, fact.spent.outcome, amount, is);
             if old.is_none() {
                 self.tallies.entry(number).or_default().count(state);

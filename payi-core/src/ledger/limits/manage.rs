@@ -5,7 +5,10 @@ use std::{collections::HashSet, sync::Arc};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::{
-    ledger::limits::rows::{self, Counters, Key},
+    ledger::{
+        follow,
+        limits::rows::{self, Counters, Key},
+    },
     limits::{Definition, Definitions, History, Limit, LimitState, Tally, comparable},
 };
 
@@ -88,12 +91,12 @@ pub(crate) fn put(
         clear(conn, number)?;
         conn.execute("DELETE FROM holdings WHERE limit_no = ?1", [number])?;
     }
-    let epoch_us = if same { old.epoch_us } else { at_us };
+    let (created_us, epoch_us) = if same { (old.created_us, old.epoch_us) } else { (at_us, at_us) };
     conn.execute(
-        "UPDATE limits SET body = ?2, updated_us = ?3, epoch_us = ?4 WHERE number = ?1",
-        params![number, body, at_us, epoch_us],
+        "UPDATE limits SET body = ?2, updated_us = ?3, epoch_us = ?4, created_us = ?5 WHERE number = ?1",
+        params![number, body, at_us, epoch_us, created_us],
     )?;
-    Ok(Definition { limit: Arc::new(limit), created_us: old.created_us, updated_us: at_us, epoch_us })
+    Ok(Definition { limit: Arc::new(limit), created_us, updated_us: at_us, epoch_us })
 }
 
 /// Forgets what was spent.
@@ -230,7 +233,7 @@ pub(crate) fn holder_or_new(conn: &Connection, process: &str) -> rusqlite::Resul
 /// Frees what dead processes hold; their attempts under way have been charged before.
 pub(crate) fn bury(conn: &Connection, now_us: i64) -> rusqlite::Result<()> {
     let dead: Vec<i64> = conn
-        .prepare(&format!("SELECT h.number {DEAD}"))?
+        .prepare(&format!("SELECT h.number {}", dead("?1")))?
         .query_map([now_us], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for number in dead {
@@ -240,6 +243,7 @@ pub(crate) fn bury(conn: &Connection, now_us: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Holders whose lease is over.
-pub(crate) const DEAD: &str = "FROM holders h WHERE NOT EXISTS
-   (SELECT 1 FROM leases l WHERE l.name = h.name AND l.expires_us > ?1)";
+/// Holders whose lease is over at the time of a parameter.
+pub(crate) fn dead(now: &str) -> String {
+    format!("FROM holders h WHERE NOT {}", follow::lasts("h.name", now))
+}

@@ -13,7 +13,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 pub(crate) use fold::{Charged, Folder};
-pub(crate) use manage::{DEAD, bury};
+pub(crate) use manage::{bury, dead};
 pub(crate) use rows::Counters;
 
 use self::rows::Key;
@@ -23,7 +23,7 @@ use crate::{
     ledger::{Appender, Keep, Ledger, dict::Dictionary, follow, rows::micros, schema::writing},
     limits::{
         Answer, Ask, Change, Counter, Crossing, Definition, Definitions, Give, History, Later, SCARCE,
-        Standing, Store, Subject, Tally, decayed, farthest, granted,
+        Standing, Store, Subject, Tally, decayed, falls_from, farthest, granted,
     },
 };
 
@@ -109,9 +109,16 @@ fn take(conn: &Connection, dictionary: &mut Dictionary, holder: i64, ask: &Ask) 
     let Some((number, definition)) = manage::find(conn, &ask.counter.limit)? else { return Ok(Answer::Gone) };
     let (limit, subject) = (&definition.limit, &ask.counter.subject);
     let key = Key::of(conn, dictionary, (number, limit.scope), subject)?;
+    let now = micros(SystemTime::now());
+    if limit.rate().is_some() {
+        let (level, then) = rows::level(conn, key)?;
+        let from = falls_from(then, now);
+        if from < then {
+            rows::set_level(conn, key, (level, from))?;
+        }
+    }
     let mut file = Counters::new(conn);
     let mut standing = rows::standing(&mut file, key, limit, (subject, ask.at_us))?;
-    let now = micros(SystemTime::now());
     let recall: Option<(i64, i64)> = conn
         .prepare("SELECT number, at_us FROM recalls WHERE limit_no = ?1 AND a = ?2 AND b = ?3")?
         .query_row(params![key.limit, key.a, key.b], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -148,7 +155,7 @@ fn give(conn: &Connection, dictionary: &mut Dictionary, holder: i64, give: &Give
     let key = Key::of(conn, dictionary, (number, limit.scope), &give.counter.subject)?;
     if let (Some(at_us), Some(per_us)) = (give.used_at_us, limit.rate_us()) {
         let (level, then) = rows::level(conn, key)?;
-        let (level, then) = decayed(level, then, at_us, limit.max, per_us);
+        let (level, then) = decayed(level, then, at_us, limit.max_of(&give.counter.subject), per_us);
         rows::set_level(conn, key, (level + give.amount, then))?;
     }
     Counters::new(conn).hold(key, holder, -give.amount)

@@ -143,11 +143,10 @@ impl<'c> Counters<'c> {
         at_us: i64,
     ) -> rusqlite::Result<(i128, Option<i64>)> {
         let slot = limit.window.slot(at_us).0;
-        self.spent
-            .get()?
-            .query_row(params![key.limit, key.a, key.b, limit.window.oldest(slot), slot], |row| {
-                Ok((pair(row)?, row.get(2)?))
-            })
+        let counted = limit.window.counted(slot);
+        self.spent.get()?.query_row(params![key.limit, key.a, key.b, counted.start(), counted.end()], |row| {
+            Ok((pair(row)?, row.get(2)?))
+        })
     }
 
     /// Adds to what was spent in a slot.
@@ -207,9 +206,9 @@ pub(crate) fn standing(
     (standing.max, standing.held) = (max, held);
     if let Some(per_us) = limit.rate_us() {
         let (level, then) = level(file.conn, key)?;
-        let (level, then) = decayed(level, then, at_us, limit.max, per_us);
+        let (level, then) = decayed(level, then, at_us, max, per_us);
         standing.settled = level;
-        standing.frees_us = (level > 0).then(|| falls_by(1, then, limit.max, per_us)).flatten();
+        standing.frees_us = (level > 0).then(|| falls_by(1, then, max, per_us)).flatten();
     } else {
         let (settled, first) = file.spent(key, limit, at_us)?;
         standing.settled = settled;
