@@ -96,11 +96,13 @@ async fn ask(
     at_us: i64,
 ) -> Result<Option<Held>, Box<Refused>> {
     let admission = {
-        let name = request.price_as.resource.as_deref().or(request.model.as_deref());
+        let resource = request.price_as.resource.as_deref();
+        let name = resource.or(request.model.as_deref());
+        let others = if resource.is_some() { &[][..] } else { &prompt.models };
         let category = request.price_as.category.as_deref();
         let provider = Names { category, ..Names::of(&request.endpoint.provider) }.provider();
         let api = request.endpoint.api;
-        let estimate = || Estimate::new(pipeline.book, &Model { provider, name, api, at_us }, prompt);
+        let estimate = || Estimate::new(pipeline.book, &Model { provider, name, others, api, at_us }, prompt);
         gate.admit(&Asked { who, at_us, estimate: &estimate })
     };
     match admission {

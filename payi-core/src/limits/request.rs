@@ -29,11 +29,20 @@ pub(crate) struct Prompt {
     /// Parts are marked to be cached, which costs more than plain input.
     pub(crate) caches: bool,
     pub(crate) audio_input: bool,
-    pub(crate) audio_output: bool,
-    pub(crate) service_tier: Option<Box<str>>,
+    /// Anthropic's fast mode, which is billed at a rate of its own.
+    fast: bool,
+    service_tier: Option<Box<str>>,
     pub(crate) geo: Option<Box<str>>,
+    /// Others that may answer in place of the model asked for.
+    pub(crate) models: Vec<Box<str>>,
+    /// How many characters the input has, where it is one text.
+    characters: Option<u64>,
     /// The request names its own maximum, which could be lowered in place.
     pub(crate) names_maximum: bool,
+    /// The body is JSON, and not a form with a file in it.
+    pub(crate) readable: bool,
+    /// The item at hand says what it is.
+    typed: bool,
 }
 
 impl Prompt {
@@ -45,7 +54,7 @@ impl Prompt {
         let mut json = serde_json::Deserializer::from_slice(body);
         let walk = Walk { prompt: &mut prompt, place: Place::Top };
         match walk.deserialize(&mut json).and_then(|()| json.end()) {
-            Ok(()) => prompt,
+            Ok(()) => Self { readable: true, ..prompt },
             Err(_) => Self { bytes: body.len() as u64, ..unreadable },
         }
     }
@@ -54,6 +63,20 @@ impl Prompt {
     pub(crate) fn input(&self) -> u64 {
         let tools = if self.tools { TOOLS } else { 0 };
         self.bytes + FRAME + tools + self.images.saturating_mul(IMAGE)
+    }
+
+    /// The tier asked for.
+    pub(crate) fn tier(&self) -> Option<&str> {
+        if self.fast { Some("fast") } else { self.service_tier.as_deref() }
+    }
+
+    /// At least as many characters as the input has.
+    pub(crate) fn characters(&self) -> u64 {
+        self.characters.unwrap_or(self.bytes)
+    }
+
+    pub(crate) fn has_images(&self) -> bool {
+        self.images > 0
     }
 
     /// At least as many tokens as the output can be, all copies together.
@@ -74,6 +97,19 @@ impl Prompt {
     fn unbounded(&mut self, by: Unbounded) {
         self.unbounded.get_or_insert(by);
     }
+
+    /// A part of that type.
+    fn holds(&mut self, kind: &str) {
+        match kind {
+            "image_url" | "input_image" | "image" => self.images += 1,
+            "input_audio" | "audio_url" => self.audio_input = true,
+            "file" | "input_file" | "document" | "video" | "video_url" | "container_upload" | "file_url" => {
+                self.unbounded(Unbounded::File);
+            }
+            "item_reference" => self.unbounded(Unbounded::Kept),
+            _ => {}
+        }
+    }
 }
 
 /// Where in the body the walk is.
@@ -90,10 +126,21 @@ enum Place {
     Maximum,
     Copies,
     Tier,
+    Speed,
     Geo,
-    Modalities,
+    /// Those that may answer in place of the model asked for.
+    Models,
+    /// OpenAI's `prompt`: a text, or one that the provider keeps.
+    Template,
+    /// What is asked: a text, or a list of items.
+    Input,
+    Item,
+    ItemType,
     Type,
     ToolType,
+    /// What a tool looks like: only its length matters.
+    Schema,
+    Sound,
     Mime,
     Inline,
     Image,
@@ -110,6 +157,7 @@ struct Walk<'p> {
 fn place_of(inside: Place, key: &str) -> Place {
     use Place as P;
     match (inside, key) {
+        (P::Schema, _) => P::Schema,
         (
             P::Top | P::Settings,
             "max_tokens"
@@ -131,6 +179,7 @@ fn place_of(inside: Place, key: &str) -> Place {
         (
             P::Top,
             "previous_response_id"
+            | "previous_interaction_id"
             | "conversation"
             | "cachedContent"
             | "cached_content"
@@ -142,6 +191,9 @@ fn place_of(inside: Place, key: &str) -> Place {
             | "thread_id",
         ) => P::Kept,
         (P::Top, "tools") => P::Tools,
+        (P::Top, "prompt") => P::Template,
+        (P::Top, "input") => P::Input,
+        (P::Top, "models" | "fallbacks") | (P::Models, "model") => P::Models,
         (P::Tools, _) => P::Tool,
         (
             P::Tool,
@@ -158,14 +210,19 @@ fn place_of(inside: Place, key: &str) -> Place {
             | "file_search"
             | "googleMaps",
         ) => P::ToolType,
-        (P::Top, "service_tier" | "serviceTier") => P::Tier,
+        (P::Tool, _) => P::Schema,
+        (P::Top, "service_tier" | "serviceTier") | (P::Tier, "type") => P::Tier,
+        (P::Top, "speed") => P::Speed,
         (P::Top, "inference_geo") => P::Geo,
-        (P::Top | P::Settings, "modalities" | "responseModalities") => P::Modalities,
+        (P::Item, "type") => P::ItemType,
         (_, "type") => P::Type,
         (_, "mimeType" | "mime_type") if inside == P::Inline => P::Mime,
         (_, "inlineData" | "inline_data") => P::Inline,
         (_, "fileData" | "file_data" | "file_id" | "document" | "video") => P::File,
         (P::Other, "image") => P::Image,
+        // An earlier answer, spoken, comes back by its id.
+        (P::Other | P::Item, "audio") => P::Sound,
+        (P::Sound, "id") => P::Kept,
         _ => P::Other,
     }
 }
@@ -189,23 +246,40 @@ impl<'de> Visitor<'de> for Walk<'_> {
         match self.place {
             Place::Image => self.prompt.images += 1,
             Place::File => self.prompt.unbounded(Unbounded::File),
-            Place::Kept => self.prompt.unbounded(Unbounded::Kept),
+            Place::Kept | Place::Template => self.prompt.unbounded(Unbounded::Kept),
             Place::ToolType => self.prompt.unbounded(Unbounded::Tools),
+            Place::Sound => self.prompt.audio_input = true,
             Place::Maximum | Place::Copies => self.prompt.unbounded(Unbounded::Body),
             _ => {}
         }
         let inside = match self.place {
             // Whatever is listed, its parts are parts of a tool.
             Place::Tools => Place::Tool,
-            Place::Top | Place::Settings | Place::Tool | Place::Inline => self.place,
+            Place::Top
+            | Place::Settings
+            | Place::Tool
+            | Place::Schema
+            | Place::Inline
+            | Place::Item
+            | Place::Models
+            | Place::Tier
+            | Place::Sound => self.place,
             _ => Place::Other,
         };
+        self.prompt.typed &= self.place != Place::Item;
+        let (mut named, mut said) = (false, false);
         while let Some(key) = map.next_key::<Cow<'_, str>>()? {
             if key == "cache_control" || key == "cachePoint" {
                 self.prompt.caches = true;
             }
+            named |= key == "id";
+            said |= key == "role";
             let place = place_of(inside, &key);
             map.next_value_seed(Walk { prompt: self.prompt, place })?;
+        }
+        // What has an id, and says nothing, is a reference to an earlier item.
+        if self.place == Place::Item && named && !said && !self.prompt.typed {
+            self.prompt.unbounded(Unbounded::Kept);
         }
         Ok(())
     }
@@ -213,7 +287,8 @@ impl<'de> Visitor<'de> for Walk<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let place = match self.place {
             // Clips, files and references may come in lists.
-            Place::Tools | Place::Modalities | Place::File | Place::Kept => self.place,
+            Place::Tools | Place::File | Place::Kept | Place::Models | Place::Schema => self.place,
+            Place::Input => Place::Item,
             Place::Maximum | Place::Copies => {
                 self.prompt.unbounded(Unbounded::Body);
                 Place::Other
@@ -233,19 +308,17 @@ impl<'de> Visitor<'de> for Walk<'_> {
             Place::Kept => prompt.unbounded(Unbounded::Kept),
             Place::Tier => prompt.service_tier = Some(text.into()),
             Place::Geo => prompt.geo = Some(text.into()),
-            Place::Modalities if text.eq_ignore_ascii_case("audio") => prompt.audio_output = true,
+            Place::Speed => prompt.fast = text == "fast",
+            Place::Models => prompt.models.push(text.into()),
+            Place::Input => prompt.characters = Some(text.chars().count() as u64),
             Place::ToolType if !runs_here(text) => prompt.unbounded(Unbounded::Tools),
             Place::Mime if text.starts_with("image/") => prompt.images += 1,
             Place::Mime | Place::File => prompt.unbounded(Unbounded::File),
-            Place::Type => match text {
-                "image_url" | "input_image" | "image" => prompt.images += 1,
-                "input_audio" | "audio_url" => prompt.audio_input = true,
-                "file" | "input_file" | "document" | "video" | "video_url" | "container_upload"
-                | "file_url" => {
-                    prompt.unbounded(Unbounded::File);
-                }
-                _ => {}
-            },
+            Place::ItemType => {
+                prompt.typed = true;
+                prompt.holds(text);
+            }
+            Place::Type => prompt.holds(text),
             Place::Maximum | Place::Copies => prompt.unbounded(Unbounded::Body),
             _ => {}
         }
@@ -340,6 +413,11 @@ mod tests {
             (r#"{"max_tokens":1.5}"#, Unbounded::Body),
             (r#"{"previous_response_id":"resp_1"}"#, Unbounded::Kept),
             (r#"{"conversation":{"id":"c"}}"#, Unbounded::Kept),
+            (r#"{"prompt":{"id":"pmpt_1"},"max_output_tokens":10}"#, Unbounded::Kept),
+            (r#"{"input":[{"type":"item_reference","id":"msg_1"}]}"#, Unbounded::Kept),
+            (r#"{"input":[{"type":null,"id":"msg_1"}]}"#, Unbounded::Kept),
+            (r#"{"previous_interaction_id":"i"}"#, Unbounded::Kept),
+            (r#"{"messages":[{"role":"assistant","audio":{"id":"audio_1"}}]}"#, Unbounded::Kept),
             (r#"{"tools":[{"type":"web_search"}]}"#, Unbounded::Tools),
             (r#"{"tools":[{"type":"web_search_20250305","name":"w"}]}"#, Unbounded::Tools),
             (r#"{"tools":[{"googleSearch":{}}]}"#, Unbounded::Tools),
@@ -355,7 +433,12 @@ mod tests {
         assert_eq!(Prompt::read(None).unbounded, Some(Unbounded::Body));
         for body in [
             r#"{"previous_response_id":null,"tools":[{"type":"function","function":{"parameters":{"type":"object"}}}]}"#,
-            r#"{"tools":[{"name":"f","input_schema":{"type":"object","properties":{"file":{"type":"string"}}}}]}"#,
+            r#"{"tools":[{"name":"f","input_schema":{"type":"object","properties":{"document":{"type":"string"}}}}]}"#,
+            r#"{"prompt":"Once upon a time"}"#,
+            r#"{"prompt":["Once","upon"]}"#,
+            r#"{"input":[{"id":"msg_1","role":"user","content":[{"type":"input_text","text":"x"}]}]}"#,
+            r#"{"input":[{"type":"reasoning","id":"rs_1","summary":[{"text":"x"}]}]}"#,
+            r#"{"audio":{"voice":"ash","format":"wav"}}"#,
         ] {
             assert_eq!(read(body).unbounded, None, "{body}");
         }

@@ -90,7 +90,7 @@ impl fmt::Display for UnitPrice {
 }
 
 /// What has no price of its own costs what the next in line costs.
-const fn price_of(bucket: Bucket) -> &'static [Bucket] {
+pub(super) const fn price_of(bucket: Bucket) -> &'static [Bucket] {
     use Bucket as B;
     match bucket {
         B::CacheRead => &[B::CacheRead, B::Input],
@@ -117,7 +117,7 @@ const fn price_of(bucket: Bucket) -> &'static [Bucket] {
 }
 
 /// Prices every bucket once; `line` sees the key, the count, the price, and the sum after it.
-fn bill(
+pub(super) fn bill(
     found: Found,
     chosen: &Chosen<'_>,
     usage: &Usage,

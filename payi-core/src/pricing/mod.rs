@@ -12,6 +12,7 @@ mod format;
 mod list;
 mod memo;
 mod model;
+mod most;
 mod names;
 #[cfg(test)]
 mod oracle;

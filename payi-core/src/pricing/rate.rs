@@ -56,6 +56,12 @@ impl Price {
             per: u32::try_from(units / common).ok().and_then(NonZeroU32::new)?,
         })
     }
+
+    /// Orders by what one unit costs.
+    pub(super) fn cmp_unit(self, other: Self) -> std::cmp::Ordering {
+        let times = |a: Self, b: Self| i128::from(a.pico) * i128::from(b.per.get());
+        times(self, other).cmp(&times(other, self))
+    }
 }
 
 /// A price, and the prices that replace it for the whole request where its input is long.
