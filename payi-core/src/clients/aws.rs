@@ -207,7 +207,7 @@ fn begin(context: Context, request: &mut HttpRequest, repeat: Repeat) -> crate::
     let mut headers = header_map(request.headers().iter());
     let uri: Uri = request.uri().parse().unwrap_or_default();
     let outgoing = Outgoing {
-        get: request.method() == "GET",
+        method: request.method(),
         scheme: uri.scheme_str().unwrap_or("https"),
         host: uri.host().unwrap_or_default(),
         port: uri.port_u16(),

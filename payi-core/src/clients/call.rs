@@ -351,7 +351,12 @@ impl Inner {
         let tokens = whole.input_tokens() + whole.output_tokens();
         let limits = held.as_ref().map(|held| held.hold.marks()).unwrap_or_default();
         if let Some(held) = held {
-            self.receipt.stand(held.hold.settle(&Spent { outcome, cost, tokens }));
+            self.receipt.stand(held.hold.settle(&Spent {
+                outcome,
+                cost,
+                tokens,
+                free: self.request.endpoint.free,
+            }));
         }
         let suspect = !refused && (reading.inconsistent || reading.malformed);
         let usage_estimated = assumed.is_some() || reading.estimated;
@@ -389,6 +394,7 @@ impl Inner {
             elsewhere: reading.elsewhere,
             usage_estimated: closed.usage_estimated,
             usage_suspect: closed.suspect,
+            free: self.request.endpoint.free,
             cost: closed.cost,
             reported_cost: reading.reported_cost,
             response_id: reading.response_id,

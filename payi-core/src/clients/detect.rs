@@ -132,7 +132,13 @@ const FREE: &[(&str, &str)] = &[
     ("/api/tags", "models"),
     (":countTokens", "count_tokens"),
     ("/count-tokens", "count_tokens"),
+    ("/files", "files"),
+    ("/uploads", "uploads"),
+    ("/conversations", "conversations"),
 ];
+
+/// Beginnings of what is asked of an upload that was begun.
+const UPLOADS: &str = "/uploads/";
 
 /// What Gemini's and Vertex's methods are called, after the colon.
 const METHODS: &[(&str, &str, Api)] = &[
@@ -164,21 +170,26 @@ fn proxied(path: &str) -> Option<(&'static str, usize)> {
 }
 
 /// Tells what a request for `path` at `host` is for.
-pub(crate) fn detect(get: bool, host: &str, path: &str) -> Endpoint {
-    let Some((host, begin)) = proxied(path) else { return at_provider(get, host, path) };
-    let endpoint = at_provider(get, host, &path[begin..]);
+pub(crate) fn detect(method: &str, host: &str, path: &str) -> Endpoint {
+    let Some((host, begin)) = proxied(path) else { return at_provider(method, host, path) };
+    let endpoint = at_provider(method, host, &path[begin..]);
     // Pay-i adds its own word to the last chunk of a stream: that one is not to be hidden.
     Endpoint { accepts_stream_usage: false, base: endpoint.base + begin, ..endpoint }
 }
 
-fn at_provider(get: bool, host: &str, path: &str) -> Endpoint {
+/// Whether nothing is made by requests of that method: they list, show again what was paid for, or delete it.
+pub(crate) fn makes_nothing(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS" | "DELETE")
+}
+
+fn at_provider(method: &str, host: &str, path: &str) -> Endpoint {
     let path = path.strip_suffix('/').unwrap_or(path);
     let known = HOSTS.iter().find(|(name, ..)| is_or_under(host, name));
     let aws = host.ends_with(".amazonaws.com") || host.ends_with(".api.aws");
     let bedrock = (aws && host.starts_with("bedrock")) || bedrock_model(path).is_some();
     let azure = has(path, "/openai/deployments/");
     let ollama = OLLAMA.contains(&path);
-    let asked = ask(get, path);
+    let asked = ask(method, path);
     let anthropic = asked.api == Api::Messages;
     let (provider, category): (Cow<'static, str>, _) = match known {
         None if host == ROUTER => (routed(path).into(), category::OPENAI),
@@ -256,13 +267,12 @@ struct Asked {
     base: usize,
 }
 
-fn ask(get: bool, path: &str) -> Asked {
+fn ask(method: &str, path: &str) -> Asked {
     let asked = |operation: &'static str, api, base| Asked {
         operation: operation.into(),
         api,
         model: deployment(path),
-        // A GET makes nothing: it lists, or shows again what was paid for.
-        free: get,
+        free: makes_nothing(method),
         base,
     };
     if let Some((end, operation)) = FREE.iter().find(|(end, _)| path.ends_with(end)) {
@@ -287,8 +297,23 @@ fn ask(get: bool, path: &str) -> Asked {
         let base = find(path, DEPLOYMENTS).unwrap_or(path.len() - end.len());
         return asked(operation, *api, base);
     }
-    if let Some((base, _)) = path.rsplit_once("/responses/").filter(|(_, id)| !id.contains('/')) {
-        return asked("responses.retrieve", Api::Responses, base.len());
+    if let Some((base, id)) = path.rsplit_once("/responses/") {
+        let (id, cancel) = id.strip_suffix("/cancel").map_or((id, false), |id| (id, true));
+        if !id.contains('/') {
+            let operation = match method {
+                _ if cancel => "responses.cancel",
+                "DELETE" => "responses.delete",
+                _ => "responses.retrieve",
+            };
+            let asked = asked(operation, Api::Responses, base.len());
+            return Asked { free: asked.free || cancel, ..asked };
+        }
+    }
+    if path.contains(UPLOADS) {
+        return Asked { free: true, ..asked("uploads", Api::Unknown, 0) };
+    }
+    if path.ends_with("/cancel") || path.ends_with(":cancel") {
+        return Asked { free: true, ..asked("cancel", Api::Unknown, 0) };
     }
     Asked { operation: path.to_owned().into(), ..asked("", Api::Unknown, 0) }
 }
@@ -416,7 +441,7 @@ mod tests {
                 Api::Unknown,
             ),
         ] {
-            let found = detect(false, host, path);
+            let found = detect("POST", host, path);
             assert_eq!(
                 (&*found.provider, &*found.operation, &*found.category, found.api),
                 (provider, operation, category, api),
@@ -426,13 +451,37 @@ mod tests {
             assert_eq!(found.accepts_stream_usage, host == "api.openai.com" && api == Api::Chat);
         }
         assert_eq!(
-            detect(false, "h", "/openai/deployments/eu/chat/completions").model.as_deref(),
+            detect("POST", "h", "/openai/deployments/eu/chat/completions").model.as_deref(),
             Some("eu")
         );
-        assert_eq!(detect(false, "h", "/models/gemini-x:generateContent").model.as_deref(), Some("gemini-x"));
-        assert!(detect(true, "api.openai.com", "/v1/models").free);
-        assert!(detect(true, "api.openai.com", "/v1/responses/resp_1").free);
-        assert!(detect(false, "api.anthropic.com", "/v1/messages/count_tokens").free);
+        assert_eq!(
+            detect("POST", "h", "/models/gemini-x:generateContent").model.as_deref(),
+            Some("gemini-x")
+        );
+        assert!(detect("GET", "api.openai.com", "/v1/models").free);
+        assert!(detect("GET", "api.openai.com", "/v1/responses/resp_1").free);
+        assert!(detect("POST", "api.anthropic.com", "/v1/messages/count_tokens").free);
+    }
+
+    #[test]
+    fn what_only_shows_keeps_ends_or_deletes_is_free() {
+        for (method, path, operation, free) in [
+            ("GET", "/v1/responses/resp_1", "responses.retrieve", true),
+            ("DELETE", "/v1/responses/resp_1", "responses.delete", true),
+            ("POST", "/v1/responses/resp_1/cancel", "responses.cancel", true),
+            ("POST", "/v1/batches/b/cancel", "cancel", true),
+            ("POST", "/v1/files", "files", true),
+            ("POST", "/upload/v1beta/files", "files", true),
+            ("POST", "/v1/uploads", "uploads", true),
+            ("POST", "/v1/uploads/u/parts", "uploads", true),
+            ("HEAD", "/v1/whatever", "/v1/whatever", true),
+            ("POST", "/v1/batches", "/v1/batches", false),
+            ("POST", "/v1/responses", "responses", false),
+            ("POST", "/v1/chat/completions", "chat.completions", false),
+        ] {
+            let found = detect(method, "api.openai.com", path);
+            assert_eq!((&*found.operation, found.free), (operation, free), "{method} {path}");
+        }
     }
 
     #[test]
@@ -464,7 +513,7 @@ mod tests {
         ] {
             for start in ["/api/v1/proxy/", "/eu/api/v1/proxy/"] {
                 let whole = format!("{start}{path}");
-                let found = detect(false, "127.0.0.1", &whole);
+                let found = detect("POST", "127.0.0.1", &whole);
                 assert_eq!(
                     (&*found.provider, &*found.category, found.model.as_deref()),
                     (provider, category, model),
@@ -474,6 +523,6 @@ mod tests {
                 assert!(!found.accepts_stream_usage);
             }
         }
-        assert_eq!(&*detect(false, "h", "/api/v1/proxy/other/chat/completions").provider, "openai");
+        assert_eq!(&*detect("POST", "h", "/api/v1/proxy/other/chat/completions").provider, "openai");
     }
 }

@@ -66,7 +66,7 @@ fn estimates_are_near_what_recorded_streams_say() {
         }
         let url = recorded["request"]["url"].as_str().unwrap();
         let path = url.splitn(4, '/').nth(3).unwrap().split('?').next().unwrap();
-        let api = detect(false, "h", &format!("/{path}")).api;
+        let api = detect("POST", "h", &format!("/{path}")).api;
         let (reading, written) = measured(api, &Recorded::read(&recorded["response"]).unwrap());
         let Some(usage) = reading.usage.filter(|_| reading.error.is_none()) else { continue };
         // Thoughts are counted and not shown; what tools read is in no request.

@@ -9,7 +9,7 @@ use crate::{
         body::{Head, Watch},
         call::{self, Attempt, PriceAs, Repeat},
         capture::{KEPT_MAX, Keep},
-        detect::{self, Endpoint, detect},
+        detect::{self, Endpoint, detect, makes_nothing},
         gate::{self, Sent},
         headers::{self, Effective},
         inline::{Note, without_inline_data},
@@ -24,8 +24,7 @@ use crate::{
 /// A request that is about to be sent, but for its headers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outgoing<'r> {
-    /// Nothing is made by it.
-    pub(crate) get: bool,
+    pub(crate) method: &'r str,
     pub(crate) scheme: &'r str,
     pub(crate) host: &'r str,
     pub(crate) port: Option<u16>,
@@ -76,8 +75,8 @@ pub(crate) async fn begin(
     let Effective { context, keep, price_as } = headers::apply(&pipeline, context, at_pay_i, headers);
     let context = call_site.map_or(context.clone(), |site| context.called_at(site));
     let context = attributed(settings, context)?;
-    let endpoint = detect(request.get, request.host, request.path);
-    let body = request.body.filter(|_| !request.get).map(Body::read).unwrap_or_default();
+    let endpoint = detect(request.method, request.host, request.path);
+    let body = request.body.filter(|_| !makes_nothing(request.method)).map(Body::read).unwrap_or_default();
     let asked = asks_for_usage(settings, request.host, endpoint.accepts_stream_usage, endpoint.api)
         .then(|| {
             request

@@ -98,7 +98,7 @@ impl Session {
         let live = Live {
             pipeline,
             context,
-            endpoint: detect(false, host, path),
+            endpoint: detect("POST", host, path),
             price_as,
             model: model.map(Into::into),
             transcriber: None,

@@ -143,7 +143,7 @@ fn exchange(context: Context, asked: &Value, answered: &Recorded, until: usize) 
         json => Some(json.to_string()),
     };
     let request = Outgoing {
-        get: asked["method"] == "GET",
+        method: asked["method"].as_str().unwrap_or("POST"),
         scheme: url.scheme_str().unwrap_or("https"),
         host: url.host().unwrap_or_default(),
         port: url.port_u16(),

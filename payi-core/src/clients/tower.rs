@@ -137,7 +137,7 @@ async fn begin<B: Body<Data = Bytes>>(
     let whole = request.body().whole();
     let uri = request.uri();
     let outgoing = Outgoing {
-        get: request.method() == http::Method::GET,
+        method: request.method().as_str(),
         scheme: uri.scheme_str().unwrap_or("https"),
         host: uri.host().unwrap_or_default(),
         port: uri.port_u16(),

@@ -116,6 +116,9 @@ pub struct Event {
     pub usage_estimated: bool,
     /// The counts contradicted each other and were clamped, or the answer could not be read.
     pub usage_suspect: bool,
+    /// Nothing is billed for what was asked: it lists, counts, keeps, shows again or deletes. Limits on calls leave
+    /// it out.
+    pub free: bool,
     /// What it cost.
     pub cost: Cost,
     /// What the provider says it cost, where it does, in addition to `cost`.
@@ -156,6 +159,7 @@ impl Event {
             elsewhere: Vec::new(),
             usage_estimated: false,
             usage_suspect: false,
+            free: false,
             cost: Cost::UNPRICED,
             reported_cost: None,
             response_id: None,

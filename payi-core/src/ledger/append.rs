@@ -257,13 +257,12 @@ impl Appender {
         who: &Who,
         (seq, corrects): (i64, Option<i64>),
     ) -> rusqlite::Result<()> {
-        let tokens = event.usage.input_tokens() + event.usage.output_tokens();
         self.limits.fact(
             counters,
             &Charged {
                 seq,
                 at_us: micros(event.started_at),
-                spent: Spent { outcome: event.outcome, cost: event.cost, tokens },
+                spent: Spent::of(event),
                 who,
                 marks: &event.limits,
                 corrects,

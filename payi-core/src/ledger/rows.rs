@@ -24,6 +24,7 @@ pub(crate) mod flag {
     pub(crate) const LOG_OFF: i64 = 16;
     pub(crate) const PROXY: i64 = 32;
     pub(crate) const PROXY_OFF: i64 = 64;
+    pub(crate) const FREE: i64 = 128;
 }
 
 /// Models, and the counts of each by the names of its buckets.
@@ -171,6 +172,7 @@ pub(crate) fn flags(event: &Event, who: &Resolved) -> i64 {
     when(event.streamed, flag::STREAMED)
         | when(event.usage_estimated, flag::ESTIMATED)
         | when(event.usage_suspect, flag::SUSPECT)
+        | when(event.free, flag::FREE)
         | when(who.log_prompt_and_response == Some(true), flag::LOG)
         | when(who.log_prompt_and_response == Some(false), flag::LOG_OFF)
         | when(who.proxy == Some(true), flag::PROXY)

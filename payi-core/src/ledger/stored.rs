@@ -124,6 +124,7 @@ fn read(row: &Row<'_>, texts: &mut Texts<'_>) -> rusqlite::Result<StoredEvent> {
         elsewhere: from_models(parse(boxed(row, "elsewhere")?.as_deref())),
         usage_estimated: flags & flag::ESTIMATED != 0,
         usage_suspect: flags & flag::SUSPECT != 0,
+        free: flags & flag::FREE != 0,
         cost: Cost { amount: Money::from_pico(int("cost")?.into()), source: source(int("cost_source")?) },
         reported_cost: row.get::<_, Option<i64>>("reported")?.map(|pico| Money::from_pico(pico.into())),
         response_id: boxed(row, "response_id")?,

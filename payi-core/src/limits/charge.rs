@@ -1,7 +1,7 @@
 //! What a fact counts against a limit: one function, used before the call, when it ends, and by the ledger.
 
 use crate::{
-    events::Outcome,
+    events::{Event, Outcome},
     limits::{Limit, Measure, Unpriced},
     pricing::{Cost, CostSource},
 };
@@ -13,6 +13,15 @@ pub(crate) struct Spent {
     pub(crate) cost: Cost,
     /// In and out.
     pub(crate) tokens: u64,
+    /// Nothing is billed for such calls, and no limit is asked before them.
+    pub(crate) free: bool,
+}
+
+impl Spent {
+    pub(crate) fn of(event: &Event) -> Self {
+        let tokens = event.usage.input_tokens() + event.usage.output_tokens();
+        Self { outcome: event.outcome, cost: event.cost, tokens, free: event.free }
+    }
 }
 
 /// How much of `limit` it used up.
@@ -21,7 +30,7 @@ pub(crate) fn charge(limit: &Limit, spent: &Spent) -> i128 {
         return 0;
     }
     match limit.measure {
-        Measure::Calls => 1,
+        Measure::Calls => i128::from(!spent.free),
         Measure::Tokens => spent.tokens.into(),
         Measure::Concurrent => 0,
         Measure::Cost if spent.cost.source == CostSource::Unpriced => match limit.unpriced {

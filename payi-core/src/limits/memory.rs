@@ -159,11 +159,7 @@ impl State {
     }
 
     fn settle(&mut self, process: &str, event: &Event) -> Vec<Crossing> {
-        let spent = Spent {
-            outcome: event.outcome,
-            cost: event.cost,
-            tokens: event.usage.input_tokens() + event.usage.output_tokens(),
-        };
+        let spent = Spent::of(event);
         let estimated = event.outcome == Outcome::Abandoned;
         let before = match self.charged.get(&event.id) {
             Some(before) if !before.estimated || estimated => return Vec::new(),

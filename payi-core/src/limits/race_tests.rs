@@ -69,7 +69,7 @@ impl Process {
     fn end(&self, hold: Hold, actual: i128) {
         let mut done = event("u", now_us(), actual, &["race"]);
         done.limits = hold.marks();
-        let spent = Spent { outcome: Outcome::Ok, cost: done.cost, tokens: 0 };
+        let spent = Spent { outcome: Outcome::Ok, cost: done.cost, tokens: 0, free: false };
         hold.settle(&spent);
         self.writer.sink().record(done);
     }

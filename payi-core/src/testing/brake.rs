@@ -43,7 +43,7 @@ impl Brake {
             },
             Admission::Unlimited | Admission::Refused(_) => return false,
         };
-        hold.settle(&Spent { outcome: Outcome::Ok, cost: cost(actual), tokens: 200 });
+        hold.settle(&Spent { outcome: Outcome::Ok, cost: cost(actual), tokens: 200, free: false });
         true
     }
 }

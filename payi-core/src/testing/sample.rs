@@ -138,6 +138,7 @@ fn event(&(_, _, _, model, outcome, (input, cached, output, reasoning), pico): &
         elsewhere: Vec::new(),
         usage_estimated: false,
         usage_suspect: false,
+        free: false,
         cost: pico.map_or(Cost::UNPRICED, |pico| Cost {
             amount: Money::from_pico(pico.into()),
             source: CostSource::Computed,

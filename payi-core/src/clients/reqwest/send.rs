@@ -34,9 +34,9 @@ pub(crate) async fn attempt(
     module: &'static str,
 ) -> crate::Result<Option<Begun>> {
     let mut headers = std::mem::take(request.headers_mut());
-    let url = request.url();
+    let (url, method) = (request.url(), request.method());
     let outgoing = Outgoing {
-        get: request.method() == backend::Method::GET,
+        method: method.as_str(),
         scheme: url.scheme(),
         host: url.host_str().unwrap_or_default(),
         port: url.port(),

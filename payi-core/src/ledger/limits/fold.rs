@@ -14,7 +14,7 @@ use crate::{
             manage,
             rows::{Counters, Key},
         },
-        rows::Who,
+        rows::{Who, flag},
     },
     limits::{Counter, Crossing, Definition, LimitState, Scope, Spent, Tally, charge, now_us, state_of},
     money::Money,
@@ -238,7 +238,7 @@ fn spent_of(conn: &Connection, seq: i64) -> rusqlite::Result<Option<Spent>> {
         columns.join(" + ")
     };
     let sql = format!(
-        "SELECT outcome, cost, cost_source, {} + {} FROM facts WHERE seq = ?1",
+        "SELECT outcome, cost, cost_source, {} + {}, flags FROM facts WHERE seq = ?1",
         tokens(Bucket::is_input_token),
         tokens(Bucket::is_output_token)
     );
@@ -253,6 +253,7 @@ fn spent_of(conn: &Connection, seq: i64) -> rusqlite::Result<Option<Spent>> {
                     source: CostSource::ALL.get(source).copied().unwrap_or(CostSource::Unpriced),
                 },
                 tokens: row.get::<_, i64>(3)?.max(0).cast_unsigned(),
+                free: row.get::<_, i64>(4)? & flag::FREE != 0,
             })
         })
         .optional()

@@ -71,6 +71,8 @@ struct Line {
     usage_estimated: bool,
     #[serde(default)]
     usage_suspect: bool,
+    #[serde(default)]
+    free: bool,
     cost_usd: Box<str>,
     cost_source: Box<str>,
     reported_cost_usd: Str,
@@ -138,6 +140,7 @@ fn line(stored: &StoredEvent) -> Line {
         usage_elsewhere: by_model(&event.elsewhere),
         usage_estimated: event.usage_estimated,
         usage_suspect: event.usage_suspect,
+        free: event.free,
         cost_usd: event.cost.amount.to_string().into(),
         cost_source: event.cost.source.name().into(),
         reported_cost_usd: event.reported_cost.map(|cost| cost.to_string().into()),
@@ -206,6 +209,7 @@ fn event(line: Line) -> Option<(Event, Resolved)> {
         elsewhere: from_models(line.usage_elsewhere),
         usage_estimated: line.usage_estimated,
         usage_suspect: line.usage_suspect,
+        free: line.free,
         cost: Cost {
             amount: line.cost_usd.parse().ok()?,
             source: CostSource::ALL.into_iter().find(|source| source.name() == &*line.cost_source)?,
