@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use payi::{
     events::Outcome,
-    limits::{Limit, LimitState, Policy, Subject, Unpriced, Window},
+    limits::{Limit, LimitState, Policy, Subject, Unbounded, Unpriced, Window},
     pricing::CostSource,
     testing::{Answer, Provider, Recorder},
 };
 
-const CHAT: &str = r#"{"model":"gpt-4o","max_tokens":100,"messages":[{"role":"user","content":"hello"}]}"#;
+const CHAT: &str = r#"{"model":"gpt-4o","service_tier":"default","max_tokens":100,"messages":[{"role":"user","content":"hello"}]}"#;
 
 fn answer(output: u32) -> Answer {
     Answer::json(format!(
@@ -96,8 +96,9 @@ async fn every_end_gives_back_what_it_did_not_use() {
     assert!(aborted.usage_estimated && aborted.cost.amount.pico() > 1_000_000_000);
     assert_eq!(spent().settled, aborted.cost.amount.pico());
 
-    let unreachable = http.post("http://127.0.0.1:1/v1/chat/completions").body(CHAT).send();
+    let unreachable = async { http.post("http://127.0.0.1:1/v1/chat/completions").body(CHAT).send().await };
     recorder.scope(unreachable).await.unwrap_err();
+    assert_eq!(recorder.events().pop().unwrap().error.as_deref(), Some("connect"));
     settled(|| calls() == 0).await;
     assert_eq!(spent().settled, aborted.cost.amount.pico(), "what never arrived costs nothing");
     settled(|| spent().held == 0).await;
@@ -215,4 +216,142 @@ async fn refused_there(case: &serde_json::Value) {
     guard.flush(Duration::from_secs(5)).await.unwrap();
     let total = guard.ledger().unwrap().users(&payi::ledger::Filter::new()).unwrap().total;
     assert_eq!((total.calls.failed, total.cost), (1, payi::money::Money::ZERO));
+}
+
+/// What a call that was refused is told.
+fn refusal(error: &payi::reqwest::Error) -> &payi::limits::Refusal {
+    error.as_payi().and_then(payi::Error::refusal).unwrap()
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_has_no_bound_and_what_is_spent() {
+    let (provider, http) = (Provider::start().unwrap(), payi::reqwest::Client::new());
+    provider.on("/v1/chat/completions", answer(100));
+    for policy in [Policy::Strict, Policy::InjectMaxTokens] {
+        let limit = Limit::block("l", "1".parse().unwrap()).policy(policy).everyone();
+        let recorder = Recorder::new().limit(limit).unwrap();
+        let call = async |body: &str| recorder.scope(ask(&http, &provider, body)).await;
+        call(CHAT).await.unwrap();
+        let tools = r#"{"model":"gpt-4o","max_tokens":5,"messages":[],"tools":[{"type":"web_search"}]}"#;
+        let error = call(tools).await.unwrap_err();
+        assert_eq!(
+            (refusal(&error).reason, refusal(&error).unbounded),
+            (Some("unbounded"), Some(Unbounded::Tools))
+        );
+        let text = payi::Error::find(&error).unwrap().to_string();
+        assert!(text.contains("the provider runs tools") && !text.contains("max_tokens"), "{text}");
+        assert_eq!(refusal(&error).show(refusal(&error).spent), "0.001025 USD");
+        let error = call(r#"{"model":"of-our-own","max_tokens":5,"messages":[]}"#).await.unwrap_err();
+        assert_eq!(refusal(&error).show(refusal(&error).spent), "0.001025 USD", "unpriced");
+    }
+}
+
+#[tokio::test]
+async fn what_is_free_is_neither_refused_nor_counted_as_a_call() {
+    let (provider, http) = (Provider::start().unwrap(), payi::reqwest::Client::new());
+    provider.on("/v1/chat/completions", answer(1));
+    for path in
+        ["/v1/models", "/v1/messages/count_tokens", "/v1/responses/r", "/v1/responses/r/cancel", "/v1/files"]
+    {
+        provider.on(path, Answer::json(r#"{"id":"r","input_tokens":5}"#));
+    }
+    let recorder = Recorder::new();
+    let recorder = recorder.limit(Limit::calls("trial", 3).everyone().strict()).unwrap();
+    let recorder = recorder.limit(Limit::block("usd", "1".parse().unwrap()).everyone().strict()).unwrap();
+    let free = async || {
+        let url = |path: &str| format!("{}{path}", provider.url());
+        let all = [
+            http.get(url("/v1/models")),
+            http.post(url("/v1/messages/count_tokens")).body(CHAT),
+            http.delete(url("/v1/responses/r")),
+            http.post(url("/v1/responses/r/cancel")),
+            http.post(url("/v1/files")).body("--b"),
+        ];
+        for request in all {
+            request.send().await.unwrap().bytes().await.unwrap();
+        }
+    };
+    let calls =
+        || recorder.limits().unwrap().standing("trial", &Subject::default()).unwrap().unwrap().settled;
+    for n in 1..=3 {
+        recorder.scope(ask(&http, &provider, CHAT)).await.unwrap();
+        recorder.scope(free()).await;
+        assert_eq!(calls(), n, "only what may be billed is a call");
+    }
+    let error = recorder.scope(ask(&http, &provider, CHAT)).await.unwrap_err();
+    assert_eq!((&*refusal(&error).limit_id, refusal(&error).spent), ("trial", 3));
+    recorder.scope(free()).await;
+    assert_eq!((calls(), recorder.events().iter().filter(|event| event.free).count()), (3, 20));
+}
+
+#[tokio::test]
+async fn speech_is_reserved_by_the_character_and_a_recording_by_a_usual_one() {
+    let (provider, http) = (Provider::start().unwrap(), payi::reqwest::Client::new());
+    provider.on("/v1/audio/speech", Answer::json("sound").header("content-type", "audio/mpeg"));
+    provider.on(
+        "/v1/audio/transcriptions",
+        Answer::json(r#"{"text":"hi","usage":{"type":"duration","seconds":9}}"#),
+    );
+    // Two characters at 15 USD a million.
+    let limit = |id: &str| Limit::block(id, "0.00003".parse().unwrap());
+    let recorder = Recorder::new()
+        .limit(limit("exact").strict())
+        .unwrap()
+        .limit(Limit::block("usual", "1".parse().unwrap()))
+        .unwrap();
+    let send = async |id: &'static str, path: &str, body: String| {
+        let request = http.post(format!("{}{path}", provider.url())).body(body);
+        recorder.scope(async { payi::track_context!(limit_ids = [id], { request.send().await }) }).await
+    };
+    send("exact", "/v1/audio/speech", r#"{"model":"tts-1","input":"hi"}"#.into())
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
+    let refused =
+        send("exact", "/v1/audio/speech", r#"{"model":"tts-1","input":"!"}"#.into()).await.unwrap_err();
+    assert_eq!((refusal(&refused).reason, refusal(&refused).needed), (None, Some(15_000_000)));
+    let form = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--b--\r\n";
+    send("usual", "/v1/audio/transcriptions", form.into()).await.unwrap().bytes().await.unwrap();
+    let refused = send("exact", "/v1/audio/transcriptions", form.into()).await.unwrap_err();
+    assert_eq!(refusal(&refused).unbounded, Some(Unbounded::Endpoint));
+    let heard =
+        recorder.events().into_iter().find(|event| &*event.operation == "audio.transcriptions").unwrap();
+    assert_eq!((heard.cost.amount.to_string(), heard.cost.source), ("0.0009".into(), CostSource::Computed));
+}
+
+#[tokio::test]
+async fn a_null_maximum_is_replaced() {
+    let (provider, http) = (Provider::start().unwrap(), payi::reqwest::Client::new());
+    provider.on("/v1/messages", answer(1));
+    let limit = Limit::block("l", "0.02".parse().unwrap()).policy(Policy::InjectMaxTokens).everyone();
+    let recorder = Recorder::new().limit(limit).unwrap();
+    let body = r#"{"model":"claude-sonnet-4-5","max_tokens":null,"messages":[]}"#;
+    let call = async { http.post(format!("{}/v1/messages", provider.url())).body(body).send().await };
+    recorder.scope(call).await.unwrap().bytes().await.unwrap();
+    let sent = String::from_utf8_lossy(&provider.requests()[0].body).into_owned();
+    assert_eq!(sent, r#"{"model":"claude-sonnet-4-5","max_tokens":1024,"messages":[]}"#);
+}
+
+#[tokio::test]
+async fn a_limit_on_tokens_reserves_and_counts_them() {
+    let (provider, http) = (Provider::start().unwrap(), payi::reqwest::Client::new());
+    provider.on("/v1/chat/completions", answer(100));
+    let recorder = Recorder::new().limit(Limit::tokens("t", 400).everyone().strict()).unwrap();
+    recorder.scope(ask(&http, &provider, CHAT)).await.unwrap();
+    let standing = || recorder.limits().unwrap().standing("t", &Subject::default()).unwrap().unwrap();
+    assert_eq!(standing().settled, 110);
+    // At most as many tokens of input as it has bytes, and a hundred of output: the second does not fit any more.
+    let refused = async {
+        let first =
+            http.post(format!("{}/v1/chat/completions", provider.url())).body(CHAT).send().await.unwrap();
+        let error = ask(&http, &provider, CHAT).await.unwrap_err();
+        first.bytes().await.unwrap();
+        error
+    };
+    let error = recorder.scope(refused).await;
+    assert_eq!((refusal(&error).spent, refusal(&error).max), (110, 400));
+    assert!(refusal(&error).needed.unwrap() > 200 && refusal(&error).reason.is_none());
+    assert_eq!(standing().settled, 220);
 }

@@ -6,12 +6,18 @@
 use std::sync::Arc;
 
 use crate::{
-    clients::call::{Attempt, Held, Repeat, Request},
+    clients::{
+        call::{Attempt, Held, Repeat, Request},
+        detect::Endpoint,
+    },
     context::{Context, Resolved},
     events::Pipeline,
     limits::{Admission, Asked, Estimate, Gate, Model, Prompt, Refused, Unbounded, micros, refused},
     pricing::Names,
-    usage::Api,
+    usage::{
+        Api,
+        pick::{Picker, Rule, Then},
+    },
 };
 
 /// What a wrapper knows of the request's body.
@@ -145,17 +151,70 @@ async fn shorten(
     (Err(no), None)
 }
 
-/// The body with a maximum before its first key; every other byte stays.
-fn with_maximum(body: &[u8], endpoint: &crate::clients::detect::Endpoint, length: u64) -> Option<Vec<u8>> {
+/// What a request calls the most that may be written.
+const MAXIMA: &[Rule<&str>] = &[
+    Rule { level: 0, key: "max_tokens", then: Then::Keep("max_tokens") },
+    Rule { level: 0, key: "max_completion_tokens", then: Then::Keep("max_completion_tokens") },
+    Rule { level: 0, key: "max_output_tokens", then: Then::Keep("max_output_tokens") },
+];
+
+/// The body with a maximum before its first key, or in the place of a `null` under the same name; every other byte
+/// stays.
+fn with_maximum(body: &[u8], endpoint: &Endpoint, length: u64) -> Option<Vec<u8>> {
     let key = match endpoint.api {
-        Api::Chat if endpoint.provider == "openai" => "max_completion_tokens",
+        // Models that think refuse the older name, there and at Azure.
+        Api::Chat if matches!(&*endpoint.provider, "openai" | "azure") => "max_completion_tokens",
         Api::Chat | Api::Completions | Api::Messages => "max_tokens",
         Api::Responses => "max_output_tokens",
         _ => return None,
     };
+    let said = Picker::over(MAXIMA, body);
+    if let Some(null) = said.last(key) {
+        let (head, tail) = body.split_at_checked(said.place(key)?)?;
+        let tail = tail.strip_prefix(null)?;
+        return Some([head, length.to_string().as_bytes(), tail].concat());
+    }
     let brace = body.iter().position(|b| *b == b'{')?;
     let (head, tail) = body.split_at_checked(brace + 1)?;
     let empty = tail.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'}');
     let comma = if empty { "" } else { "," };
     Some([head, format!("\"{key}\":{length}{comma}").as_bytes(), tail].concat())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::clients::detect::detect;
+
+    #[test]
+    fn a_maximum_takes_the_place_of_a_null_or_comes_first() {
+        const AZURE: &str = "/openai/deployments/gpt-5-eu/chat/completions";
+        for (host, path, body, sent) in [
+            (
+                "api.groq.com",
+                "/v1/chat/completions",
+                r#"{"model":"m","max_tokens": null ,"messages":[]}"#,
+                r#"{"model":"m","max_tokens": 9 ,"messages":[]}"#,
+            ),
+            ("api.groq.com", "/v1/chat/completions", r#"{"model":"m"}"#, r#"{"max_tokens":9,"model":"m"}"#),
+            (
+                "api.openai.com",
+                "/v1/chat/completions",
+                r#"{"max_tokens":null}"#,
+                r#"{"max_completion_tokens":9,"max_tokens":null}"#,
+            ),
+            ("acme.openai.azure.com", AZURE, r#"{"n":1}"#, r#"{"max_completion_tokens":9,"n":1}"#),
+            (
+                "api.openai.com",
+                "/v1/responses",
+                r#"{"max_output_tokens":null}"#,
+                r#"{"max_output_tokens":9}"#,
+            ),
+            ("api.anthropic.com", "/v1/messages", "{ }", r#"{"max_tokens":9 }"#),
+        ] {
+            let made = with_maximum(body.as_bytes(), &detect("POST", host, path), 9).unwrap();
+            assert_eq!(String::from_utf8(made).unwrap(), sent, "{host}");
+        }
+    }
 }

@@ -89,8 +89,11 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// Reads a JSON body; anything else says nothing.
+    /// Reads a JSON body, or the model's name in a form; anything else says nothing.
     pub(crate) fn read(body: &[u8]) -> Self {
+        if body.starts_with(b"--") {
+            return Self { model: field(body, "model"), ..Self::default() };
+        }
         if body.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'{') {
             return Self::default();
         }
@@ -113,6 +116,22 @@ impl Body {
         let (head, tail) = body.split_at_checked(at)?;
         Some([head, insert.as_bytes(), tail].concat())
     }
+}
+
+/// A field of a form: sought before and after its file, which is mostly the bulk of it.
+fn field(form: &[u8], name: &str) -> Option<Box<str>> {
+    const ENDS: usize = 16 * 1024;
+    const LONGEST: usize = 256;
+    let mark = format!("name=\"{name}\"");
+    let find = |part: &[u8]| {
+        let past = memchr::memmem::find(part, mark.as_bytes())? + mark.len();
+        let rest = &part[past..part.len().min(past + 2 * LONGEST)];
+        let begin = memchr::memmem::find(rest, b"\r\n\r\n")? + 4;
+        let value = &rest[begin..begin + memchr::memmem::find(&rest[begin..], b"\r\n")?];
+        let text = std::str::from_utf8(value).ok().filter(|text| (1..=LONGEST).contains(&text.len()));
+        text.filter(|text| !text.contains(char::is_control)).map(Into::into)
+    };
+    find(&form[..form.len().min(ENDS)]).or_else(|| find(&form[form.len().saturating_sub(ENDS)..]))
 }
 
 fn insertion(body: &[u8], picked: &Picker<Key>) -> Option<(usize, &'static str)> {
@@ -138,6 +157,24 @@ mod tests {
     #![allow(clippy::expect_used, reason = "tests")]
 
     use super::Body;
+
+    #[test]
+    fn a_form_names_its_model_before_or_after_its_file() {
+        let part = |head: &str, body: &str| {
+            format!("--b\r\nContent-Disposition: form-data; {head}\r\n\r\n{body}\r\n")
+        };
+        let model = part(r#"name="model""#, "whisper-1");
+        let file =
+            part("name=\"file\"; filename=\"a.mp3\"\r\nContent-Type: audio/mpeg", &"\0".repeat(100_000));
+        for form in [format!("{model}{file}--b--\r\n"), format!("{file}{model}--b--\r\n")] {
+            assert_eq!(Body::read(form.as_bytes()).model.as_deref(), Some("whisper-1"));
+        }
+        for form in
+            [format!("{file}--b--\r\n"), "--b\r\n name=\"model\"".to_owned(), model.replace("-1", "\n")]
+        {
+            assert_eq!(Body::read(form.as_bytes()), Body::default(), "{}", &form[..40.min(form.len())]);
+        }
+    }
 
     #[test]
     fn usage_is_asked_for_by_inserting_bytes_and_only_where_nothing_is_said_about_it() {

@@ -75,6 +75,7 @@ pub struct Opening {
 /// One attempt at one provider call. Immutable once made.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a finding of its own")]
 pub struct Event {
     /// Made when the attempt began (UUIDv7); the key by which everything of ours dedups.
     pub id: Uuid,

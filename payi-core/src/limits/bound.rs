@@ -143,13 +143,11 @@ fn in_tokens(
     if !writes {
         return (usage, prompt.unbounded);
     }
-    match prompt.output().or_else(|| largest(book, model, prompt)) {
-        Some(output) => (usage.with(Bucket::Output, output), prompt.unbounded),
-        None => {
-            let usual = USUAL_OUTPUT.saturating_mul(prompt.copies());
-            (usage.with(Bucket::Output, usual), prompt.unbounded.or(Some(Unbounded::NoMaximum)))
-        }
+    if let Some(output) = prompt.output().or_else(|| largest(book, model, prompt)) {
+        return (usage.with(Bucket::Output, output), prompt.unbounded);
     }
+    let usual = USUAL_OUTPUT.saturating_mul(prompt.copies());
+    (usage.with(Bucket::Output, usual), prompt.unbounded.or(Some(Unbounded::NoMaximum)))
 }
 
 /// A usual bill of endpoints that bill something else than tokens, in whatever units their model has a price for.

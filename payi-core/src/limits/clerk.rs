@@ -459,8 +459,7 @@ fn short(request: &Request, p: usize, mut standing: Standing) -> Refused {
 /// What becomes of a call whose limits cannot be asked: it passes those that are open then.
 pub(crate) fn without_store(shared: &Arc<Shared>, wanted: &[Wanted]) -> Result<Hold, Box<Refused>> {
     if let Some(closed) = wanted.iter().find(|want| want.amount.is_some() && !want.rule.limit.fails_open()) {
-        let max = closed.rule.limit.max_of(&closed.counter.subject);
-        let standing = Standing { max, ..Standing::default() };
+        let standing = shared.known(&closed.rule.limit, &closed.counter, closed.slot);
         return Err(Box::new(Refused {
             refusal: refusal(&closed.rule.limit, &standing, closed.amount, Some("store")),
             marks: marks(wanted.iter().map(|want| &want.rule.id), &closed.rule.id),

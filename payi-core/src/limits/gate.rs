@@ -206,6 +206,12 @@ impl Shared {
         self.shard(self.shard_of(counter)).get(counter).cloned()
     }
 
+    /// How a counter stands, as far as this process knows without asking.
+    pub(crate) fn known(&self, limit: &Limit, counter: &Counter, slot: i64) -> Standing {
+        let known = self.find(counter).map(|slice| slice.known(slot)).unwrap_or_default();
+        Standing { max: limit.max_of(&counter.subject), ..known }
+    }
+
     /// The slice of a counter; `true` if it is a new one.
     pub(crate) fn slice(&self, limit: &Limit, counter: &Counter) -> (Arc<Slice>, bool) {
         let mut shard = self.shard(self.shard_of(counter));
@@ -249,7 +255,7 @@ impl Shared {
             return Admission::Unlimited;
         }
         let estimate = (asked.estimate)();
-        let wanted = match wanted(&limits, &estimate, asked.at_us) {
+        let wanted = match self.wanted(&limits, &estimate, asked.at_us) {
             Ok(wanted) => wanted,
             Err(refused) => return Admission::Refused(*refused),
         };
@@ -263,6 +269,34 @@ impl Shared {
         ticket.else_say(move || without_store(&gate, &spare));
         self.desk.ask(wanted, asked.at_us, &ticket);
         Admission::Wait(Waiting(ticket), estimate)
+    }
+
+    /// What the call needs of each limit.
+    fn wanted(
+        &self,
+        limits: &[(Arc<Rule>, Counter)],
+        estimate: &Estimate,
+        at_us: i64,
+    ) -> Result<Vec<Wanted>, Box<Refused>> {
+        let mut all = Vec::with_capacity(limits.len());
+        for (rule, counter) in limits {
+            let slot = rule.slot(at_us);
+            let known = || self.known(&rule.limit, counter, slot);
+            let amount = match (rule.limit.kind, estimate.of(&rule.limit)) {
+                (Kind::Allow, _) => None,
+                (Kind::Block, Ok(Bound::Exact(amount) | Bound::Upper(amount))) => Some(amount),
+                (Kind::Block, Ok(Bound::Unbounded(why))) => {
+                    let mut refused = out_of_hand(limits, rule, &known(), "unbounded");
+                    refused.refusal.unbounded = Some(why);
+                    return Err(Box::new(refused));
+                }
+                (Kind::Block, Err(_)) => {
+                    return Err(Box::new(out_of_hand(limits, rule, &known(), "unpriced")));
+                }
+            };
+            all.push(Wanted { rule: Arc::clone(rule), counter: counter.clone(), slot, amount });
+        }
+        Ok(all)
     }
 
     /// All of it from what this process holds, or nothing.
@@ -309,37 +343,14 @@ impl Shared {
     }
 }
 
-/// What the call needs of each limit.
-fn wanted(
-    limits: &[(Arc<Rule>, Counter)],
-    estimate: &Estimate,
-    at_us: i64,
-) -> Result<Vec<Wanted>, Box<Refused>> {
-    let mut all = Vec::with_capacity(limits.len());
-    for (rule, counter) in limits {
-        let amount = match (rule.limit.kind, estimate.of(&rule.limit)) {
-            (Kind::Allow, _) => None,
-            (Kind::Block, Ok(Bound::Exact(amount) | Bound::Upper(amount))) => Some(amount),
-            (Kind::Block, Ok(Bound::Unbounded(_))) => {
-                return Err(Box::new(out_of_hand(limits, rule, counter, "unbounded")));
-            }
-            (Kind::Block, Err(_)) => return Err(Box::new(out_of_hand(limits, rule, counter, "unpriced"))),
-        };
-        all.push(Wanted { rule: Arc::clone(rule), counter: counter.clone(), slot: rule.slot(at_us), amount });
-    }
-    Ok(all)
-}
-
 /// Refused whatever is left of the limit.
 fn out_of_hand(
     limits: &[(Arc<Rule>, Counter)],
     rule: &Rule,
-    counter: &Counter,
+    known: &Standing,
     reason: &'static str,
 ) -> Refused {
-    let max = rule.limit.max_of(&counter.subject);
-    let standing = Standing { max, ..Standing::default() };
-    let refusal = refusal(&rule.limit, &standing, None, Some(reason));
+    let refusal = refusal(&rule.limit, known, None, Some(reason));
     let marks = marks(limits.iter().map(|(rule, _)| &rule.id), &rule.id);
     Refused { refusal, marks }
 }
@@ -373,6 +384,7 @@ pub(crate) fn refusal(
             .frees_us
             .map(|us| UNIX_EPOCH + std::time::Duration::from_micros(us.max(0).cast_unsigned())),
         reason,
+        unbounded: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::{error::Error as StdError, fmt, time::SystemTime};
 
 use crate::{
     error::{Error, Kind},
-    limits::{LimitState, Measure},
+    limits::{LimitState, Measure, Unbounded},
     money::Money,
 };
 
@@ -24,9 +24,9 @@ pub struct Refusal {
     pub state: LimitState,
     /// What the limit counts.
     pub measure: Measure,
-    /// Spent so far.
+    /// Spent so far; where there is a [`reason`](Self::reason), as far as this process knows.
     pub spent: i128,
-    /// Reserved for calls under way.
+    /// Reserved for calls under way; where there is a reason, for those of this process.
     pub reserved: i128,
     /// What this call would have needed; `None` if nobody can say.
     pub needed: Option<i128>,
@@ -36,6 +36,8 @@ pub struct Refusal {
     pub frees_at: Option<SystemTime>,
     /// Why it was refused where that is not for lack of room: `unbounded`, `unpriced`, `store`.
     pub reason: Option<&'static str>,
+    /// Why nobody can say what the call would have come to, where that is the reason.
+    pub unbounded: Option<Unbounded>,
 }
 
 impl Refusal {
@@ -53,11 +55,17 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the limit {} refused the call before it was sent: ", self.limit_id)?;
         match self.reason {
-            Some("unbounded") => f.write_str(
-                "nothing bounds what it may cost, and the limit is strict; set max_tokens on the request",
-            )?,
+            Some("unbounded") => {
+                let why = self.unbounded.unwrap_or(Unbounded::NoMaximum);
+                let then = match why {
+                    Unbounded::NoMaximum => "set max_tokens on the request",
+                    _ => "leave that out, or give the limit `Policy::Estimate`",
+                };
+                write!(f, "nothing bounds what it may cost, because {why}; {then}")?;
+            }
             Some("unpriced") => f.write_str(
-                "its model has no price; give it one with `.prices(..)`, or the limit another rule for such models",
+                "its model has no price, or it names none; give it one with `.prices(..)` or `price_as_resource`, \
+                 or the limit another rule for such models",
             )?,
             Some("store") => f.write_str("what is left of it cannot be asked now; try again in a moment")?,
             _ => {

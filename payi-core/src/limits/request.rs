@@ -157,7 +157,6 @@ struct Walk<'p> {
 fn place_of(inside: Place, key: &str) -> Place {
     use Place as P;
     match (inside, key) {
-        (P::Schema, _) => P::Schema,
         (
             P::Top | P::Settings,
             "max_tokens"
@@ -189,7 +188,9 @@ fn place_of(inside: Place, key: &str) -> Place {
             | "container"
             | "assistant_id"
             | "thread_id",
-        ) => P::Kept,
+        )
+        // An earlier answer, spoken, comes back by its id.
+        | (P::Sound, "id") => P::Kept,
         (P::Top, "tools") => P::Tools,
         (P::Top, "prompt") => P::Template,
         (P::Top, "input") => P::Input,
@@ -210,7 +211,7 @@ fn place_of(inside: Place, key: &str) -> Place {
             | "file_search"
             | "googleMaps",
         ) => P::ToolType,
-        (P::Tool, _) => P::Schema,
+        (P::Tool | P::Schema, _) => P::Schema,
         (P::Top, "service_tier" | "serviceTier") | (P::Tier, "type") => P::Tier,
         (P::Top, "speed") => P::Speed,
         (P::Top, "inference_geo") => P::Geo,
@@ -220,9 +221,7 @@ fn place_of(inside: Place, key: &str) -> Place {
         (_, "inlineData" | "inline_data") => P::Inline,
         (_, "fileData" | "file_data" | "file_id" | "document" | "video") => P::File,
         (P::Other, "image") => P::Image,
-        // An earlier answer, spoken, comes back by its id.
         (P::Other | P::Item, "audio") => P::Sound,
-        (P::Sound, "id") => P::Kept,
         _ => P::Other,
     }
 }

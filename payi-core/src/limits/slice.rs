@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use crate::limits::{Counter, LimitState, Measure, Rule};
+use crate::limits::{Counter, LimitState, Measure, Rule, Standing};
 
 /// One counter, as far as this process has a part in it.
 #[derive(Debug)]
@@ -147,6 +147,13 @@ impl Slice {
         // What this process has spent may not have reached the store yet.
         share.settled = Some(share.settled.unwrap_or(0).max(settled));
         share.max = max;
+    }
+
+    /// How the counter stands in `slot`, as far as this process knows: its own promises are what is held.
+    pub(crate) fn known(&self, slot: i64) -> Standing {
+        let share = self.share();
+        let settled = share.settled.filter(|_| share.slot == slot).unwrap_or(0);
+        Standing { settled, held: share.reserved, ..Standing::default() }
     }
 
     /// Ends a promise: `actual` was spent, the rest is free again. What the counter has come to.
