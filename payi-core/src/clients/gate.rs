@@ -16,7 +16,7 @@ use crate::{
     pricing::Names,
     usage::{
         Api,
-        pick::{Picker, Rule, Then},
+        pick::{Picker, Rule, Rules, Then},
     },
 };
 
@@ -152,11 +152,11 @@ async fn shorten(
 }
 
 /// What a request calls the most that may be written.
-const MAXIMA: &[Rule<&str>] = &[
+const MAXIMA: &Rules<&str> = &Rules::new(&[
     Rule { level: 0, key: "max_tokens", then: Then::Keep("max_tokens") },
     Rule { level: 0, key: "max_completion_tokens", then: Then::Keep("max_completion_tokens") },
     Rule { level: 0, key: "max_output_tokens", then: Then::Keep("max_output_tokens") },
-];
+]);
 
 /// The body with a maximum before its first key, or in the place of a `null` under the same name; every other byte
 /// stays.
