@@ -76,7 +76,7 @@ fn usual(events: u64, misses: &mut Vec<String>) {
     );
 }
 
-/// A million users, ten thousand models, one user who makes half of all calls.
+/// Fault 43: a million users, ten thousand models, one user who makes half of all calls.
 fn extreme(events: u64, misses: &mut Vec<String>) {
     let place = Place::new("extreme");
     let mut load = Load::default();
@@ -88,6 +88,7 @@ fn extreme(events: u64, misses: &mut Vec<String>) {
     let pages = [
         Page::new("users", "/cost-drivers/users", 1_500),
         Page::new("users, page 200 by name", "/cost-drivers/users?page=200&sort=name", 3_000),
+        Page::new("users, found by name", "/cost-drivers/users?q=user-12345&sort=name", 3_000),
         Page::new("hot user", "/cost-drivers/users/detail?user_id=user-00000", 1_500),
         Page::new("models", "/cost-drivers/models", 1_500),
         Page::new("overview", "/", 1_500),
@@ -95,6 +96,10 @@ fn extreme(events: u64, misses: &mut Vec<String>) {
     ];
     let measured: Vec<Measured> = pages.iter().map(|page| service.measure(page)).collect();
     check(&measured, misses);
+    let largest = pages.iter().map(|page| service.get(&page.path).len()).max().unwrap_or(0);
+    if largest > 1 << 20 {
+        misses.push(format!("a page of {largest} bytes"));
+    }
     let labels = service.get("/metrics").matches("payi_cost_usd_total{").count();
     if labels > 51 {
         misses.push(format!("{labels} models in /metrics"));
@@ -108,8 +113,9 @@ fn extreme(events: u64, misses: &mut Vec<String>) {
     let times: Vec<String> = measured.iter().map(|m| format!("{} {} ms", m.name, ms(m.p50))).collect();
     println!(
         "evidence scale-extreme: {events} events, up to 1,000,000 users and 10,000 models, half of all calls one \
-         user's: {}; {labels} models in /metrics; peak memory of the service {} MB",
+         user's: {}; pages of at most {} kB, {labels} models in /metrics; peak memory of the service {} MB",
         times.join(", "),
+        largest >> 10,
         rss / 1024
     );
 }

@@ -92,8 +92,13 @@ fn table(rows: &[Request], more: bool, zone: &TimeZone) -> Table {
             row.cost.known().map_or_else(|| "unpriced".into(), money),
         ]
     });
-    let notes = if more { vec!["there are more: narrow, or raise --limit".into()] } else { Vec::new() };
-    Table { columns, names: 6, rows: rows.collect(), footer: None, notes }
+    let rows: Vec<_> = rows.collect();
+    let note = match (rows.is_empty(), more) {
+        (true, _) => Some("no call is on record that matches"),
+        (_, true) => Some("there are more: narrow, or raise --limit"),
+        _ => None,
+    };
+    Table { columns, names: 6, rows, footer: None, notes: note.map(Into::into).into_iter().collect() }
 }
 
 pub(crate) fn explain(

@@ -23,7 +23,13 @@ pub(crate) fn run(args: &Doctor, out: &mut dyn Write) -> Result<(), Failure> {
     let path = args.file.ledger.display();
     match args.file.read() {
         Ok(ledger) => {
-            report.good(format_args!("ledger {path} can be read"))?;
+            if ledger.is_newer()? {
+                report.bad(format_args!(
+                    "ledger {path} was written by a newer payi: this one reads it, and writes nothing to it; update payi"
+                ))?;
+            } else {
+                report.good(format_args!("ledger {path} can be read"))?;
+            }
             look(&ledger, &mut report)?;
         }
         Err(Failure::Misuse(message)) => report.bad(format_args!("{message}"))?,

@@ -85,6 +85,12 @@ fn list(
     format: Format,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
+    if let Some(id) = provider.filter(|id| book.models().all(|entry| entry.provider() != *id)) {
+        let mut known: Vec<&str> = book.models().map(|entry| entry.provider()).collect();
+        known.dedup();
+        let message = format!("the book has no provider {id:?}; it has {}", known.join(", "));
+        return Err(Failure::Misuse(message));
+    }
     if format == Format::Csv {
         writeln!(out, "provider,model,prices,source")?;
     }

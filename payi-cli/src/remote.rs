@@ -88,6 +88,9 @@ fn host_of(url: &str) -> Result<String, Failure> {
     let Some(authority) = address.authority() else {
         return no("write the whole address, such as http://127.0.0.1:8377");
     };
+    if address.scheme_str().is_none() {
+        return no("write the whole address, such as http://127.0.0.1:8377");
+    }
     if address.scheme_str() != Some("http") {
         return no("payi serve speaks plain http, to its own machine; reach another machine's by `ssh -L`");
     }

@@ -16,12 +16,14 @@ pub(crate) fn run(args: &Serve, out: &mut dyn Write) -> Result<(), Failure> {
         return Err(Failure::Misuse(ServeError::NotLoopback(args.listen).to_string()));
     }
     logs::start(args.log, args.log_format);
+    // Before a ledger is made: what cannot run leaves nothing behind.
+    let prices = args.book.read()?;
     let ledger = Ledger::open(&args.file.ledger).map_err(|e| Failure::Misuse(e.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let place = args.file.ledger.display().to_string();
     let mut options = Options::default();
     (options.listen, options.keep_prompts) = (args.listen, args.log_prompt_and_response);
-    options.prices = args.book.read()?;
+    options.prices = prices;
     let mut said = Ok(());
     let ready = |address| {
         let url = format!("http://{address}");

@@ -85,11 +85,14 @@ fn table(report: &Drivers, query: &Query, sites: &[CallSite], zone: &TimeZone) -
         let names = named(&query.by, row, nameless);
         names.into_iter().chain(cells(&row.figures.totals, amounts, zone)).collect()
     });
-    let rows = rows.collect();
+    let rows: Vec<_> = rows.collect();
     let mut footer = vec!["TOTAL".to_owned()];
     footer.resize(names.max(1), String::new());
     footer.extend(cells(total, amounts, zone));
     let mut notes = footnotes(total, sites);
+    if rows.is_empty() {
+        notes.push("no call is on record that matches".into());
+    }
     let more = report.count.saturating_sub(report.rows.len());
     if more > 0 {
         notes.push(format!("{} more rows; the total has them", group(more as u64)));

@@ -140,7 +140,7 @@ pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) file: File,
     /// Where to listen: an address of this machine only.
-    #[arg(long, value_name = "ADDRESS", default_value_t = crate::server::LISTEN)]
+    #[arg(long, value_name = "ADDRESS", value_parser = listen, default_value_t = crate::server::LISTEN)]
     pub(crate) listen: SocketAddr,
     #[command(flatten)]
     pub(crate) book: Book,
@@ -156,6 +156,12 @@ pub(crate) struct Serve {
     /// How a line of the log is written.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) log_format: logs::Format,
+}
+
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let address =
+        text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    address.parse().map_err(|_| "write an address and a port, such as 127.0.0.1:8377".into())
 }
 
 #[derive(Debug, Arguments)]

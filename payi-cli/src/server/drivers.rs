@@ -178,7 +178,8 @@ fn ways(params: &Params, tab: Tab, here: usize) -> Vec<Link> {
     tab.ways.iter().enumerate().map(link).collect()
 }
 
-fn pager(params: &Params, path: &str, shown: usize, count: usize) -> Pager {
+/// The steps to the pages around this one.
+pub(crate) fn pager(params: &Params, path: &str, shown: usize, count: usize) -> Pager {
     let first = (params.page - 1) * params.per_page;
     let to = |page| Params { page, ..params.clone() }.at(path);
     let count_text = crate::server::format::count(count as u64);

@@ -1,6 +1,6 @@
 //! Limits: what each one allows, what is used and reserved of it, and when it will be used up.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{ops::Range, sync::Arc, time::SystemTime};
 
 use askama::Template;
 use axum::{
@@ -17,6 +17,7 @@ use crate::{
     limits::{scope, whose},
     server::{
         app::{App, Failed},
+        drivers::{self, Pager},
         format,
         page::{self, Frame, Section},
         params::Params,
@@ -31,6 +32,7 @@ const COUNTERS: usize = 20;
 struct Page {
     frame: Frame,
     limits: Vec<Card>,
+    pager: Pager,
 }
 
 /// One limit.
@@ -113,15 +115,23 @@ fn budget(
 pub(crate) async fn show(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Failed> {
     let params = Params::read(&query.unwrap_or_default());
     let (as_of, in_flight) = app.view(|view| Ok((view.as_of(), view.health()?.in_flight))).await?;
-    let limits = app.read(|ledger| read(ledger, SystemTime::now())).await?.map_err(Failed::Ledger)?;
-    let page = Page { frame: Frame::new(Section::Limits, "Limits", &params, as_of, in_flight), limits };
+    let skipped = (params.page - 1) * params.per_page;
+    let some = skipped..skipped + params.per_page;
+    let (limits, count) =
+        app.read(|ledger| read(ledger, some, SystemTime::now())).await?.map_err(Failed::Ledger)?;
+    let pager = drivers::pager(&params, "/limits", limits.len(), count);
+    let page =
+        Page { frame: Frame::new(Section::Limits, "Limits", &params, as_of, in_flight), limits, pager };
     Ok(page::render(&page))
 }
 
-fn read(ledger: &Ledger, now: SystemTime) -> payi_core::Result<Vec<Card>> {
+/// Some of the limits, and how many there are: instances of use cases may have one each.
+fn read(ledger: &Ledger, some: Range<usize>, now: SystemTime) -> payi_core::Result<(Vec<Card>, usize)> {
     let limits = Limits::of(Arc::new(LedgerStore::new(ledger.clone())));
     let mut cards = Vec::new();
-    for definition in limits.list()? {
+    let all = limits.list()?;
+    let count = all.len();
+    for definition in all.into_iter().skip(some.start).take(some.len()) {
         let id = &definition.limit.id;
         let mut counters = limits.status(id, COUNTERS)?;
         if counters.is_empty() {
@@ -130,7 +140,7 @@ fn read(ledger: &Ledger, now: SystemTime) -> payi_core::Result<Vec<Card>> {
         let tally = limits.tally(id)?;
         cards.push(card(&definition, &counters, tally, now));
     }
-    Ok(cards)
+    Ok((cards, count))
 }
 
 fn card(definition: &Definition, counters: &[(Subject, Standing)], tally: Tally, now: SystemTime) -> Card {

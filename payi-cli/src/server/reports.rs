@@ -61,6 +61,29 @@ pub(crate) async fn show(
     })
 }
 
+/// The ends of a report as Pay-i's API names them: `from` is in it, `to` is not.
+#[derive(Debug, Default, serde::Deserialize)]
+pub(crate) struct Span {
+    from: Option<String>,
+    to: Option<String>,
+}
+
+/// A report as Pay-i's API gives it: CSV.
+pub(crate) async fn csv(app: App, name: String, span: Span) -> Result<Response, Failed> {
+    let ends = [("since", span.from), ("until", span.to)];
+    let ends = ends.into_iter().filter_map(|(option, end)| Some((option, end?)));
+    let query = form_urlencoded::Serializer::new(String::new())
+        .append_pair("format", "csv")
+        .extend_pairs(ends)
+        .finish();
+    let mut answer = show(State(app), Path(name), RawQuery(Some(query))).await?;
+    if answer.status().is_success() {
+        let kind = header::HeaderValue::from_static("text/csv; charset=utf-8");
+        answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    Ok(answer)
+}
+
 /// JSON is told by how it begins; the rest is text, which no browser takes for a page.
 fn kind_of(out: &[u8]) -> &'static str {
     if out.starts_with(b"{") { "application/json" } else { "text/plain; charset=utf-8" }

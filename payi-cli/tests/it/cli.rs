@@ -153,3 +153,36 @@ fn a_delivery_in_trouble_is_seen_and_dealt_with() {
     assert_eq!(dropped, "pay-i: 1 event given up, and still in the ledger\n");
     assert_eq!(ok(&["delivery", "status", "--ledger", &path]), "pay-i: 11 events to go, 0 set aside\n");
 }
+
+#[test]
+fn what_is_asked_in_vain_says_so_and_leaves_nothing_behind() {
+    let place = Place::new();
+    let file = place.file("new.db");
+    for (args, says) in [
+        (&["users", "--server", "127.0.0.1:8377"][..], "write the whole address"),
+        (&["prices", "list", "--provider", "nobody"], "openai"),
+        (&["serve", "--prices", "no-such-file", "--ledger", &file], "cannot be read"),
+        (&["serve", "--listen", "8377", "--ledger", &file], "such as 127.0.0.1:8377"),
+    ] {
+        let (code, _, err) = payi(args, None);
+        assert!(code == 2 && err.contains(says), "{args:?}: {code} {err}");
+    }
+    assert!(!std::path::Path::new(&file).exists(), "no ledger was made");
+    drop(payi_core::ledger::Ledger::open(&file).unwrap());
+    for report in ["users", "calls"] {
+        assert!(ok(&[report, "--ledger", &file]).contains("no call is on record"), "{report}");
+    }
+}
+
+#[test]
+fn the_doctor_names_a_ledger_that_a_newer_payi_wrote() {
+    let place = Place::new();
+    let file = place.sample();
+    // The schema's number, where SQLite's format has it: in the header of the first page.
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[60..64].copy_from_slice(&99_u32.to_be_bytes());
+    fs::write(&file, bytes).unwrap();
+    let (code, out, _) = payi(&["doctor", "--offline", "--ledger", &file], None);
+    assert!(code == 1 && out.contains("newer payi"), "{code} {out}");
+    assert!(ok(&["users", "--ledger", &file]).contains("ada"), "it is read all the same");
+}

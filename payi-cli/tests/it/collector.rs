@@ -329,3 +329,28 @@ async fn the_books_categories_and_resources_are_listed_and_nobodys_to_change() {
     let (_, answer) = place.send(Method::POST, "/api/v1/ingest", WHO, call).await;
     assert_eq!(answer["xproxy_result"]["unknown_units"], json!({}), "{answer}");
 }
+
+#[tokio::test]
+async fn reports_are_csv_from_one_time_to_before_another() {
+    let place = Service::empty();
+    place.send(Method::POST, "/api/v1/ingest?id=chatcmpl-1", WHO, event()).await;
+    let get = async |path: &str| {
+        let request =
+            axum::http::Request::get(path).header("host", "localhost").header("xProxy-api-key", "k");
+        let answer = place.ask(request.body(axum::body::Body::empty()).unwrap()).await;
+        let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
+        let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+        (kind, String::from_utf8(body.to_vec()).unwrap())
+    };
+    let reports = "/api/v1/reports";
+    let (kind, csv) =
+        get(&format!("{reports}/users?from=2026-11-23T10:00:00Z&to=2026-11-24T00:00:00Z")).await;
+    assert!(kind.starts_with("text/csv") && csv.contains("ada"), "{kind}: {csv}");
+    let (_, before) =
+        get(&format!("{reports}/users?from=2026-11-01T00:00:00Z&to=2026-11-23T10:00:00Z")).await;
+    assert!(!before.contains("ada"), "{before}");
+    for (path, status) in [("nobodys", 404), ("users?from=whenever", 400)] {
+        let (found, answer) = place.send(Method::GET, &format!("{reports}/{path}"), &[], Value::Null).await;
+        assert_eq!((found.as_u16(), &answer["statusCode"]), (status, &json!(status)), "{answer}");
+    }
+}

@@ -1,20 +1,10 @@
-//! The service under what nobody should do to it: more names than a page has room for, and clients that mean harm.
+//! The service under clients that mean harm. More names than a page has room for are in `benches/scale.rs`.
 
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
-
-use payi_core::{
-    context::{Resolved, Text},
-    events::Event,
-    ledger::{Collector, Ledger, read::group},
-    money::Money,
-    pricing::{Cost, CostSource},
-    usage::{Bucket, Usage},
-};
-use uuid::Uuid;
 
 use crate::{service::Served, support::Place};
 
@@ -35,77 +25,6 @@ fn peak(served: &Served) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", served.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-}
-
-const USERS: u64 = 1_000_000;
-const MODELS: u64 = 10_000;
-
-/// Two events per user, every second one of which is somebody else's: always the same one's.
-fn fill(path: &str) {
-    let ledger = Ledger::open(path).unwrap();
-    let mut collector = Collector::new(&ledger, false).unwrap();
-    let begin = SystemTime::now() - Duration::from_secs(20 * 86_400);
-    let event = |n: u64| {
-        let at = begin + Duration::from_millis(n * 800);
-        let mut event = Event::collected(Uuid::now_v7(), at, "system.openai");
-        event.request_model = Some(format!("model-{}", n % MODELS).into());
-        event.usage = Usage::new().with(Bucket::Input, 100 + n % 900).with(Bucket::Output, 10);
-        event.cost = Cost { amount: Money::from_pico((1_000_000 + n).into()), source: CostSource::Computed };
-        let mut who = Resolved::default();
-        let user = if n.is_multiple_of(2) { "hot".into() } else { format!("user-{}", n / 2) };
-        who.user_id = Some(Text::new(&user));
-        (event, who)
-    };
-    for batch in 0..USERS / 1_000 {
-        let events: Vec<_> = (batch * 2_000..(batch + 1) * 2_000).map(event).collect();
-        collector.place(&events).unwrap();
-    }
-}
-
-#[test]
-#[ignore = "evidence"]
-fn a_million_names_are_served_a_page_at_a_time() {
-    const MEMORY: u64 = 2 << 30;
-    let place = Place::new();
-    let path = place.file("payi.db");
-    fill(&path);
-    let served = Served::start(&path, &[]);
-    let ledger = Ledger::open_read_only(&path).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(600);
-    while ledger.unfolded().unwrap() > 20_000 {
-        assert!(Instant::now() < deadline, "the rollups are not made");
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    let mut slowest = Duration::ZERO;
-    let (users, models) = (group(USERS + 1), group(MODELS));
-    let last = format!("/cost-drivers/users?range=all&page={}", USERS / 50 + 1);
-    let user = format!("user-{}", USERS / 8 + 1);
-    let found = format!("/cost-drivers/users?range=all&q={user}&sort=name");
-    for (path, says) in [
-        ("/cost-drivers/users?range=all", format!("1–50 of {users}")),
-        (&last, users.clone()),
-        (&found, user),
-        ("/cost-drivers/models?range=all&sort=-calls&page=3", format!("of {models}")),
-        ("/requests?range=all&user_id=hot&sort=cost", "hot".into()),
-        ("/?range=all", users.clone()),
-    ] {
-        let (page, took) = get(&served, path);
-        assert!(page.contains(&says), "{path} does not say {says}");
-        assert!(page.len() < 1 << 20, "{path}: {} bytes", page.len());
-        slowest = slowest.max(took);
-    }
-    let (metrics, _) = get(&served, "/metrics");
-    let labels = metrics.lines().filter(|line| line.starts_with("payi_cost_usd_total{")).count();
-    assert!(labels <= 51 && !metrics.contains("user-"), "{labels} models have a label");
-    let peak = peak(&served);
-    assert!(peak < MEMORY, "{peak} bytes");
-    assert!(slowest < Duration::from_secs(30), "{slowest:?}");
-    println!(
-        "evidence hostile: {users} users, {models} models, half of the calls by one user: pages of at most 1 MB, the slowest \
-         after {} ms, at most {} MB of memory, {labels} models in /metrics",
-        slowest.as_millis(),
-        peak >> 20
-    );
 }
 
 fn connect(address: SocketAddr) -> Option<TcpStream> {

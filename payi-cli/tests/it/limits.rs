@@ -122,6 +122,14 @@ async fn events_are_told_how_their_limits_stand_and_block_limits_take_none() {
     assert_eq!(totals["cost"]["total"], json!({"base": 0.00135, "overrun_base": 0.00035}), "{totals}");
     assert_eq!((&totals["requests"]["overrun"], &totals["requests"]["total"]), (&json!(1), &json!(3)));
 
+    let (status, refused) = place.ask(Method::PUT, "/api/v1/limits/soft", json!({"max": 0.001_3})).await;
+    let code = &refused["xproxy_error"]["code"];
+    assert_eq!((status.as_u16(), code), (400, &json!("invalid_max_limit_update")), "{refused}");
+    assert_eq!(
+        place.ask(Method::PUT, "/api/v1/limits/soft", json!({"max": 0.001_4})).await.0,
+        StatusCode::OK
+    );
+
     place
         .ask(
             Method::POST,
@@ -305,4 +313,18 @@ async fn users_have_a_budget_beside_them() {
     place.0.send(Method::POST, "/api/v1/ingest?id=b", &ada, event("b", 5_000)).await;
     let users = place.0.page("/cost-drivers/users").await;
     assert!(users.contains("0.00075") && users.contains("reserved of 10"), "{users}");
+}
+
+#[tokio::test]
+async fn the_page_shows_some_limits_at_a_time() {
+    let place = Place::new();
+    for n in 0..5 {
+        let new = json!({"limit_id": format!("limit-{n}"), "limit_name": "n", "max": 1});
+        place.ask(Method::POST, "/api/v1/limits", new).await;
+    }
+    let first = place.0.page("/limits?per_page=2").await;
+    assert!(first.contains("limit-1") && !first.contains("limit-2") && first.contains("1–2 of 5"), "{first}");
+    let last = place.0.page("/limits?per_page=2&page=3").await;
+    assert!(last.contains("limit-4") && !last.contains("rel=\"next\""), "{last}");
+    assert!(!place.0.page("/limits").await.contains("class=\"pager\""), "all are on one page");
 }

@@ -188,6 +188,12 @@ impl Ledger {
         self.with(|conn| stored::after(conn, after, limit))
     }
 
+    /// Whether a newer payi wrote it: then it can be read, and is not written by this one.
+    pub fn is_newer(&self) -> Result<bool> {
+        let version: i64 = self.with(|conn| conn.query_row("PRAGMA user_version", [], |row| row.get(0)))?;
+        Ok(version > schema::VERSION)
+    }
+
     /// The number of the newest event; 0 if there is none.
     pub fn last_seq(&self) -> Result<i64> {
         self.with(append::last_seq)

@@ -384,6 +384,12 @@ pub(crate) async fn update(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Refusal> {
     let changes: Changes = ingest::json(&body?)?;
+    let asked = id.clone();
+    let spent = api.limits(move |limits, _| {
+        let all = limits.status(&asked, 1).map_err(|e| failed(&e))?;
+        Ok(all.first().map_or(0, |(_, standing)| standing.settled))
+    });
+    let spent = spent.await?;
     let done = change(api, id, move |limit| {
         if let Some(name) = &changes.limit_name {
             limit.name = name.as_str().into();
@@ -396,6 +402,10 @@ pub(crate) async fn update(
                     .ok_or_else(|| Refusal::bad("invalid_json", "max is a whole number above 0"))?
                     .into(),
             };
+            if limit.max < spent {
+                let message = "more than that is spent already; reset the limit first, or lower it by `payi limits set`";
+                return Err(Refusal::bad("invalid_max_limit_update", message));
+            }
         }
         Ok(())
     });

@@ -10,6 +10,7 @@ mod instances;
 pub(super) mod kpis;
 mod limits;
 mod prices;
+mod reports;
 mod requests;
 mod units;
 mod use_cases;
@@ -116,6 +117,7 @@ pub(crate) fn routes(app: &App, ledger: &Ledger, keep_prompts: bool) -> payi_cor
         .route("/limits/{id}", get(limits::retrieve).put(limits::update).delete(limits::remove))
         .route("/limits/{id}/reset", post(limits::reset))
         .route("/limits/{id}/properties", put(limits::set_properties))
+        .route("/reports/{report}", get(reports::show))
         .fallback(missing)
         .method_not_allowed_fallback(missing)
         .layer(middleware::from_fn(ingest::admit))
