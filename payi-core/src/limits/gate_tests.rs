@@ -76,7 +76,7 @@ fn ask(gate: &Gate) -> std::result::Result<Hold, Refusal> {
 fn end(store: &dyn Store, process: &str, hold: Hold, cost: Money) -> LimitState {
     let mut done = event("u", now_us(), cost.pico(), &["l"]);
     done.limits = hold.marks();
-    let spent = Spent { outcome: Outcome::Ok, cost: done.cost, tokens: 0 };
+    let spent = Spent { outcome: Outcome::Ok, cost: done.cost, tokens: 0, free: false };
     let state = hold.settle(&spent)[0].1;
     block_on(store.settle(process, vec![done])).unwrap();
     state
@@ -180,7 +180,7 @@ fn a_reset_frees_what_calls_under_way_do_not_use() {
     begun.limits = hold.marks();
     thread::sleep(Duration::from_millis(1));
     limits.reset("l", None).unwrap();
-    hold.settle(&Spent { outcome: Outcome::Ok, cost: begun.cost, tokens: 0 });
+    hold.settle(&Spent { outcome: Outcome::Ok, cost: begun.cost, tokens: 0, free: false });
     block_on(store.settle("p", vec![begun])).unwrap();
     until("nothing stays held", || standing(&*store) == (0, 0));
     ask(&gate).expect("all of it is there again");
