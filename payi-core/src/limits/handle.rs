@@ -60,7 +60,7 @@ impl Limits {
     /// [`Error::is_config`] if the limit cannot be kept, or its id belongs to another one;
     /// [`Error::is_ledger`] if the store cannot be written.
     pub fn create(&self, limit: Limit) -> Result<Definition> {
-        self.make(&limit, None)
+        self.make(limit, None)
     }
 
     /// The same for a limit that also counts what began before it was made, at `since` or later, and is written after
@@ -69,12 +69,13 @@ impl Limits {
     /// # Errors
     /// As [`create`](Self::create).
     pub fn create_since(&self, limit: Limit, since: SystemTime) -> Result<Definition> {
-        self.make(&limit, Some(micros(since)))
+        self.make(limit, Some(micros(since)))
     }
 
-    fn make(&self, limit: &Limit, since_us: Option<i64>) -> Result<Definition> {
-        self.change_since(&limit.id, since_us, |old| match old {
-            Some(old) if *old.limit != *limit => Err(Error::new(
+    fn make(&self, limit: Limit, since_us: Option<i64>) -> Result<Definition> {
+        let id = limit.id.clone();
+        self.change_since(&id, since_us, move |old| match old {
+            Some(old) if *old.limit != limit => Err(Error::new(
                 Kind::Config,
                 format!("there is a limit {:?} that says something else; change it with `update`", limit.id),
             )),
