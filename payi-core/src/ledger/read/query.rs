@@ -162,7 +162,7 @@ impl Dimension {
     }
 
     /// The numbers of all names that contain `text`, letter case of ASCII aside.
-    fn containing(self, conn: &Connection, text: &str) -> rusqlite::Result<HashSet<i64>> {
+    pub(super) fn containing(self, conn: &Connection, text: &str) -> rusqlite::Result<HashSet<i64>> {
         let Some(kind) = self.kind() else {
             let text = text.to_ascii_lowercase();
             let outcomes = (0_i64..).zip(Outcome::ALL).filter(|(_, outcome)| outcome.name().contains(&text));
@@ -171,9 +171,8 @@ impl Dimension {
                 _ => self.number(conn, &text)?.into_iter().collect(),
             });
         };
-        let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
         conn.prepare("SELECT id FROM dict WHERE kind = ?1 AND text LIKE ?2 ESCAPE '\\'")?
-            .query_map(params![kind as u8, format!("%{escaped}%")], |row| row.get(0))?
+            .query_map(params![kind as u8, part(text)], |row| row.get(0))?
             .collect()
     }
 
@@ -189,6 +188,11 @@ impl Dimension {
             .query_map(params![kind as u8, most], |row| row.get(0))?
             .collect()
     }
+}
+
+/// What `LIKE` takes for any text that contains this one, where a backslash escapes.
+pub(super) fn part(text: &str) -> String {
+    format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
 }
 
 /// A condition on one dimension.
@@ -240,7 +244,7 @@ pub enum Order {
     Change,
     /// Most calls first.
     Calls,
-    /// Most calls that did not end well first.
+    /// Most failed calls first; calls that were aborted, blocked or abandoned did not fail.
     Failed,
     /// Most tokens first.
     Tokens,

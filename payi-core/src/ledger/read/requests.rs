@@ -17,7 +17,7 @@ use crate::{
         fold::{Cube, QUARTER_US},
         ids,
         read::{
-            query::{Dimension, Pick, Plan, Query},
+            query::{Dimension, Pick, Plan, Query, part},
             scan::Reader,
         },
         rows::time,
@@ -143,6 +143,54 @@ pub(super) fn requests(
 
 type Span = (i64, i64);
 
+/// What a search finds: users by a part of their id, and when the attempts with just this response id began.
+struct Found {
+    users: Vec<i64>,
+    answers: Vec<i64>,
+}
+
+impl Found {
+    /// `None` if nothing narrows the time: no search, or so many users that any time is likely to have some of theirs.
+    fn by(conn: &Connection, search: &str) -> rusqlite::Result<Option<Self>> {
+        const FEW: usize = 1_000;
+        if search.is_empty() {
+            return Ok(None);
+        }
+        let mut users: Vec<i64> = Dimension::User.containing(conn, search)?.into_iter().collect();
+        if users.len() > FEW {
+            return Ok(None);
+        }
+        users.sort_unstable();
+        // Response ids have no index, which would cost every event a page. All of them are looked at, so only once.
+        let answers = conn
+            .prepare("SELECT f.at_us FROM details d JOIN facts f ON f.seq = d.seq WHERE d.response_id = ?1")?
+            .query_map([search], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(Some(Self { users, answers }))
+    }
+}
+
+/// The quarters of an hour in which attempts that match may have begun, and about how many did.
+fn quarters(reader: &Reader<'_>, query: &Query, plan: &Plan) -> rusqlite::Result<BTreeMap<i64, i64>> {
+    let mut quarters: BTreeMap<i64, i64> = BTreeMap::new();
+    let cube = if plan.cube(&[], false) == Cube::Kinds { Cube::Kinds } else { Cube::Full };
+    let mut scope = plan.scope(cube);
+    let found = Found::by(reader.conn, &query.search)?;
+    if let Some(found) = &found {
+        (scope.cube, scope.users) = (Cube::Full, Some(found.users.clone()));
+    }
+    reader.scan(&scope, |entry| {
+        if found.as_ref().is_none_or(|found| found.users.binary_search(&entry.user).is_ok()) {
+            *quarters.entry(entry.at_us.div_euclid(QUARTER_US)).or_default() += entry.cell.attempts.max(1);
+        }
+    })?;
+    let answers = found.into_iter().flat_map(|found| found.answers);
+    for at_us in answers.filter(|at_us| (plan.since_us..plan.until_us).contains(at_us)) {
+        *quarters.entry(at_us.div_euclid(QUARTER_US)).or_default() += 1;
+    }
+    Ok(quarters)
+}
+
 /// The times in which attempts that match may have begun, in the order in which they are to be read: lists of spans,
 /// each list with about as many attempts as are wanted.
 fn windows(
@@ -151,15 +199,9 @@ fn windows(
     order: RequestOrder,
     wanted: usize,
 ) -> rusqlite::Result<Vec<Vec<Span>>> {
-    // The search is for what rollups do not know; it only narrows what is found.
     let narrowed = Query { by: Vec::new(), search: String::new(), compare: false, ..query.clone() };
     let Some(plan) = Plan::of(reader.conn, &narrowed)? else { return Ok(Vec::new()) };
-    let mut quarters: BTreeMap<i64, i64> = BTreeMap::new();
-    let cube = if plan.cube(&[], false) == Cube::Kinds { Cube::Kinds } else { Cube::Full };
-    reader.scan(&plan.scope(cube), |entry| {
-        *quarters.entry(entry.at_us.div_euclid(QUARTER_US)).or_default() += entry.cell.attempts.max(1);
-    })?;
-    let mut quarters: Vec<(i64, i64)> = quarters.into_iter().collect();
+    let mut quarters: Vec<(i64, i64)> = quarters(reader, query, &plan)?.into_iter().collect();
     if !query.reverse {
         quarters.reverse();
     }
@@ -304,14 +346,13 @@ fn conditions(query: &Query) -> (String, Vec<Value>) {
         }
     }
     if !query.search.is_empty() {
-        let escaped = query.search.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        // Asked of one attempt after the other: what is looked up for all of them is looked up before (`Found`).
         terms.push(
-            "(f.user IN (SELECT id FROM dict WHERE kind = 1 AND text LIKE ?1000 ESCAPE '\\')
-              OR f.seq IN (SELECT seq FROM details WHERE response_id = ?1001))"
-                .replace("?1000", "?")
-                .replace("?1001", "?"),
+            "u.text LIKE ? ESCAPE '\\' OR EXISTS(
+               SELECT 1 FROM details d WHERE d.seq = f.seq AND d.response_id = ?)"
+                .into(),
         );
-        values.push(Value::Text(format!("%{escaped}%")));
+        values.push(Value::Text(part(&query.search)));
         values.push(Value::Text(query.search.clone()));
     }
     (terms.iter().map(|t| format!("({t})")).collect::<Vec<_>>().join(" AND "), values)

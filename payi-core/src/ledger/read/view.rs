@@ -162,4 +162,152 @@ impl Ledger {
     pub fn reopen(&self) -> Result<Self> {
         self.another()
     }
+
+    /// Runs `work`, whose reports end with an error soon after `stop` says that nobody waits for them any more.
+    ///
+    /// To be used on a handle of one's own ([`reopen`](Self::reopen)). A ledger in memory has one connection for
+    /// readers and writers: there, `work` runs to its end.
+    ///
+    /// ```
+    /// use payi_core::ledger::{Filter, Ledger};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let ledger = Ledger::in_memory()?;
+    /// let until = Instant::now() + Duration::from_secs(60);
+    /// let report = ledger.interruptible(move || Instant::now() > until, |ledger| ledger.users(&Filter::new()))?;
+    /// # Ok::<(), payi_core::Error>(())
+    /// ```
+    pub fn interruptible<T>(
+        &self,
+        stop: impl FnMut() -> bool + Send + 'static,
+        work: impl FnOnce(&Self) -> T,
+    ) -> T {
+        /// Takes the question back, also from a panic.
+        struct Asking<'l>(&'l Ledger);
+        impl Drop for Asking<'_> {
+            fn drop(&mut self) {
+                self.0.ask_whether_to_stop(None::<fn() -> bool>);
+            }
+        }
+        if self.path().is_none() {
+            return work(self);
+        }
+        self.ask_whether_to_stop(Some(stop));
+        let _asking = Asking(self);
+        work(self)
+    }
+
+    fn ask_whether_to_stop(&self, stop: Option<impl FnMut() -> bool + Send + 'static>) {
+        /// Steps of SQLite's machine between two questions: about a microsecond, and few enough that short statements
+        /// are asked about too.
+        const STEPS: i32 = 100;
+        // Some versions of rusqlite return nothing here, and others an error only for connections that are not ours.
+        let _asks = self.lock().conn.progress_handler(STEPS, stop);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicU64, Ordering::Relaxed},
+        },
+        time::{Duration, SystemTime},
+    };
+
+    use crate::ledger::{
+        Folder, Ledger,
+        read::{Query, RequestOrder, Requests},
+        sample::{append, event, who},
+    };
+
+    /// A folded ledger of that many attempts, one a quarter of an hour.
+    struct Place(std::path::PathBuf, Ledger);
+
+    impl Place {
+        fn new(name: &str, attempts: u32) -> Self {
+            let path = std::env::temp_dir().join(format!("payi-view-{}-{name}.db", std::process::id()));
+            let _ = std::fs::remove_file(&path);
+            let ledger = Ledger::open(&path).unwrap();
+            let events: Vec<_> = (0..attempts)
+                .map(|n| {
+                    let mut event = event(1);
+                    event.started_at = SystemTime::now() - Duration::from_secs(900) * n;
+                    (event, who(&format!("user-{:02}", n % 50)))
+                })
+                .collect();
+            append(&ledger, &events);
+            let folder = Folder::new(&ledger).unwrap();
+            while folder.fold().unwrap() {}
+            Self(path, ledger)
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            for end in ["", "-wal", "-shm"] {
+                let _ = std::fs::remove_file(format!("{}{end}", self.0.display()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_report_that_nobody_waits_for_ends_and_the_next_one_is_whole() {
+        let place = Place::new("interrupted", 500);
+        let ledger = &place.1;
+        let forever = |ledger: &Ledger| {
+            ledger.view(|view| {
+                loop {
+                    view.requests(&Query::default(), RequestOrder::Cost)?;
+                }
+            })
+        };
+        let mut questions = 0;
+        let ended: crate::Result<()> = ledger.interruptible(
+            move || {
+                questions += 1;
+                questions > 50
+            },
+            forever,
+        );
+        assert!(ended.unwrap_err().is_ledger());
+        let all = ledger.view(|view| view.drivers(&Query::default(), &[])).unwrap();
+        assert_eq!(all.total.totals.attempts, 500);
+    }
+
+    /// Lists what a search finds, and says how many hundred steps SQLite took to find it.
+    fn search(ledger: &Ledger, text: &str) -> (Requests, u64) {
+        let steps = Arc::new(AtomicU64::new(0));
+        let counted = steps.clone();
+        let query = Query { search: text.into(), ..Query::default() };
+        let found = ledger.interruptible(
+            move || {
+                counted.fetch_add(1, Relaxed);
+                false
+            },
+            |ledger| ledger.view(|view| view.requests(&query, RequestOrder::Time)).unwrap(),
+        );
+        (found, steps.load(Relaxed))
+    }
+
+    #[test]
+    fn a_search_reads_the_details_once_however_long_the_range() {
+        let place = Place::new("search", 8_000);
+        let ledger = &place.1;
+        let all = ledger.view(|view| view.requests(&Query::default(), RequestOrder::Time)).unwrap();
+        let id = all.rows.last().unwrap().id;
+        let name = ledger.view(|view| view.request(id)).unwrap().unwrap().0.event.response_id.unwrap();
+        let (found, one) = search(ledger, &name);
+        assert_eq!(found.rows.iter().map(|row| row.id).collect::<Vec<_>>(), [id]);
+        let (none, nobody) = search(ledger, "nowhere");
+        assert!(none.rows.is_empty() && !none.more);
+        // Eight thousand details are some ten steps each.
+        assert!(one < 4_000 && nobody < 4_000, "{one} and {nobody} hundred steps");
+        let (user, _) = search(ledger, "user-07");
+        assert!(!user.rows.is_empty());
+        assert!(user.rows.iter().all(|row| row.user_id.as_deref() == Some("user-07")));
+    }
 }
