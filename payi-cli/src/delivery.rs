@@ -1,4 +1,4 @@
-//! `payi delivery`.
+//! `payi delivery`: what deliverers have set aside because its place refused it, for a person to look at and decide.
 
 #![allow(
     clippy::redundant_closure_for_method_calls,

@@ -59,8 +59,8 @@ fn look(ledger: &Ledger, report: &mut Report<'_>) -> Result<(), Failure> {
     let health = ledger.view(|view| view.health())?;
     let total = ledger.users(&Filter::new())?.total;
     report.good(format_args!(
-        "{}, {} under way, {} not folded yet",
-        plural(health.last_seq.max(0).cast_unsigned(), "event"),
+        "{} on record, {} under way, {} not folded yet",
+        plural(total.attempts, "attempt"),
         plural(health.in_flight, "call"),
         plural(ledger.unfolded()?, "event")
     ))?;

@@ -1,4 +1,5 @@
-//! `payi ledger`.
+//! `payi ledger`: what an operator does to the file itself, and what each deed leaves behind: totals of what was pruned,
+//! a person's events at a deliverer, a copy in the file.
 
 use std::{
     fs,

@@ -76,7 +76,7 @@ where
             let _ = writeln!(err, "payi: {message}");
             MISUSE
         }
-        Err(Failure::Failed(message)) => {
+        Err(Failure::Failed(message) | Failure::Ledger(message)) => {
             let _ = writeln!(err, "payi: {message}");
             FAILED
         }
@@ -120,6 +120,8 @@ enum Failure {
     Misuse(String),
     /// Exit code 1.
     Failed(String),
+    /// Exit code 1; the ledger is there, but cannot be read or written.
+    Ledger(String),
     /// Exit code 1; what is wrong has been written.
     Found,
     /// Exit code 3; a limit has reached its threshold, as has been written.
@@ -142,6 +144,6 @@ impl From<serde_json::Error> for Failure {
 
 impl From<payi_core::Error> for Failure {
     fn from(e: payi_core::Error) -> Self {
-        Self::Failed(e.to_string())
+        if e.is_ledger() { Self::Ledger(e.to_string()) } else { Self::Failed(e.to_string()) }
     }
 }

@@ -3,7 +3,6 @@
 use std::{io::Write, net::ToSocketAddrs as _, time::Duration};
 
 use form_urlencoded::Serializer;
-use futures::StreamExt as _;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, StatusCode, Uri, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -38,34 +37,30 @@ pub(crate) fn ask(
         .body(Empty::new())
         .map_err(|e| Failure::Misuse(format!("{url} is no address: {e}")))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let done = runtime.block_on(async { tokio::time::timeout(ANSWER, send(&host, request, out)).await });
-    done.unwrap_or_else(|_| Err(Failure::Failed(format!("{url} did not answer within two minutes"))))
+    let answer = runtime.block_on(async { tokio::time::timeout(ANSWER, send(&host, request)).await });
+    let late = |_| Failure::Failed(format!("{url} did not answer within two minutes"));
+    // Whole before any of it is written: the server does not wait for somebody who reads it page by page.
+    out.write_all(&answer.map_err(late)??)?;
+    Ok(out.flush()?)
 }
 
-async fn send(host: &str, request: Request<Empty<Bytes>>, out: &mut dyn Write) -> Result<(), Failure> {
-    let lost = |e: &dyn std::fmt::Display| Failure::Failed(format!("the connection to {host} broke: {e}"));
+async fn send(host: &str, request: Request<Empty<Bytes>>) -> Result<Bytes, Failure> {
+    let lost = |e: hyper::Error| Failure::Failed(format!("the connection to {host} broke: {e}"));
     let stream = connect(host).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| lost(&e))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
     tokio::spawn(connection);
-    let answer = sender.send_request(request).await.map_err(|e| lost(&e))?;
+    let answer = sender.send_request(request).await.map_err(lost)?;
     let status = answer.status();
-    let mut body = answer.into_body().into_data_stream();
-    if !status.is_success() {
-        let mut said = Vec::new();
-        while let Some(Ok(piece)) = body.next().await {
-            said.extend_from_slice(&piece);
-        }
-        let said = String::from_utf8_lossy(&said).trim_end().to_owned();
-        return Err(match status {
-            StatusCode::BAD_REQUEST => Failure::Misuse(said),
-            StatusCode::NOT_FOUND => Failure::Failed(said),
-            _ => Failure::Failed(format!("{host} answered {status}: {said}")),
-        });
+    let body = answer.into_body().collect().await.map_err(lost)?.to_bytes();
+    if status.is_success() {
+        return Ok(body);
     }
-    while let Some(piece) = body.next().await {
-        out.write_all(&piece.map_err(|e| lost(&e))?)?;
-    }
-    Ok(out.flush()?)
+    let said = String::from_utf8_lossy(&body).trim_end().to_owned();
+    Err(match status {
+        StatusCode::BAD_REQUEST => Failure::Misuse(said),
+        StatusCode::NOT_FOUND => Failure::Failed(said),
+        _ => Failure::Failed(format!("{host} answered {status}: {said}")),
+    })
 }
 
 async fn connect(host: &str) -> Result<TcpStream, Failure> {

@@ -1,6 +1,7 @@
-//! `payi serve`.
+//! `payi serve` as a process: the address it says once it can be asked, the signals that end it, and an end that
+//! waits for nobody for ever.
 
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
 use payi_core::ledger::Ledger;
 
@@ -10,6 +11,10 @@ use crate::{
     logs,
     server::{self, Options, ServeError},
 };
+
+/// How long work off the threads of connections may go on once those are closed: reports that nobody waits for end at
+/// once, and what is not committed by then was not acknowledged either.
+const GRACE: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(args: &Serve, out: &mut dyn Write) -> Result<(), Failure> {
     if !args.listen.ip().is_loopback() {
@@ -33,12 +38,22 @@ pub(crate) fn run(args: &Serve, out: &mut dyn Write) -> Result<(), Failure> {
         }
     };
     let served = runtime.block_on(server::serve(&ledger, options, ready, stopped()));
+    runtime.shutdown_timeout(GRACE);
     served.map_err(|e| Failure::Failed(e.to_string()))?;
     Ok(said?)
 }
 
-/// Ctrl-C, or the signal by which services are asked to end.
+/// Once, the service is to end; asked a second time, it ends at once.
 async fn stopped() {
+    signalled().await;
+    tokio::spawn(async {
+        signalled().await;
+        std::process::exit(1);
+    });
+}
+
+/// Ctrl-C, or the signal by which services are asked to end.
+async fn signalled() {
     let interrupt = tokio::signal::ctrl_c();
     #[cfg(unix)]
     {

@@ -1,4 +1,5 @@
-//! The command line.
+//! The command line as data: each command's options once, for the command itself, for `--help`, for completions, and
+//! for the server, which reads the same options from an address.
 
 mod report;
 

@@ -1,4 +1,5 @@
-//! How reports are written.
+//! How reports are written: what a terminal can show, and what the formats share, so that none of them says other
+//! figures than the next.
 
 pub(crate) mod columns;
 pub(crate) mod csv;

@@ -120,7 +120,8 @@ fn read(view: &payi_core::ledger::read::View<'_>, params: &Params) -> payi_core:
     for dimension in PARTS.into_iter().filter(|d| params.picked(*d).is_none()) {
         let mut query = query(&[dimension], 8);
         if dimension == Dimension::Error {
-            query.order = Order::Failed;
+            // They are shown with their calls.
+            query.order = Order::Calls;
         }
         parts.push((dimension, view.drivers(&query, &[])?));
     }

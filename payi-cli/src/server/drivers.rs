@@ -132,10 +132,10 @@ pub(crate) async fn show(
         // The page is past the end, most likely since a condition was added.
         return Ok(Redirect::temporary(&Params { page: 1, ..params }.at(&path)).into_response());
     }
-    let users = (tab.name == "users").then_some(data.report.count as u64);
+    let users = (tab.name == "users").then_some(&data.report);
     let budgets = match users {
-        Some(_) => {
-            let rows: Vec<_> = data.report.rows.iter().map(|row| limits::subject(&row.names)).collect();
+        Some(report) => {
+            let rows: Vec<_> = report.rows.iter().map(|row| limits::subject(&row.names)).collect();
             app.read(move |ledger| limits::budgets(ledger, &rows)).await?.map_err(Failed::Ledger)?
         }
         None => Vec::new(),

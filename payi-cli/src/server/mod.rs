@@ -55,7 +55,9 @@ pub fn router(ledger: &Ledger) -> payi_core::Result<Router> {
 }
 
 fn routes(app: App, ledger: &Ledger, keep_prompts: bool) -> payi_core::Result<Router> {
-    let api = api::routes(&app, ledger, keep_prompts)?;
+    let writer = api::Writer::start(ledger, keep_prompts)?;
+    let ready = Router::new().route("/readyz", get(health::ready)).with_state((app.clone(), writer.clone()));
+    let api = api::routes(&app, ledger, writer)?;
     let pages = Router::new()
         .route("/", get(overview::show))
         .route("/cost-drivers", get(drivers::first))
@@ -71,9 +73,9 @@ fn routes(app: App, ledger: &Ledger, keep_prompts: bool) -> payi_core::Result<Ro
         .route("/api/reports/{name}", get(reports::show))
         .route("/live", get(live::stream))
         .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .route("/assets/{name}", get(assets::file))
+        .merge(ready)
         .fallback(page::missing)
         .layer(DefaultBodyLimit::max(BODY));
     let noted = pages.merge(api).layer(middleware::from_fn_with_state(app.clone(), traffic::note));

@@ -139,11 +139,10 @@ pub(crate) async fn show(State(app): State<App>, RawQuery(query): RawQuery) -> R
     let params = Params::read(&query.unwrap_or_default());
     let asked = params.clone();
     let data = app.view(move |view| read(view, &asked)).await?;
-    let users = data.users.count as u64;
     let page = Page {
         frame: Frame::new(Section::Overview, "Overview", &params, data.as_of, data.health.in_flight),
         filters: Filters::new(&params, "/", &data.resolved, &data.known),
-        tiles: tiles(&data.users.total, Some(users)),
+        tiles: tiles(&data.users.total, Some(&data.users)),
         splits: splits(&params, "/", None),
         chart: chart::stacked(&data.series, &data.labels, page::title(split(&params).1)),
         empty: data.health.last_seq == 0,
@@ -171,8 +170,9 @@ pub(crate) async fn show(State(app): State<App>, RawQuery(query): RawQuery) -> R
     Ok(page::render(&page))
 }
 
-/// The strip of figures above a page. It is the footer of the table below it.
-pub(crate) fn tiles(total: &Figures, users: Option<u64>) -> Vec<Tile> {
+/// The strip of figures above a page. It is the footer of the table below it; where that is of `users`, it says how
+/// many there are.
+pub(crate) fn tiles(total: &Figures, users: Option<&Drivers>) -> Vec<Tile> {
     let totals = &total.totals;
     let calls = totals.calls.total();
     let mut tiles = vec![Tile {
@@ -184,11 +184,7 @@ pub(crate) fn tiles(total: &Figures, users: Option<u64>) -> Vec<Tile> {
     let attempts = totals.attempts;
     let note = if attempts > calls { format!("{} attempts", format::count(attempts)) } else { String::new() };
     tiles.push(Tile { name: "Calls", value: format::count(calls), note, ..Tile::default() });
-    if let Some(users) = users {
-        let each = totals.cost.pico().checked_div(users.into()).map(Money::from_pico);
-        let note = each.map_or_else(String::new, |each| format!("≈ {} each", format::about(each)));
-        tiles.push(Tile { name: "Users", value: format::count(users), note, ..Tile::default() });
-    }
+    tiles.extend(users.map(users_tile));
     let failed = totals.calls.failed;
     let other = calls - totals.calls.ok - failed;
     tiles.push(Tile {
@@ -216,6 +212,17 @@ pub(crate) fn tiles(total: &Figures, users: Option<u64>) -> Vec<Tile> {
         });
     }
     tiles
+}
+
+/// How many users there are, whatever accounts they belong to, and what one of them cost on average. What was spent
+/// for nobody in particular is not theirs.
+fn users_tile(report: &Drivers) -> Tile {
+    let users = report.distinct as u64;
+    let nobodys = report.nameless.as_ref().map(|row| row.figures).unwrap_or_default();
+    let theirs = report.total.less(&nobodys).totals.cost;
+    let each = theirs.pico().checked_div(users.into()).map(Money::from_pico);
+    let note = each.map_or_else(String::new, |each| format!("≈ {} each", format::about(each)));
+    Tile { name: "Users", value: format::count(users), note, ..Tile::default() }
 }
 
 fn top(

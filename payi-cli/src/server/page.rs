@@ -295,6 +295,14 @@ impl IntoResponse for Failed {
                 let what = "The ledger could not be read.";
                 problem(StatusCode::SERVICE_UNAVAILABLE, what, "Its message is in the log of payi serve.")
             }
+            Self::Panicked => {
+                let what = "This page could not be made.";
+                problem(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    what,
+                    "A mistake of payi; what it says is in its log.",
+                )
+            }
             Self::Closing => problem(StatusCode::SERVICE_UNAVAILABLE, "payi serve is going down.", ""),
         }
     }

@@ -81,23 +81,28 @@ impl Resolved {
         system(&self.until)
     }
 
-    /// Slots of a length that suits the range: their consecutive bounds, and how a bound is labelled.
+    /// Slots of a length that suits the range: their consecutive bounds, and how a bound is labelled. The last slot
+    /// ends where the range does, or after it.
     pub(crate) fn slots(&self) -> (Vec<ZonedDateTime>, &'static str) {
+        const MOST: usize = 400;
         let hours = (self.until.timestamp().as_second() - self.since.timestamp().as_second()) / 3600;
         let (step, format) = match hours {
             ..=49 => (1.hour(), "%H:%M"),
             50..=200 => (6.hours(), "%b %-d"),
             201..=1500 => (1.day(), "%b %-d"),
             1501..=10_000 => (1.week(), "%b %-d"),
-            _ => (1.month(), "%b %Y"),
+            // Thirty years.
+            10_001..=263_000 => (1.month(), "%b %Y"),
+            // Whatever an event or an address names as the beginning, there are not many slots.
+            _ => ((1 + hours / 2_000_000).years(), "%Y"),
         };
         let mut bounds = vec![self.since.clone()];
         while let Some(last) = bounds.last()
             && *last < self.until
-            && bounds.len() < 400
         {
             let next = add(last, step);
-            if next <= *last {
+            if next <= *last || bounds.len() >= MOST {
+                bounds.push(self.until.clone());
                 break;
             }
             bounds.push(next);
@@ -159,14 +164,22 @@ mod tests {
     #[test]
     fn slots_cover_their_range_without_gaps() {
         let now = now("2026-11-23T20:59:59[UTC]");
-        let first = Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000));
-        for (name, _) in PRESETS {
-            let range = Range::Preset(name).resolve(&now, first);
+        let mut ranges: Vec<_> = [0, 1, 1_000_000_000, 1_700_000_000, 1_795_000_000]
+            .map(|secs| (Range::Preset("all"), secs))
+            .into();
+        ranges.extend(PRESETS.map(|(name, _)| (Range::Preset(name), 1_000_000_000)));
+        for first in ["-009999-01-01", "0001-01-01", "1899-12-31", "1970-01-01", "1996-02-29", "2026-11-23"] {
+            ranges.push((Range::Days(first.parse().unwrap(), now.date()), 0));
+        }
+        for (range, first) in ranges {
+            let first = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(first);
+            let what = format!("{range:?} from {first:?}");
+            let range = range.resolve(&now, Some(first));
             let (bounds, _) = range.slots();
-            assert_eq!(bounds[0], range.since, "{name}");
-            assert!(*bounds.last().unwrap() >= range.until, "{name}");
-            assert!(bounds.len() < 400 && bounds.windows(2).all(|w| w[0] < w[1]), "{name}: {}", bounds.len());
-            assert!(range.since < now && now < range.until, "{name}");
+            assert_eq!(bounds[0], range.since, "{what}");
+            assert!(*bounds.last().unwrap() >= range.until, "{what} ends at {}", bounds.last().unwrap());
+            assert!(bounds.len() < 400 && bounds.windows(2).all(|w| w[0] < w[1]), "{what}: {}", bounds.len());
+            assert!(range.since < now && now < range.until, "{what}");
         }
     }
 }

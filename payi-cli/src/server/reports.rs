@@ -55,6 +55,11 @@ pub(crate) async fn show(
         Ok(out) => ([(header::CONTENT_TYPE, kind_of(&out))], out).into_response(),
         Err(Failure::Misuse(message)) => refused(StatusCode::BAD_REQUEST, &message),
         Err(Failure::Failed(message)) => refused(StatusCode::NOT_FOUND, &message),
+        Err(Failure::Ledger(message)) => {
+            tracing::error!(error = message, "payi serve: the ledger could not be read");
+            let said = "the ledger could not be read; its message is in the log of payi serve";
+            refused(StatusCode::SERVICE_UNAVAILABLE, said)
+        }
         Err(Failure::Found | Failure::Near | Failure::Reader) => {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }

@@ -57,6 +57,7 @@ pub(crate) struct Row {
     pub(crate) tokens: String,
     pub(crate) tokens_title: String,
     pub(crate) tokens_bar: Vec<Segment>,
+    pub(crate) per_call: String,
     pub(crate) p50: String,
     pub(crate) p95: String,
     pub(crate) top_use_case: String,
@@ -247,13 +248,8 @@ fn heads(place: Place<'_>, abandoned: bool) -> Vec<Head> {
     }
     let tokens = "Input, cached, output, reasoning";
     heads.push(sortable("Tokens", tokens, "tokens", Order::Tokens, "n"));
-    heads.push(sortable(
-        "≈ p50",
-        "Cost of an attempt: half cost no more",
-        "per_call",
-        Order::CostPerCall,
-        "n",
-    ));
+    heads.push(sortable("≈ Per call", "Cost by calls, on average", "per_call", Order::CostPerCall, "n"));
+    heads.push(plain("≈ p50", "Cost of an attempt: half cost no more", "n"));
     heads.push(plain("≈ p95", "Cost of an attempt: 95 of 100 cost no more", "n"));
     if !place.dimensions.contains(&Dimension::UseCase) {
         heads.push(plain("Top use case", "By cost", "name"));
@@ -342,6 +338,7 @@ impl Shape<'_> {
             tokens: format::short(totals.tokens.total()),
             tokens_title: tokens_title(&totals.tokens),
             tokens_bar: tokens_bar(&totals.tokens),
+            per_call: format::about(figures.per_call()),
             first_seen: at(totals.first_seen),
             last_seen: at(totals.last_seen),
             sources: sources_bar(figures),

@@ -2,9 +2,13 @@
 
 use axum::{
     body::Body,
-    http::{Request, StatusCode, header},
+    http::{Method, Request, StatusCode, header},
 };
-use payi_core::ledger::read::{Dimension, Query};
+use payi_core::{
+    ledger::read::{Dimension, Driver, Figures, Query, Totals},
+    money::Money,
+};
+use serde_json::{Value, json};
 
 use crate::support::Service;
 
@@ -29,7 +33,7 @@ async fn every_page_says_the_same_total_as_the_users_report() {
         let page = place.page(path).await;
         assert!(page.contains(&total), "{path} does not say {total}");
     }
-    let json: serde_json::Value =
+    let json: Value =
         serde_json::from_str(&place.page("/cost-drivers/users/export.json?range=all").await).unwrap();
     assert_eq!(json["total"]["cost_usd"], total);
     assert_eq!(json["rows"].as_array().unwrap().len(), report.rows.len());
@@ -54,15 +58,78 @@ async fn any_split_adds_up_to_the_same() {
     for dimension in Dimension::ALL {
         let mut query = Query::default();
         query.by = vec![dimension];
+        let all = place.ledger.view(|view| view.drivers(&query, &[])).unwrap();
+        assert_eq!(all.total.totals, whole, "{}", dimension.name());
+        assert_eq!(all.rows.len(), all.count, "{}", dimension.name());
+        let sum = sum(all.rows.iter().chain(&all.nameless)).totals;
+        let of = |totals: &Totals| (totals.cost, totals.attempts, totals.tokens, totals.unpriced_calls);
+        assert_eq!(of(&sum), of(&whole), "{}", dimension.name());
+        // What a page says is on other pages is what is there.
         query.limit = Some(2);
-        let report = place.ledger.view(|view| view.drivers(&query, &[])).unwrap();
-        assert_eq!(report.total.totals, whole, "{}", dimension.name());
-        let mut shown = payi_core::ledger::read::Figures::default();
-        for row in report.rows.iter().chain(&report.nameless) {
-            shown.add(&row.figures);
-        }
-        let rest = report.total.less(&shown);
-        assert_eq!(rest.totals.cost + shown.totals.cost, whole.cost);
+        let page = place.ledger.view(|view| view.drivers(&query, &[])).unwrap();
+        let rest = page.total.less(&self::sum(page.rows.iter().chain(&page.nameless))).totals;
+        let others = self::sum(all.rows.iter().skip(2)).totals;
+        assert_eq!(of(&rest), of(&others), "{}", dimension.name());
+    }
+}
+
+fn sum<'d>(rows: impl Iterator<Item = &'d Driver>) -> Figures {
+    let mut sum = Figures::default();
+    rows.for_each(|row| sum.add(&row.figures));
+    sum
+}
+
+#[tokio::test]
+async fn a_user_of_two_accounts_is_one_user_and_pays_for_nobody_else() {
+    let place = Service::sample();
+    for path in ["/?range=all", "/cost-drivers/users?range=all"] {
+        let page = place.page(path).await;
+        // Ada is in two accounts. 0.20248705… USD were spent for the six, and some more for nobody.
+        let tile = page.split("<dt>Users</dt>").nth(1).unwrap().split("</div>").next().unwrap();
+        assert_eq!(tile, "<dd><b>6</b><small>≈ 0.0337 each</small></dd>", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn rows_are_ordered_by_what_their_column_shows() {
+    let place = Service::sample();
+    let number = |value: &Value| value.as_str().unwrap().parse::<Money>().unwrap().pico();
+    let calls = |row: &Value| -> i128 {
+        row["calls"].as_object().unwrap().values().map(|n| i128::from(n.as_u64().unwrap())).sum()
+    };
+    let figure = |row: &Value, name: &str| match name {
+        "cost" => number(&row["cost_usd"]),
+        "calls" => calls(row),
+        "failed" => row["calls"]["failed"].as_i64().unwrap().into(),
+        _ => number(&row["cost_usd"]) / calls(row),
+    };
+    let columns =
+        [("cost", "Cost, USD"), ("calls", "Calls"), ("failed", "Failed"), ("per_call", "≈ Per call")];
+    for (name, shown) in columns {
+        let export = format!("/cost-drivers/users/export.json?range=all&sort={name}");
+        let json: Value = serde_json::from_str(&place.page(&export).await).unwrap();
+        // What was for nobody stands below all others.
+        let rows = json["rows"].as_array().unwrap().iter().filter(|row| !row["user_id"].is_null());
+        let figures: Vec<_> = rows.map(|row| figure(row, name)).collect();
+        assert!(figures.is_sorted_by(|a, b| a >= b), "{name}: {figures:?}");
+        let page = place.page(&format!("/cost-drivers/users?range=all&sort={name}")).await;
+        let heading = page.split("aria-sort=\"descending\"").nth(1).unwrap().split("</a>").next().unwrap();
+        assert!(heading.contains(shown), "{name}: {heading}");
+    }
+}
+
+#[tokio::test]
+async fn all_time_has_room_for_an_event_of_1970() {
+    let place = Service::sample();
+    let old = json!({"category": "system.openai", "resource": "gpt-4o-mini", "units": {"text": {"input": 0}},
+        "event_timestamp": "1970-01-01T00:00:00Z"});
+    place.send(Method::POST, "/api/v1/ingest?id=old", &[], old).await;
+    for path in ["/?range=all", "/?from=1970-01-01&to=2030-01-01", "/?from=0001-01-01&to=9999-12-31"] {
+        let page = place.page(path).await;
+        assert!(
+            page.contains("0.202489150001") && !page.contains("Nothing was spent in this range"),
+            "{path}"
+        );
     }
 }
 
@@ -131,5 +198,49 @@ async fn machines_get_their_answers() {
     assert_eq!(place.page("/readyz").await, "ready\n");
     let metrics = place.page("/metrics").await;
     assert!(metrics.contains("payi_calls_total{outcome=\"ok\"}"), "{metrics}");
+    assert!(metrics.contains("\npayi_cost_usd_total 0.202489150001\n"), "{metrics}");
     assert!(!metrics.contains("ada"), "users are no label");
+}
+
+#[tokio::test]
+async fn no_series_is_there_twice_and_models_add_up_to_all_cost() {
+    let place = Service::sample();
+    let long = "m".repeat(200);
+    for n in 0..120 {
+        // The first sixty differ in what does not fit into a label, the others in what does.
+        let model = if n < 60 { format!("{long}{n}") } else { format!("model-{n}") };
+        let event = json!({"category": "system.openai", "resource": model, "units": {"text": {"input": 9}},
+            "cost": n});
+        place.send(Method::POST, &format!("/api/v1/ingest?id=m{n}"), &[], event).await;
+    }
+    let metrics = place.page("/metrics").await;
+    let samples: Vec<_> = metrics.lines().filter(|line| !line.starts_with('#')).collect();
+    let mut series: Vec<_> = samples.iter().map(|line| line.rsplit_once(' ').unwrap().0).collect();
+    series.sort_unstable();
+    let (all, models) =
+        (series.len(), series.iter().filter(|s| s.starts_with("payi_model_cost_usd{")).count());
+    series.dedup();
+    assert_eq!(series.len(), all, "{metrics}");
+    assert!((2..=51).contains(&models), "{models}");
+    let sum = |family: &str| -> Money {
+        let of = samples.iter().filter(|line| line.starts_with(family));
+        of.map(|line| line.rsplit_once(' ').unwrap().1.parse::<Money>().unwrap()).sum()
+    };
+    assert_eq!(sum("payi_model_cost_usd{"), sum("payi_cost_usd_total "));
+    assert!(
+        metrics.contains("# TYPE payi_model_cost_usd gauge"),
+        "a model that becomes one of the named leaves `other`"
+    );
+}
+
+#[tokio::test]
+async fn a_ledger_that_cannot_be_read_is_no_missing_report() {
+    let place = Service::sample();
+    assert_eq!(place.get("/api/reports/users").await.0, StatusCode::OK);
+    assert_eq!(place.get("/api/reports/nothing").await.0, StatusCode::NOT_FOUND);
+    let path = place.ledger.path().unwrap();
+    std::fs::File::options().write(true).open(path).unwrap().set_len(4096).unwrap();
+    for path in ["/api/reports/users", "/readyz", "/"] {
+        assert_eq!(place.get(path).await.0, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+    }
 }

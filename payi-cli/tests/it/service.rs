@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -46,19 +46,28 @@ impl Served {
         format!("http://{}", self.address)
     }
 
-    /// Asks it to end, as a supervisor does; its log once it has.
-    fn terminate(mut self) -> String {
+    /// Asks it to end, as a supervisor does.
+    fn signal(&self) {
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// How it ended, once it has.
+    fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + Duration::from_secs(30);
-        let ended = loop {
+        loop {
             match self.process.try_wait().unwrap() {
-                Some(ended) => break ended,
+                Some(ended) => return ended,
                 None => thread::sleep(Duration::from_millis(20)),
             }
             assert!(Instant::now() < deadline, "it does not end");
-        };
-        assert!(ended.success());
+        }
+    }
+
+    /// Asks it to end; its log once it has, all being well.
+    fn terminate(mut self) -> String {
+        self.signal();
+        assert!(self.ended().success());
         fs::read_to_string(&self.log).unwrap()
     }
 }
@@ -230,4 +239,60 @@ fn a_book_of_ones_own_prices_what_arrives_and_explains_it() {
     let explained = ok(&["explain", id, "--server", &served.url()]);
     assert!(explained.contains("1000 USD per million tokens") && explained.contains("0.003"), "{explained}");
     served.terminate();
+}
+
+#[test]
+fn who_is_asked_twice_to_end_waits_for_nobody() {
+    let place = Place::new();
+    let mut served = Served::start(&place.file("payi.db"), &[]);
+    // A request that is never complete would be waited for.
+    let mut stream = TcpStream::connect(&served.address).unwrap();
+    let head =
+        "POST /api/v1/ingest HTTP/1.1\r\nhost: localhost\r\nxproxy-api-key: k\r\ncontent-length: 99\r\n\r\n{";
+    stream.write_all(head.as_bytes()).unwrap();
+    thread::sleep(Duration::from_millis(200));
+    let began = Instant::now();
+    served.signal();
+    thread::sleep(Duration::from_millis(200));
+    assert!(served.process.try_wait().unwrap().is_none(), "the first signal lets requests end");
+    served.signal();
+    assert!(!served.ended().success() && began.elapsed() < Duration::from_secs(5));
+}
+
+/// Somebody who reads page by page, and sees the server end before the second page.
+struct Pager<'s> {
+    served: Option<Served>,
+    text: &'s mut Vec<u8>,
+}
+
+impl std::io::Write for Pager<'_> {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        if let Some(served) = self.served.take() {
+            served.terminate();
+        }
+        self.text.write(text)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_report_is_whole_however_slowly_it_is_read() {
+    let place = Place::new();
+    let path = place.file("payi.db");
+    let mut load = payi_core::testing::Load::default();
+    load.events = 10_000;
+    payi_core::testing::load_ledger(&path, &load).unwrap();
+    let report = ["calls", "--limit", "10000", "--since", "2020-01-01", "--format", "jsonl"];
+    let own = ok(&[&report[..], &["--ledger", &path]].concat());
+    assert!(own.len() > 2_000_000, "more than sockets hold: {}", own.len());
+    let served = Served::start(&path, &[]);
+    let url = served.url();
+    let (mut asked, mut err) = (Vec::new(), Vec::new());
+    let mut out = Pager { served: Some(served), text: &mut asked };
+    let args = [&["payi"], &report[..], &["--server", &url]].concat();
+    assert_eq!(payi_cli::execute(args, None, &mut out, &mut err), 0, "{}", String::from_utf8_lossy(&err));
+    assert_eq!(asked, own.as_bytes());
 }

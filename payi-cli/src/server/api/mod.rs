@@ -31,7 +31,7 @@ use crate::server::app::App;
 use error::Refusal;
 use prices::Prices;
 use use_cases::Definitions;
-use writer::Writer;
+pub(crate) use writer::Writer;
 
 /// Bytes of one event, prompts included.
 const EVENT: usize = 16 * 1024 * 1024;
@@ -65,11 +65,11 @@ impl Api {
     }
 }
 
-/// The addresses below `/api/v1`. Events are written to `ledger`.
-pub(crate) fn routes(app: &App, ledger: &Ledger, keep_prompts: bool) -> payi_core::Result<Router<App>> {
+/// The addresses below `/api/v1`. Events go to `writer`, everything else to `ledger`.
+pub(crate) fn routes(app: &App, ledger: &Ledger, writer: Writer) -> payi_core::Result<Router<App>> {
     let api = Api {
         app: app.clone(),
-        writer: Writer::start(ledger, keep_prompts)?,
+        writer,
         prices: Arc::new(Prices::of(app.book())),
         definitions: Arc::new(Definitions::load(ledger)?),
         ledger: ledger.reopen()?,

@@ -50,6 +50,11 @@ impl Writer {
         Ok(Self(to))
     }
 
+    /// Whether the thread is there.
+    pub(crate) fn takes_events(&self) -> bool {
+        !self.0.is_closed()
+    }
+
     /// Writes events; what became of each, once that is durable.
     pub(crate) async fn place(&self, events: Events) -> Result<Vec<Placed>, Refusal> {
         self.ask(|reply| Job::Place(events, reply)).await
@@ -136,4 +141,26 @@ fn answer(
 
 fn failed(e: &payi_core::Error) {
     tracing::error!(error = %e, "payi serve: events could not be written; their clients are told to send again");
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use axum::{extract::State, http::StatusCode};
+    use payi_core::pricing::PriceBook;
+
+    use super::*;
+    use crate::server::{app::App, health::ready};
+
+    #[tokio::test]
+    async fn a_service_whose_collector_has_ended_is_not_ready() {
+        let app = App::new(&Ledger::in_memory().unwrap(), PriceBook::embedded()).unwrap();
+        let (to, jobs) = mpsc::channel(1);
+        let writer = Writer(to);
+        assert_eq!(ready(State((app.clone(), writer.clone()))).await.status(), StatusCode::OK);
+        // As a panic of its thread does.
+        drop(jobs);
+        assert_eq!(ready(State((app, writer))).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
 }

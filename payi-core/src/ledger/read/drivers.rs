@@ -2,10 +2,12 @@
 
 use std::{
     cmp::Ordering,
+    collections::HashSet,
     time::{Duration, SystemTime},
 };
 
 use crate::{
+    events::Outcome,
     ledger::{
         read::{
             Names, Totals,
@@ -29,6 +31,8 @@ pub struct Drivers {
     pub rows: Vec<Driver>,
     /// How many rows there are, without the pinned one.
     pub count: usize,
+    /// How many different names these rows have in the first dimension: a user of two accounts is two rows.
+    pub distinct: usize,
     /// Attempts without a name in the first dimension; not among `rows`.
     pub nameless: Option<Driver>,
     /// The sum of all rows, those not asked for and the nameless one included.
@@ -145,7 +149,7 @@ impl Weight {
         }
         match order {
             Order::Cost | Order::Name | Order::Change => self.sum += cost,
-            Order::Failed if entry.how.outcome == crate::events::Outcome::Ok => {}
+            Order::Failed if entry.how.outcome != Outcome::Failed => {}
             Order::Calls | Order::Failed => self.sum += i128::from(cell.calls),
             Order::Tokens => self.sum += cell.tokens.iter().map(|&n| i128::from(n)).sum::<i128>(),
             Order::CostPerCall => (self.sum, self.calls) = (self.sum + cost, self.calls + cell.calls),
@@ -239,10 +243,14 @@ pub(super) fn drivers(
     // Whoever was only there in the range before is no row, but his share of it is in the total.
     let rows = ranked.keys(query.order, |key| Some(key[0]) == none);
     let count = rows.len();
+    let distinct = match plan.by.len() {
+        0 | 1 => count,
+        _ => rows.iter().map(|(_, key)| key[0]).collect::<HashSet<_>>().len(),
+    };
     let keys = page(reader, query, &plan, rows)?;
     let figures = figures(reader, &plan, &keys)?;
     let mut details = details(reader, &plan, bounds, &keys)?.into_iter();
-    let mut names = Names::new(reader.conn, keys.len())?;
+    let mut names = Names::new(reader.conn, &plan.by, keys.len())?;
     let mut rows = Vec::with_capacity(keys.len());
     for (key, figures) in keys.iter().zip(figures) {
         let names = names.row(&plan.by, key)?;
@@ -253,7 +261,7 @@ pub(super) fn drivers(
         figures: Figures::of(&ranked.nameless),
         detail: Detail::default(),
     });
-    Ok(Drivers { rows, count, nameless, total: Figures::of(&ranked.total) })
+    Ok(Drivers { rows, count, distinct, nameless, total: Figures::of(&ranked.total) })
 }
 
 /// The rows of the page that is asked for, in order.
@@ -287,7 +295,7 @@ fn page(
 type Named = (i128, Vec<Option<String>>, Key);
 
 fn named(reader: &Reader<'_>, plan: &Plan, rows: Vec<(i128, Key)>) -> rusqlite::Result<Vec<Named>> {
-    let mut names = Names::new(reader.conn, rows.len())?;
+    let mut names = Names::new(reader.conn, &plan.by, rows.len())?;
     rows.into_iter().map(|(figure, key)| Ok((figure, names.row(&plan.by, &key)?, key))).collect()
 }
 

@@ -206,7 +206,7 @@ pub(crate) fn users(conn: &Connection, filter: &Filter) -> rusqlite::Result<User
         keys.truncate(limit);
     }
     let keys: Vec<_> = keys.into_iter().map(|(_, key)| key).collect();
-    let mut names = Names::new(conn, keys.len())?;
+    let mut names = Names::new(conn, &plan.by, keys.len())?;
     let mut rows = Vec::with_capacity(keys.len());
     for (key, figures) in keys.iter().zip(drivers::figures(&reader, &plan, &keys)?) {
         let (user_id, account_name) = (names.get(key[0])?, names.get(key[1])?);
@@ -245,17 +245,20 @@ fn figures(sort: Sort, x: &Totals, y: &Totals) -> std::cmp::Ordering {
     }
 }
 
-/// Names of many users: one by one where they are few, all at once where they are many.
+/// Names of many rows: one by one where they are few, all at once where they are many.
 struct Names<'c> {
     one: rusqlite::Statement<'c>,
     met: HashMap<i64, Option<String>>,
 }
 
 impl<'c> Names<'c> {
-    fn new(conn: &'c Connection, rows: usize) -> rusqlite::Result<Self> {
+    /// For so many rows of these dimensions.
+    fn new(conn: &'c Connection, by: &[Dimension], rows: usize) -> rusqlite::Result<Self> {
         let mut met = HashMap::new();
         if rows > 500 {
-            let mut all = conn.prepare("SELECT id, text FROM dict WHERE kind IN (1, 2)")?;
+            let kinds: Vec<_> = by.iter().filter(|d| d.is_text()).map(|d| d.code().to_string()).collect();
+            let all = format!("SELECT id, text FROM dict WHERE kind IN ({})", kinds.join(", "));
+            let mut all = conn.prepare(&all)?;
             let mut found = all.query([])?;
             while let Some(row) = found.next()? {
                 met.insert(row.get(0)?, row.get(1)?);

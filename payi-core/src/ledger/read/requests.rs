@@ -161,7 +161,7 @@ impl Found {
             return Ok(None);
         }
         users.sort_unstable();
-        // Response ids have no index, which would cost every event a page. All of them are looked at, so only once.
+        // Of calls made here, response ids have no index, which would cost every event a page: all are looked at, once.
         let answers = conn
             .prepare("SELECT f.at_us FROM details d JOIN facts f ON f.seq = d.seq WHERE d.response_id = ?1")?
             .query_map([search], |row| row.get(0))?
