@@ -1,6 +1,7 @@
 //! The collector: Pay-i's REST API over the ledger, so that any of its clients can send here.
 
 mod answer;
+mod bodies;
 mod book;
 mod catalogue;
 mod categories;
@@ -28,6 +29,7 @@ use axum::{
 use payi_core::ledger::Ledger;
 
 use crate::server::app::App;
+use bodies::Bodies;
 use error::Refusal;
 use prices::Prices;
 use use_cases::Definitions;
@@ -120,6 +122,7 @@ pub(crate) fn routes(app: &App, ledger: &Ledger, writer: Writer) -> payi_core::R
         .route("/reports/{report}", get(reports::show))
         .fallback(missing)
         .method_not_allowed_fallback(missing)
+        .layer(middleware::from_fn_with_state(Bodies::default(), bodies::bound))
         .layer(middleware::from_fn(ingest::admit))
         .with_state(api);
     Ok(Router::new().nest("/api/v1", routes))
