@@ -223,7 +223,7 @@ fn amount(limit: &Limit, text: &str) -> Result<i128, Failure> {
 
 impl Set {
     /// The limit that counts what is given, as far as that is; `None` if no maximum is.
-    fn new(&self) -> Option<Limit> {
+    fn made(&self) -> Option<Limit> {
         let id = self.id.as_str();
         match (self.usd, self.calls, self.tokens, self.concurrent) {
             (Some(usd), ..) => Some(Limit::block(id, usd)),
@@ -235,7 +235,7 @@ impl Set {
 
     /// What is given, over what the limit says so far.
     fn over(&self, old: Option<&Limit>) -> Result<Limit, Failure> {
-        let new = self.new();
+        let new = self.made();
         let mut limit = old.cloned().or_else(|| new.clone()).ok_or_else(|| {
             Failure::Misuse(format!(
                 "there is no limit {} yet; give a new one its maximum: --usd, --calls, --tokens or --concurrent",

@@ -83,13 +83,58 @@ async fn a_definition_is_made_changed_listed_and_taken_away() {
 }
 
 #[tokio::test]
-async fn many_increments_at_once_are_all_counted() {
+async fn many_increments_at_once_are_all_counted_and_the_last_one_is_what_events_are_of() {
     let service = Service::empty();
-    define(&service, "c").await;
-    let path = format!("{CASES}/c/increment_version");
-    let all = (0..20).map(|_| ok(&service, Method::POST, &path, Value::Null));
+    let names: Vec<String> = (0..8).map(|n| format!("c{n}")).collect();
+    for name in &names {
+        define(&service, name).await;
+    }
+    let paths: Vec<_> = names.iter().map(|name| format!("{CASES}/{name}/increment_version")).collect();
+    let all = (0..12 * 8).map(|n| ok(&service, Method::POST, &paths[n % 8], Value::Null));
     futures::future::join_all(all).await;
-    assert_eq!(ok(&service, Method::GET, &format!("{CASES}/c"), Value::Null).await["type_version"], 21);
+    for name in &names {
+        let found = ok(&service, Method::GET, &format!("{CASES}/{name}"), Value::Null).await;
+        assert_eq!(found["type_version"], 13);
+        let of = [("xProxy-UseCase-Name", name.as_str())];
+        service.send(Method::POST, &format!("/api/v1/ingest?id={name}"), &of, event()).await;
+    }
+    let stored = service.ledger.follow(0, 10).unwrap();
+    let versions: Vec<_> = stored.iter().map(|e| e.who.use_case.as_ref().unwrap().version).collect();
+    assert_eq!(versions, [Some(13); 8]);
+}
+
+#[tokio::test]
+async fn lists_are_read_a_page_at_a_time_in_either_order_and_never_beyond_their_name() {
+    let service = Service::empty();
+    for name in ["a", "a b", "b"] {
+        define(&service, name).await;
+        for kpi in ["k1", "k2", "k3"] {
+            let new = json!({"name": kpi, "description": "d", "kpi_type": "number", "goal": 1});
+            ok(&service, Method::POST, &format!("{CASES}/{}/kpis", name.replace(' ', "%20")), new).await;
+        }
+    }
+    for (order, wanted) in [("", ["k1", "k2", "k3"]), ("&sort_ascending=false", ["k3", "k2", "k1"])] {
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        for _ in 0..3 {
+            let path = format!("{CASES}/a/kpis?limit=1{order}{cursor}");
+            let page = ok(&service, Method::GET, &path, Value::Null).await;
+            seen.extend(page["items"].as_array().unwrap().iter().map(|item| item["name"].clone()));
+            cursor = page["cursor"].as_str().map_or(String::new(), |c| format!("&cursor={}", encoded(c)));
+        }
+        assert_eq!((seen, cursor.as_str()), (wanted.map(Value::from).to_vec(), ""));
+    }
+    let one = ok(&service, Method::GET, &format!("{CASES}/a/kpis?kpi_name=k2"), Value::Null).await;
+    assert_eq!((one["items"].as_array().unwrap().len(), &one["items"][0]["name"]), (1, &json!("k2")));
+    let none = ok(&service, Method::GET, &format!("{CASES}/a/kpis?kpi_name=k9"), Value::Null).await;
+    assert_eq!(none["items"], json!([]));
+    ok(&service, Method::DELETE, &format!("{CASES}/a"), Value::Null).await;
+    let others = ok(&service, Method::GET, &format!("{CASES}/a%20b/kpis"), Value::Null).await;
+    assert_eq!(others["items"].as_array().unwrap().len(), 3, "its neighbour keeps its own");
+}
+
+/// A cursor as an address has it.
+fn encoded(cursor: &str) -> String {
+    cursor.bytes().fold(String::new(), |text, byte| format!("{text}%{byte:02X}"))
 }
 
 #[tokio::test]

@@ -59,6 +59,10 @@ impl Limits {
     /// # Errors
     /// [`Error::is_config`] if the limit cannot be kept, or its id belongs to another one;
     /// [`Error::is_ledger`] if the store cannot be written.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "it is given away; a store may ask for it more than once"
+    )]
     pub fn create(&self, limit: Limit) -> Result<Definition> {
         self.make(limit, None)
     }

@@ -1,6 +1,6 @@
 //! What clients put here besides events, as documents of the ledger: how they are named, listed and changed.
 
-use payi_core::ledger::Ledger;
+use payi_core::ledger::{Documents, Ledger};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -42,28 +42,59 @@ pub(crate) struct Page {
 }
 
 impl Page {
+    fn limit(&self) -> usize {
+        self.limit.unwrap_or(100).clamp(1, 1_000)
+    }
+
+    fn rises(&self) -> bool {
+        self.sort_ascending.unwrap_or(true)
+    }
+
+    /// Whether what is in force is asked for, or what is not.
+    fn wants(&self, active: bool) -> bool {
+        self.active.is_none_or(|wanted| wanted == active)
+    }
+
     /// Items after the cursor, and where the next page begins.
     pub(crate) fn of(&self, mut items: Vec<(String, Value)>) -> Value {
-        let limit = self.limit.unwrap_or(100).clamp(1, 1_000);
-        let rises = self.sort_ascending.unwrap_or(true);
-        items.sort_by(|(a, _), (b, _)| if rises { a.cmp(b) } else { b.cmp(a) });
-        let wanted = |(key, item): &(String, Value)| {
-            let behind = |cursor: &String| if rises { key > cursor } else { key < cursor };
-            self.cursor.as_ref().is_none_or(behind)
-                && self.active.is_none_or(|active| item["active"].as_bool().unwrap_or(true) == active)
-        };
-        let mut rest = items.into_iter().filter(wanted);
-        let shown: Vec<_> = rest.by_ref().take(limit).collect();
-        let cursor = rest.next().and_then(|_| shown.last().map(|(key, _)| key.clone()));
-        json!({ "items": shown.into_iter().map(|(_, item)| item).collect::<Vec<_>>(), "cursor": cursor })
+        items.retain(|(_, item)| self.wants(item["active"].as_bool().unwrap_or(true)));
+        let (items, cursor) = self.part(items);
+        page(items.into_iter().map(|(_, item)| item), cursor.as_deref())
     }
+
+    /// The same of whatever has a key.
+    pub(crate) fn part<T>(&self, mut items: Vec<(String, T)>) -> (Vec<(String, T)>, Option<String>) {
+        let rises = self.rises();
+        items.sort_by(|(a, _), (b, _)| if rises { a.cmp(b) } else { b.cmp(a) });
+        if let Some(cursor) = &self.cursor {
+            items.retain(|(key, _)| if rises { key > cursor } else { key < cursor });
+        }
+        self.cut(items)
+    }
+
+    /// As many as a page has, of items that are behind the cursor and in order.
+    fn cut<T>(&self, mut items: Vec<(String, T)>) -> (Vec<(String, T)>, Option<String>) {
+        let more = items.len() > self.limit();
+        items.truncate(self.limit());
+        let cursor = items.last().filter(|_| more).map(|(key, _)| key.clone());
+        (items, cursor)
+    }
+}
+
+/// A page as Pay-i has it.
+pub(crate) fn page(items: impl Iterator<Item = Value>, cursor: Option<&str>) -> Value {
+    json!({ "items": items.collect::<Vec<_>>(), "cursor": cursor })
+}
+
+fn read((key, body): (String, String)) -> Option<(String, Value)> {
+    Some((key, serde_json::from_str(&body).ok()?))
 }
 
 impl Kind {
     /// All of them below `names`, by their keys.
     pub(crate) async fn all(self, api: &Api, names: &[&str]) -> Result<Vec<(String, Value)>, Refusal> {
-        let prefix = prefix(names);
-        api.documents(move |ledger| self.behind(ledger, &prefix)).await
+        let below = prefix(names);
+        api.look(move |ledger| self.behind(ledger, &below)).await
     }
 
     /// The same on the thread that asks.
@@ -71,27 +102,39 @@ impl Kind {
         self.behind(ledger, &prefix(names))
     }
 
-    /// All of them whose keys begin with `prefix`: so many at a time, because others may come after them.
-    fn behind(self, ledger: &Ledger, prefix: &str) -> payi_core::Result<Vec<(String, Value)>> {
-        const MOST: usize = 1_000;
-        let mut all = Vec::new();
-        let mut after = prefix.to_owned();
-        loop {
-            let found = ledger.documents(self.0, &after, MOST)?;
-            let last = found.last().map(|(key, _)| key.clone());
-            let some = found.into_iter().filter(|(key, _)| key.starts_with(prefix));
-            all.extend(some.filter_map(|(key, body)| Some((key, serde_json::from_str(&body).ok()?))));
-            match last {
-                Some(key) if key.starts_with(prefix) => after = key,
-                _ => return Ok(all),
-            }
+    fn behind(self, ledger: &Ledger, below: &str) -> payi_core::Result<Vec<(String, Value)>> {
+        let found = ledger.documents(self.0, &Documents { below, ..Documents::default() })?;
+        Ok(found.into_iter().filter_map(read).collect())
+    }
+
+    /// A page of those below `names`, as `shown` shows each; with a name, of the one that has it.
+    pub(crate) async fn page(
+        self,
+        api: &Api,
+        names: &[&str],
+        (at, only): (&Page, Option<&str>),
+        shown: fn(Value) -> Value,
+    ) -> Result<Value, Refusal> {
+        let (below, after, falls, most) = (prefix(names), at.cursor.clone(), !at.rises(), at.limit() + 1);
+        if !at.wants(true) {
+            // What was taken away is gone.
+            return Ok(page(std::iter::empty(), None));
         }
+        if let Some(name) = only {
+            let one = self.find(api, &[names, &[name]].concat()).await?;
+            return Ok(page(one.map(shown).into_iter(), None));
+        }
+        let found = api.look(move |ledger| {
+            let after = after.as_deref();
+            ledger.documents(self.0, &Documents { below: &below, after, falls, most: Some(most) })
+        });
+        let (items, cursor) = at.cut(found.await?);
+        Ok(page(items.into_iter().filter_map(read).map(|(_, item)| shown(item)), cursor.as_deref()))
     }
 
     /// All of them, when the service starts.
     pub(crate) fn load(self, ledger: &Ledger) -> payi_core::Result<Vec<Value>> {
-        let found = ledger.documents(self.0, "", usize::MAX)?;
-        Ok(found.into_iter().filter_map(|(_, body)| serde_json::from_str(&body).ok()).collect())
+        Ok(self.behind(ledger, "")?.into_iter().map(|(_, item)| item).collect())
     }
 
     /// The one of these names.
@@ -109,14 +152,21 @@ impl Kind {
         change: impl FnOnce(Option<Value>) -> Result<Value, Refusal> + Send + 'static,
     ) -> Result<Value, Refusal> {
         let key = key(names);
-        api.documents(move |ledger| {
-            ledger.change_document(self.0, &key, |old| {
-                let old = old.and_then(|body| serde_json::from_str(&body).ok());
-                let changed = change(old);
-                (changed.as_ref().ok().map(Value::to_string), changed)
-            })
+        api.documents(move |ledger| self.change_in(ledger, &key, change)).await?
+    }
+
+    /// The same for who has the ledger at hand.
+    pub(crate) fn change_in(
+        self,
+        ledger: &Ledger,
+        key: &str,
+        change: impl FnOnce(Option<Value>) -> Result<Value, Refusal>,
+    ) -> payi_core::Result<Result<Value, Refusal>> {
+        ledger.change_document(self.0, key, |old| {
+            let old = old.and_then(|body| serde_json::from_str(&body).ok());
+            let changed = change(old);
+            (changed.as_ref().ok().map(Value::to_string), changed)
         })
-        .await?
     }
 
     /// Takes the one of these keys away.
@@ -126,9 +176,12 @@ impl Kind {
 
     /// Takes all below `names` away.
     pub(crate) async fn remove_all(self, api: &Api, names: &[&str]) -> Result<(), Refusal> {
-        for (key, _) in self.all(api, names).await? {
-            self.remove(api, key).await?;
-        }
-        Ok(())
+        let below = prefix(names);
+        api.documents(move |ledger| ledger.remove_documents(self.0, &below)).await
+    }
+
+    /// The same for who has the ledger at hand.
+    pub(crate) fn remove_in(self, ledger: &Ledger, names: &[&str]) -> payi_core::Result<()> {
+        ledger.remove_documents(self.0, &prefix(names))
     }
 }

@@ -76,9 +76,7 @@ pub(crate) async fn list(
     Query(at): Query<Page>,
 ) -> Result<Json<Value>, Refusal> {
     of_use_case(&api, &case).await?;
-    let mut items = DEFINITIONS.all(&api, &[&case]).await?;
-    items.retain(|(_, item)| at.kpi_name.as_deref().is_none_or(|wanted| item["name"] == wanted));
-    Ok(Json(at.of(items.into_iter().map(|(key, item)| (key, answered(item).0)).collect())))
+    DEFINITIONS.page(&api, &[&case], (&at, at.kpi_name.as_deref()), |item| answered(item).0).await.map(Json)
 }
 
 pub(crate) async fn retrieve(
@@ -125,9 +123,7 @@ pub(crate) async fn scores(
     Path((case, id)): Path<(String, String)>,
     Query(at): Query<Page>,
 ) -> Result<Json<Value>, Refusal> {
-    let mut items = SCORES.all(&api, &[&case, &id]).await?;
-    items.retain(|(_, item)| at.kpi_name.as_deref().is_none_or(|wanted| item["kpi_name"] == wanted));
-    Ok(Json(at.of(items)))
+    SCORES.page(&api, &[&case, &id], (&at, at.kpi_name.as_deref()), |item| item).await.map(Json)
 }
 
 /// A KPI of a use case, with the scores that its instances have.

@@ -52,7 +52,15 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// Reads or writes documents, off the threads that serve connections.
+    /// Reads lists of documents, over a connection that nobody who writes waits for.
+    async fn look<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Ledger) -> payi_core::Result<T> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.app.read(work).await?.map_err(|e| unreadable(&e))
+    }
+
+    /// Reads or writes single documents, off the threads that serve connections.
     async fn documents<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Ledger) -> payi_core::Result<T> + Send + 'static,
@@ -60,11 +68,13 @@ impl Api {
         let ledger = self.ledger.clone();
         let done =
             tokio::task::spawn_blocking(move || work(&ledger)).await.map_err(|_| Refusal::unavailable())?;
-        done.map_err(|e| {
-            tracing::error!(error = %e, "payi serve: the catalogue could not be read or written");
-            Refusal::unavailable()
-        })
+        done.map_err(|e| unreadable(&e))
     }
+}
+
+fn unreadable(e: &payi_core::Error) -> Refusal {
+    tracing::error!(error = %e, "payi serve: the catalogue could not be read or written");
+    Refusal::unavailable()
 }
 
 /// The addresses below `/api/v1`. Events go to `writer`, everything else to `ledger`.

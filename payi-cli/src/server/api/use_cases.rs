@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use axum::{
@@ -31,6 +31,8 @@ pub(crate) struct Definitions {
     known: RwLock<HashMap<String, Known>>,
     /// The use cases of which an instance has a limit, or is to have one: also those whose definition says so no more.
     limited: RwLock<HashSet<String>>,
+    /// Held by whoever changes a definition, until it is known.
+    turn: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -62,6 +64,10 @@ impl Definitions {
             written(&self.limited).insert(name.to_owned());
         }
         written(&self.known).insert(name.to_owned(), Known { version, logging, limit });
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn forget(&self, name: &str) {
@@ -145,24 +151,35 @@ pub(crate) async fn create(
         "limit_config": new.limit_config.as_ref().map(limit).transpose()?,
         "logging_enabled": new.logging_enabled.unwrap_or(true),
     });
-    let made = DEFINITIONS
-        .change(&api, &[&name], |old| match old {
-            None => Ok(item),
-            Some(_) => {
-                Err(Refusal::bad("use_case_already_exists", "a use case of this name is defined already"))
-            }
-        })
-        .await?;
-    api.definitions.learn(&made);
-    Ok(answered(made))
+    put(&api, name, |old| match old {
+        None => Ok(item),
+        Some(_) => Err(Refusal::bad("use_case_already_exists", "a use case of this name is defined already")),
+    })
+    .await
+}
+
+/// Makes of a definition what `change` says, and has ingest learn of it before anybody else changes one: what was
+/// written last is what is known.
+async fn put(
+    api: &Api,
+    name: String,
+    change: impl FnOnce(Option<Value>) -> Result<Value, Refusal> + Send + 'static,
+) -> Result<Json<Value>, Refusal> {
+    let definitions = Arc::clone(&api.definitions);
+    let put = api.documents(move |ledger| {
+        let _turn = definitions.turn();
+        let put = DEFINITIONS.change_in(ledger, &key(&[&name]), change)?;
+        if let Ok(item) = &put {
+            definitions.learn(item);
+        }
+        Ok(put)
+    });
+    put.await?.map(answered)
 }
 
 /// The definitions, by their names.
 pub(crate) async fn list(State(api): State<Api>, Query(at): Query<Page>) -> Result<Json<Value>, Refusal> {
-    let mut items = DEFINITIONS.all(&api, &[]).await?;
-    items.retain(|(name, _)| at.use_case_name.as_ref().is_none_or(|wanted| wanted == name));
-    let items = items.into_iter().map(|(name, item)| (name, answered(item).0));
-    Ok(Json(at.of(items.collect())))
+    DEFINITIONS.page(&api, &[], (&at, at.use_case_name.as_deref()), |item| answered(item).0).await.map(Json)
 }
 
 pub(crate) async fn retrieve(
@@ -175,10 +192,15 @@ pub(crate) async fn retrieve(
 /// Takes a definition with its KPIs away. Events of the use case stay.
 pub(crate) async fn delete(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Refusal> {
     let gone = DEFINITIONS.find(&api, &[&name]).await?.ok_or_else(unknown)?;
-    kpis::DEFINITIONS.remove_all(&api, &[&name]).await?;
-    DEFINITIONS.remove(&api, key(&[&name])).await?;
-    api.definitions.forget(&name);
-    Ok(answered(gone))
+    let definitions = Arc::clone(&api.definitions);
+    let remove = api.documents(move |ledger| {
+        let _turn = definitions.turn();
+        kpis::DEFINITIONS.remove_in(ledger, &[&name])?;
+        let removed = ledger.remove_document(DEFINITIONS.0, &key(&[&name]))?;
+        definitions.forget(&name);
+        Ok(removed)
+    });
+    if remove.await? { Ok(answered(gone)) } else { Err(unknown()) }
 }
 
 async fn change(
@@ -186,15 +208,12 @@ async fn change(
     name: &str,
     change: impl FnOnce(&mut Value) -> Result<(), Refusal> + Send + 'static,
 ) -> Result<Json<Value>, Refusal> {
-    let changed = DEFINITIONS
-        .change(api, &[name], |old| {
-            let mut item = old.ok_or_else(unknown)?;
-            change(&mut item)?;
-            Ok(item)
-        })
-        .await?;
-    api.definitions.learn(&changed);
-    Ok(answered(changed))
+    put(api, name.to_owned(), |old| {
+        let mut item = old.ok_or_else(unknown)?;
+        change(&mut item)?;
+        Ok(item)
+    })
+    .await
 }
 
 /// Another description, or whether prompts are kept.
