@@ -98,6 +98,10 @@ async fn limits_are_made_changed_reset_and_removed() {
         1
     );
     assert_eq!(place.ask(Method::DELETE, one, Value::Null).await.0, StatusCode::OK);
+    for method in [Method::GET, Method::PUT, Method::DELETE] {
+        let (status, refusal) = place.ask(method, "/api/v1/limits/%FF", json!({})).await;
+        assert_eq!((status, &refusal["statusCode"]), (StatusCode::BAD_REQUEST, &json!(400)), "{refusal}");
+    }
     for method in [Method::GET, Method::DELETE] {
         assert_eq!(place.ask(method, one, Value::Null).await.0, StatusCode::NOT_FOUND);
     }
@@ -121,14 +125,11 @@ async fn events_are_told_how_their_limits_stand_and_block_limits_take_none() {
     let totals = &found["limit"]["totals"];
     assert_eq!(totals["cost"]["total"], json!({"base": 0.00135, "overrun_base": 0.00035}), "{totals}");
     assert_eq!((&totals["requests"]["overrun"], &totals["requests"]["total"]), (&json!(1), &json!(3)));
-
-    let (status, refused) = place.ask(Method::PUT, "/api/v1/limits/soft", json!({"max": 0.001_3})).await;
-    let code = &refused["xproxy_error"]["code"];
-    assert_eq!((status.as_u16(), code), (400, &json!("invalid_max_limit_update")), "{refused}");
-    assert_eq!(
-        place.ask(Method::PUT, "/api/v1/limits/soft", json!({"max": 0.001_4})).await.0,
-        StatusCode::OK
-    );
+    let lower = |max: f64| place.ask(Method::PUT, "/api/v1/limits/soft", json!({ "max": max }));
+    let (status, refusal) = lower(0.001_349).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(refusal["xproxy_error"]["code"], "invalid_max_limit_update", "{refusal}");
+    assert_eq!(lower(0.001_35).await.1["limit"]["max"], 0.001_35, "what it has come to is enough");
 
     place
         .ask(

@@ -46,6 +46,7 @@ pub fn suite(make: &dyn Fn() -> Arc<dyn Store>) {
         changes_start_from_what_there_is,
         states_and_tallies,
         subjects_are_apart,
+        totals_are_over_all_counters,
     ] {
         check(&*make());
     }
@@ -437,4 +438,35 @@ fn subjects_are_apart(store: &dyn Store) {
     assert_eq!(shown, [("bob", 90, 100), ("ada", 150, 200)], "nearest to their maximum first");
     assert_eq!(stands(store, &of_user("u", "nobody"), now_us()), (0, 0));
     assert_eq!(stands(store, &whole("n"), now_us()).0, 3);
+}
+
+fn totals_are_over_all_counters(store: &dyn Store) {
+    let limit = Limit::block("u", pico(100)).each_user().override_for("ada", "", pico(200));
+    // Nobody's: an account has no account, and a user whom nobody has seen has no counter.
+    put(store, limit.override_for("nobody", "", pico(1)));
+    put(store, Limit::block("a", pico(1)).each_account().override_for("", "acme", pico(500)));
+    put(store, Limit::block("l", pico(1)).override_for("ada", "", pico(500)));
+    live(store, &["p"]);
+    for (user, spent) in [("ada", 250), ("bob", 130), ("cy", 20), ("ada", 10)] {
+        block_on(store.settle("p", vec![event(user, now_us(), spent, &["l"])])).unwrap();
+    }
+    assert_eq!(amount(&take(store, "p", ask(&of_user("u", "dan"), 90, 90))), Some(90));
+    let totals = |id| block_on(store.totals(id, now_us())).unwrap().unwrap();
+    let found = totals("u");
+    assert_eq!((found.settled, found.overrun, found.tally.total()), (410, 60 + 30, 4));
+    assert_eq!((totals("a").settled, totals("a").overrun), (410, 409));
+    assert_eq!((totals("l").settled, totals("l").overrun), (410, 409));
+    assert_eq!(block_on(store.totals("nobody", now_us())).unwrap(), None);
+    let first = |most| -> Vec<(String, i128, i128)> {
+        let counters = block_on(store.counters("u", now_us(), most)).unwrap();
+        counters.into_iter().map(|(s, at)| (s.name.to_string(), at.settled, at.held)).collect()
+    };
+    let all: Vec<_> = [("ada", 260, 0), ("bob", 130, 0), ("dan", 0, 90), ("cy", 20, 0)]
+        .map(|(user, settled, held)| (user.to_owned(), settled, held))
+        .into();
+    for most in 0..6 {
+        assert_eq!(first(most), all[..most.min(4)], "{most}");
+    }
+    let history = block_on(store.reset("u", now_us())).unwrap().unwrap();
+    assert_eq!(history.totals(), found);
 }

@@ -26,7 +26,7 @@ use crate::{
     limits::{
         Admission, Answer, Ask, Asked, Change, Counter, Crossing, Definition, Definitions, Estimate, Gate,
         Give, History, Hold, Later, Limit, LimitState, Limits, MemoryStore, Refusal, Spent, Standing, Store,
-        Subject, Tally, Window,
+        Subject, Tally, Totals, Window,
         clerk::block_on,
         conformance::{event, whole},
         desk::{Request, Ticket, Wanted},
@@ -319,6 +319,10 @@ impl Store for Faulty {
 
     fn counters(&self, id: &str, at_us: i64, most: usize) -> Later<'_, Vec<(Subject, Standing)>> {
         self.store.counters(id, at_us, most)
+    }
+
+    fn totals(&self, id: &str, at_us: i64) -> Later<'_, Option<Totals>> {
+        self.store.totals(id, at_us)
     }
 
     fn counter(&self, counter: &Counter, at_us: i64) -> Later<'_, Option<Standing>> {

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     error::{Error, Kind, Result},
     limits::{
-        Counter, Definition, Gate, History, Limit, Standing, Store, Subject, Tally, clerk::block_on,
+        Counter, Definition, Gate, History, Limit, Standing, Store, Subject, Tally, Totals, clerk::block_on,
         gate::micros,
     },
 };
@@ -59,10 +59,6 @@ impl Limits {
     /// # Errors
     /// [`Error::is_config`] if the limit cannot be kept, or its id belongs to another one;
     /// [`Error::is_ledger`] if the store cannot be written.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "it is given away; a store may ask for it more than once"
-    )]
     pub fn create(&self, limit: Limit) -> Result<Definition> {
         self.make(limit, None)
     }
@@ -173,6 +169,11 @@ impl Limits {
     /// first, `most` at most.
     pub fn status(&self, id: &str, most: usize) -> Result<Vec<(Subject, Standing)>> {
         block_on(self.store.counters(id, now(), most))
+    }
+
+    /// What a limit has come to over all its counters; `None` if there is no such limit.
+    pub fn totals(&self, id: &str) -> Result<Option<Totals>> {
+        block_on(self.store.totals(id, now()))
     }
 
     /// How many calls left a limit in which state since its last reset.

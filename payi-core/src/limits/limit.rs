@@ -285,6 +285,15 @@ impl Limit {
         self.overrides.get(subject).copied().unwrap_or(self.max)
     }
 
+    /// Whether the limit may have a counter for this subject alone.
+    pub(crate) fn counts_apart(&self, subject: &Subject) -> bool {
+        match self.scope {
+            Scope::Attached | Scope::Everyone => *subject == Subject::default(),
+            Scope::EachUser => true,
+            Scope::EachAccount | Scope::EachUseCase => subject.within.is_empty(),
+        }
+    }
+
     /// Whether calls pass while the store cannot be asked.
     pub(crate) fn fails_open(&self) -> bool {
         match self.on_store_failure {

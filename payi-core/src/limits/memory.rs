@@ -16,7 +16,7 @@ use crate::{
     events::{Event, Opening, Outcome, Sink, Verdict},
     limits::{
         Answer, Ask, Change, Counter, Crossing, Definition, Definitions, Give, History, Later, Limit,
-        LimitState, Rules, Spent, Standing, Store, Subject, Tally, charge,
+        LimitState, Rules, Spent, Standing, Store, Subject, Tally, Totals, charge,
         clerk::block_on,
         decayed,
         gate::{micros, now_us},
@@ -58,6 +58,18 @@ struct Kept {
     definition: Definition,
     tally: Tally,
     counters: HashMap<Subject, Entry>,
+}
+
+impl Kept {
+    fn totals(&self, at_us: i64) -> Totals {
+        let mut totals = Totals { tally: self.tally, ..Totals::default() };
+        for (subject, entry) in &self.counters {
+            let standing = entry.standing(&self.definition.limit, subject, at_us);
+            totals.settled += standing.settled;
+            totals.overrun += (standing.settled - standing.max).max(0);
+        }
+        totals
+    }
 }
 
 /// One counter.
@@ -266,18 +278,10 @@ impl State {
     fn reset(&mut self, id: &str, at_us: i64) -> Option<History> {
         let kept = self.limits.get_mut(id)?;
         self.version += 1;
-        let limit = &kept.definition.limit;
-        let mut history = History {
-            limit: Limit::clone(limit),
-            reset_us: at_us,
-            settled: 0,
-            overrun: 0,
-            tally: kept.tally,
-        };
-        for (subject, entry) in &mut kept.counters {
-            let standing = entry.standing(limit, subject, at_us);
-            history.settled += standing.settled;
-            history.overrun += (standing.settled - standing.max).max(0);
+        let Totals { settled, overrun, tally } = kept.totals(at_us);
+        let limit = Limit::clone(&kept.definition.limit);
+        let history = History { limit, reset_us: at_us, settled, overrun, tally };
+        for entry in kept.counters.values_mut() {
             entry.slots.clear();
             entry.level = (0, at_us);
         }
@@ -436,6 +440,11 @@ impl Store for MemoryStore {
         all.sort_by(|(a, x), (b, y)| farthest(x, y).then_with(|| a.cmp(b)));
         all.truncate(most);
         done(all)
+    }
+
+    fn totals(&self, id: &str, at_us: i64) -> Later<'_, Option<Totals>> {
+        let totals = self.state().limits.get(id).map(|kept| kept.totals(at_us));
+        done(totals)
     }
 
     fn counter(&self, counter: &Counter, at_us: i64) -> Later<'_, Option<Standing>> {

@@ -61,6 +61,7 @@ pub(crate) use request::Prompt;
 pub(crate) use rules::{Rule, Rules};
 pub use state::{Crossing, LimitState, OnLimit, Standing, Tally};
 pub use store::{
-    Answer, Ask, Change, Counter, Definition, Definitions, Give, History, Later, Store, Subject, granted,
+    Answer, Ask, Change, Counter, Definition, Definitions, Give, History, Later, Store, Subject, Totals,
+    granted,
 };
 pub use window::Window;

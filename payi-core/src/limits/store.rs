@@ -132,6 +132,18 @@ pub struct Definitions {
     pub limits: Vec<Definition>,
 }
 
+/// What a limit has come to, over all its counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// In the window of now, in the limit's unit.
+    pub settled: i128,
+    /// What of that is over the maximum.
+    pub overrun: i128,
+    /// Its calls since the last reset.
+    pub tally: Tally,
+}
+
 /// What a limit had come to when it was reset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -146,6 +158,13 @@ pub struct History {
     pub overrun: i128,
     /// Its calls.
     pub tally: Tally,
+}
+
+impl History {
+    /// The same without the rest.
+    pub const fn totals(&self) -> Totals {
+        Totals { settled: self.settled, overrun: self.overrun, tally: self.tally }
+    }
 }
 
 /// What becomes of a limit: it is given what the limit says, if there is one.
@@ -213,6 +232,9 @@ pub trait Store: Send + Sync {
 
     /// Counters of a limit at a time, those that have come farthest first, `most` at most.
     fn counters(&self, id: &str, at_us: i64, most: usize) -> Later<'_, Vec<(Subject, Standing)>>;
+
+    /// What a limit has come to at a time, over all its counters; `None` if there is no such limit.
+    fn totals(&self, id: &str, at_us: i64) -> Later<'_, Option<Totals>>;
 
     /// One counter at a time; as if untouched if there is none yet. `None` if there is no such limit.
     fn counter(&self, counter: &Counter, at_us: i64) -> Later<'_, Option<Standing>>;

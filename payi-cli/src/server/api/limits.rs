@@ -8,13 +8,13 @@ use std::{collections::HashMap, sync::Arc, time::SystemTime};
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, State, rejection::BytesRejection},
+    extract::{State, rejection::BytesRejection},
     http::StatusCode,
 };
 use payi_core::{
     context::Text,
     ledger::LedgerStore,
-    limits::{Definition, Kind, Limit, LimitState, Limits, Policy, Scope, Tally, Window},
+    limits::{Definition, Kind, Limit, LimitState, Limits, Policy, Scope, Subject, Totals, Window},
     money::Money,
 };
 use serde::Deserialize;
@@ -25,8 +25,8 @@ use crate::server::{
     api::{
         Api,
         answer::number,
-        catalogue::Page,
-        error::{Query, Refusal},
+        catalogue::{self, Page},
+        error::{Path, Query, Refusal},
         ingest,
     },
     format,
@@ -86,15 +86,15 @@ struct Shown {
     totals: Totals,
 }
 
-/// What a limit has come to, over all its counters.
-#[derive(Default)]
-struct Totals {
-    settled: i128,
-    overrun: i128,
-    tally: Tally,
-}
-
 impl Api {
+    /// Reads the limits, over a connection that nobody who writes waits for.
+    async fn look_at_limits<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Limits) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.app.read(move |ledger| work(&Limits::of(Arc::new(LedgerStore::new(ledger.clone()))))).await?
+    }
+
     /// Works with the limits, off the threads that serve connections.
     async fn limits<T: Send + 'static>(
         &self,
@@ -176,12 +176,8 @@ fn find(limits: &Limits, id: &str) -> Result<Definition, Refusal> {
 }
 
 fn shown(limits: &Limits, definition: Definition) -> Result<Shown, Refusal> {
-    let id = &definition.limit.id;
-    let mut totals = Totals { tally: limits.tally(id).map_err(|e| failed(&e))?, ..Totals::default() };
-    for (_, standing) in limits.status(id, usize::MAX).map_err(|e| failed(&e))? {
-        totals.settled += standing.settled;
-        totals.overrun += (standing.settled - standing.max).max(0);
-    }
+    // It may have been removed since.
+    let totals = limits.totals(&definition.limit.id)?.unwrap_or_default();
     Ok(Shown { definition, totals })
 }
 
@@ -337,7 +333,7 @@ pub(crate) async fn create(
 
 /// One limit.
 pub(crate) async fn retrieve(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
-    api.limits(move |limits, _| Ok(Json(shown(limits, find(limits, &id)?)?.response()))).await
+    api.look_at_limits(move |limits| Ok(Json(shown(limits, find(limits, &id)?)?.response()))).await
 }
 
 /// All limits, a page at a time, in the order of their ids.
@@ -346,17 +342,16 @@ pub(crate) async fn list(
     Query(which): Query<Named>,
     Query(page): Query<Page>,
 ) -> Result<Json<Value>, Refusal> {
-    api.limits(move |limits, _| {
-        let all = limits.list().map_err(|e| failed(&e))?;
+    api.look_at_limits(move |limits| {
+        let all = limits.list()?;
         let wanted = all.into_iter().filter(|definition| {
             which.limit_name.as_deref().is_none_or(|name| *definition.limit.name == *name)
         });
-        let mut items = Vec::new();
-        for definition in wanted {
-            let shown = shown(limits, definition)?;
-            items.push((shown.definition.limit.id.to_string(), shown.json()));
-        }
-        Ok(Json(page.of(items)))
+        let wanted = wanted.map(|definition| (definition.limit.id.to_string(), definition));
+        let (part, cursor) = page.part(wanted.collect());
+        let items = part.into_iter().map(|(_, definition)| Ok(shown(limits, definition)?.json()));
+        let items = items.collect::<Result<Vec<_>, Refusal>>()?;
+        Ok(Json(catalogue::page(items.into_iter(), cursor.as_deref())))
     })
     .await
 }
@@ -366,13 +361,39 @@ async fn change(
     id: String,
     mut work: impl FnMut(&mut Limit) -> Result<(), Refusal> + Send + 'static,
 ) -> Result<Value, Refusal> {
-    api.limits(move |limits, _| {
-        let definition = limits.change::<Refusal>(&id, |old| {
+    let changed = api.limits(move |limits, _| {
+        limits.change::<Refusal>(&id, |old| {
             let mut limit = Limit::clone(&old.ok_or_else(|| missing(&id))?.limit);
             work(&mut limit)?;
             Ok(limit)
-        })?;
-        Ok(shown(limits, definition)?.response())
+        })
+    });
+    let definition = changed.await?;
+    api.look_at_limits(move |limits| Ok(shown(limits, definition)?.response())).await
+}
+
+/// A maximum in the unit of a limit that there is.
+fn maximum(limit: &Limit, max: &Value) -> Result<i128, Refusal> {
+    if limit.max_usd().is_some() {
+        return dollars(max).map(Money::pico);
+    }
+    let whole = max.as_u64().filter(|max| *max > 0);
+    whole.map(i128::from).ok_or_else(|| Refusal::bad("invalid_max_limit", "max is a whole number above 0"))
+}
+
+/// Refuses a maximum below what the limit has come to. Where each has a counter, some may well be over a new maximum.
+async fn above_spend(api: &Api, id: String, max: Value) -> Result<(), Refusal> {
+    api.look_at_limits(move |limits| {
+        let limit = find(limits, &id)?.limit;
+        let standing = limits.standing(&id, &Subject::default())?.unwrap_or_default();
+        if matches!(limit.scope, Scope::Attached | Scope::Everyone) && maximum(&limit, &max)? < standing.settled {
+            let message = format!(
+                "the limit has come to {} already; reset it first, or lower it all the same with `payi limits set`",
+                limit.show(standing.settled)
+            );
+            return Err(Refusal::bad("invalid_max_limit_update", message));
+        }
+        Ok(())
     })
     .await
 }
@@ -384,28 +405,16 @@ pub(crate) async fn update(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Refusal> {
     let changes: Changes = ingest::json(&body?)?;
-    let asked = id.clone();
-    let spent = api.limits(move |limits, _| {
-        let all = limits.status(&asked, 1).map_err(|e| failed(&e))?;
-        Ok(all.first().map_or(0, |(_, standing)| standing.settled))
-    });
-    let spent = spent.await?;
+    let max = changes.max.filter(|max| !max.is_null());
+    if let Some(max) = max.clone() {
+        above_spend(&api, id.clone(), max).await?;
+    }
     let done = change(api, id, move |limit| {
         if let Some(name) = &changes.limit_name {
             limit.name = name.as_str().into();
         }
-        if let Some(max) = changes.max.as_ref().filter(|max| !max.is_null()) {
-            limit.max = match limit.max_usd() {
-                Some(_) => dollars(max)?.pico(),
-                None => max
-                    .as_u64()
-                    .ok_or_else(|| Refusal::bad("invalid_json", "max is a whole number above 0"))?
-                    .into(),
-            };
-            if limit.max < spent {
-                let message = "more than that is spent already; reset the limit first, or lower it by `payi limits set`";
-                return Err(Refusal::bad("invalid_max_limit_update", message));
-            }
+        if let Some(max) = &max {
+            limit.max = maximum(limit, max)?;
         }
         Ok(())
     });
@@ -448,7 +457,6 @@ pub(crate) async fn reset(
     api.limits(move |limits, _| {
         let history = limits.reset(&id, from).map_err(|e| failed(&e))?.ok_or_else(|| missing(&id))?;
         let limit = &history.limit;
-        let sums = Totals { settled: history.settled, overrun: history.overrun, tally: history.tally };
         Ok(Json(json!({
             "limit_history": {
                 "limit_id": limit.id,
@@ -457,7 +465,7 @@ pub(crate) async fn reset(
                 "max": amount(limit, limit.max),
                 "limit_tags": [],
                 "limit_reset_timestamp": format::iso(time(history.reset_us)),
-                "totals": totals(limit, &sums),
+                "totals": totals(limit, &history.totals()),
             },
             "request_id": Uuid::now_v7().to_string(),
             "message": Value::Null,

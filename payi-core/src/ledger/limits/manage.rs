@@ -1,14 +1,11 @@
 //! Limits as rows: making, changing, resetting and removing them.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::{
-    ledger::{
-        follow,
-        limits::rows::{self, Counters, Key},
-    },
+    ledger::{follow, limits::standings},
     limits::{Definition, Definitions, History, Limit, LimitState, Tally, comparable},
 };
 
@@ -122,10 +119,7 @@ pub(crate) fn reset(conn: &Connection, id: &str, at_us: i64) -> rusqlite::Result
     let Some((number, old)) = find(conn, id)? else { return Ok(None) };
     let limit = Limit::clone(&old.limit);
     let mut history = History { limit, reset_us: at_us, settled: 0, overrun: 0, tally: tally(conn, number)? };
-    for (_, standing) in standings(conn, number, &old.limit, at_us)? {
-        history.settled += standing.settled;
-        history.overrun += (standing.settled - standing.max).max(0);
-    }
+    (history.settled, history.overrun) = standings::totals(conn, number, &old.limit, at_us)?;
     conn.execute(
         "INSERT OR REPLACE INTO limit_history VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
         params![
@@ -164,30 +158,6 @@ pub(crate) fn history(conn: &Connection, id: &str) -> rusqlite::Result<Vec<Histo
     })?
     .filter_map(Result::transpose)
     .collect()
-}
-
-/// Every counter of a limit, in no order.
-pub(crate) fn standings(
-    conn: &Connection,
-    number: i64,
-    limit: &Limit,
-    at_us: i64,
-) -> rusqlite::Result<Vec<(crate::limits::Subject, crate::limits::Standing)>> {
-    let mut keys: HashSet<(i64, i64)> = HashSet::new();
-    for table in ["counters", "holdings"] {
-        let mut all = conn.prepare(&format!("SELECT DISTINCT a, b FROM {table} WHERE limit_no = ?1"))?;
-        for key in all.query_map([number], |row| Ok((row.get(0)?, row.get(1)?)))? {
-            keys.insert(key?);
-        }
-    }
-    let (mut file, mut standings) = (Counters::new(conn), Vec::with_capacity(keys.len()));
-    for (a, b) in keys {
-        let key = Key { limit: number, a, b };
-        let subject = file.subject(key)?;
-        let standing = rows::standing(&mut file, key, limit, (&subject, at_us))?;
-        standings.push((subject, standing));
-    }
-    Ok(standings)
 }
 
 pub(crate) fn count(conn: &Connection, number: i64, tally: &Tally) -> rusqlite::Result<()> {

@@ -3,6 +3,7 @@
 mod fold;
 mod manage;
 mod rows;
+mod standings;
 
 use std::{
     fmt,
@@ -23,7 +24,7 @@ use crate::{
     ledger::{Appender, Keep, Ledger, dict::Dictionary, follow, rows::micros, schema::writing},
     limits::{
         Answer, Ask, Change, Counter, Crossing, Definition, Definitions, Give, History, Later, SCARCE,
-        Standing, Store, Subject, Tally, decayed, falls_from, farthest, granted,
+        Standing, Store, Subject, Tally, Totals, decayed, falls_from, granted,
     },
 };
 
@@ -298,11 +299,15 @@ impl Store for LedgerStore {
     fn counters(&self, id: &str, at_us: i64, most: usize) -> Later<'_, Vec<(Subject, Standing)>> {
         self.read(|conn| {
             let Some((number, definition)) = manage::find(conn, id)? else { return Ok(Vec::new()) };
-            let mut all = manage::standings(conn, number, &definition.limit, at_us)?;
-            all.retain(|(_, standing)| standing.settled != 0 || standing.held != 0);
-            all.sort_by(|(a, x), (b, y)| farthest(x, y).then_with(|| a.cmp(b)));
-            all.truncate(most);
-            Ok(all)
+            standings::leading(conn, number, &definition.limit, at_us, most)
+        })
+    }
+
+    fn totals(&self, id: &str, at_us: i64) -> Later<'_, Option<Totals>> {
+        self.read(|conn| {
+            let Some((number, definition)) = manage::find(conn, id)? else { return Ok(None) };
+            let (settled, overrun) = standings::totals(conn, number, &definition.limit, at_us)?;
+            Ok(Some(Totals { settled, overrun, tally: manage::tally(conn, number)? }))
         })
     }
 
