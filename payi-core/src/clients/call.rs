@@ -3,9 +3,11 @@
 //! An [`Attempt`] begins with one snapshot of the context and ends exactly once, whatever happens:
 //! settled, failed, or, if it is dropped before, aborted with what was seen by then.
 
+mod background;
+
 use std::{
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use uuid::Uuid;
@@ -65,7 +67,7 @@ pub(crate) struct Held {
 }
 
 /// How an attempt ended.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum End {
     /// The answer was read to its end.
     Complete,
@@ -91,6 +93,10 @@ struct Inner {
     status: Option<u16>,
     streamed: bool,
     first: Option<Instant>,
+    /// How long it took, where it ended before its bill was known.
+    ended: Option<Duration>,
+    /// Its answer shows again what is charged already.
+    shown: bool,
     /// What was asked, in case that nobody says how much that was.
     prompt: Option<Prompt>,
     receipt: Receipt,
@@ -217,15 +223,15 @@ impl Attempt {
 
     /// There was no answer, for the reason given by a short code.
     pub(crate) fn fail(mut self, code: &'static str) {
-        self.end(Reading::default(), &End::Broken(code));
+        self.end(Reading::default(), End::Broken(code));
     }
 
     /// The answer has ended, one way or another.
     pub(crate) fn settle(mut self, reading: Reading, end: &End) {
-        self.end(reading, end);
+        self.end(reading, *end);
     }
 
-    fn end(&mut self, reading: Reading, end: &End) {
+    fn end(&mut self, reading: Reading, end: End) {
         if let Some(inner) = self.0.take() {
             inner.end(reading, end);
         }
@@ -234,7 +240,7 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.end(Reading::default(), &End::Dropped);
+        self.end(Reading::default(), End::Dropped);
     }
 }
 
@@ -288,6 +294,8 @@ impl Inner {
             status: None,
             streamed: false,
             first: None,
+            ended: None,
+            shown: false,
             prompt: None,
             receipt: Receipt::new(id),
             held,
@@ -312,7 +320,17 @@ impl Inner {
         });
     }
 
-    fn end(mut self: Box<Self>, mut reading: Reading, end: &End) {
+    fn end(self: Box<Self>, reading: Reading, end: End) {
+        self.pipeline.background.tidy();
+        if reading.background { background::end(self, reading, end) } else { self.close(reading, &end) }
+    }
+
+    /// Whether its end is charged by estimate, should its answer say nothing.
+    fn reserves(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.hold.reserves())
+    }
+
+    fn close(mut self: Box<Self>, mut reading: Reading, end: &End) {
         let refused = self.status.is_some_and(|status| status >= 400);
         let outcome = match end {
             _ if refused => Outcome::Failed,
@@ -334,7 +352,7 @@ impl Inner {
         let mut cost = self.cost(&reading, outcome, end);
         let usage = reading.usage.take().unwrap_or_default();
         // What is shown again was counted when it was made.
-        let shown = self.request.endpoint.free && !reading.background;
+        let shown = self.shown || (self.request.endpoint.free && !reading.background);
         let usage = if shown { Usage::new() } else { usage };
         reading.elsewhere.retain(|_| !shown);
         let mut whole = reading.elsewhere.iter().fold(usage, |mut sum, (_, usage)| {
@@ -385,7 +403,7 @@ impl Inner {
             response_model: reading.model,
             streamed: self.streamed,
             started_at: self.started_at,
-            latency: self.started.elapsed(),
+            latency: self.ended.unwrap_or_else(|| self.started.elapsed()),
             time_to_first_token: self.first.map(|first| first.duration_since(self.started)),
             outcome: closed.outcome,
             http_status: self.status,
@@ -411,15 +429,17 @@ impl Inner {
         let refused = outcome == Outcome::Failed
             && (self.status.is_some_and(|status| status >= 400) || matches!(end, End::Broken("connect")));
         let free = self.request.endpoint.free && !(reading.background && reading.usage.is_some());
-        if free {
+        if free || self.shown {
             return NOTHING;
         }
-        if let Some(amount) = reading.reported_cost {
-            return Cost { amount, source: CostSource::Reported };
-        }
+        let reported = reading.reported_cost.map(|amount| Cost { amount, source: CostSource::Reported });
         let Some(usage) = &reading.usage else {
-            return if refused { NOTHING } else { Cost::UNPRICED };
+            return reported.unwrap_or(if refused { NOTHING } else { Cost::UNPRICED });
         };
+        match reported {
+            Some(reported) if !self.is_priced_as_other() => return reported,
+            _ => {}
+        }
         // Of the models that took part, only the one asked for can be priced as another.
         let mut cost = self
             .names(reading)
@@ -427,6 +447,9 @@ impl Inner {
             .map(|model| self.price(model, reading, usage))
             .find(|cost| cost.source != CostSource::Unpriced)
             .unwrap_or(Cost::UNPRICED);
+        if let (CostSource::Unpriced, Some(reported)) = (cost.source, reported) {
+            return reported;
+        }
         for (model, usage) in &reading.elsewhere {
             cost = cost + self.price(model, reading, usage);
         }
@@ -436,6 +459,12 @@ impl Inner {
             cost.source = CostSource::Estimated;
         }
         cost
+    }
+
+    /// Whether the caller has said as what it is to be priced. That a host is somebody's says nothing of prices.
+    fn is_priced_as_other(&self) -> bool {
+        let PriceAs { category, resource } = &self.request.price_as;
+        resource.is_some() || category.as_ref().is_some_and(|said| **said != *self.request.endpoint.category)
     }
 
     fn names<'n>(&'n self, reading: &'n Reading) -> Names<'n> {

@@ -74,6 +74,9 @@ impl Receipt {
     }
 
     /// Waits until it has ended. Without a time limit: an answer that nobody reads does not end.
+    ///
+    /// Where the answer is only announced, to be made in the background, it has ended with the announcement, and its
+    /// cost is not known here; the event has it, once somebody has fetched the answer.
     pub fn settled(&self) -> impl Future<Output = Settled> + Send + 'static {
         Settling(Arc::clone(&self.0))
     }

@@ -1,5 +1,6 @@
 //! What happened: one immutable [`Event`] per attempt, the only thing sinks see.
 
+mod background;
 mod clock;
 mod event;
 mod mapping;
@@ -9,6 +10,7 @@ mod pipeline;
 pub(crate) mod sample;
 mod secret;
 
+pub(crate) use background::{Background, Bill, Later};
 pub(crate) use clock::deadline;
 pub use clock::{Clock, SystemClock};
 pub use event::{CallId, Event, Exchange, LimitMark, Opening, Outcome, Verdict};

@@ -4,7 +4,7 @@ use std::{any::Any, fmt, sync::Arc, time::Instant};
 
 use crate::{
     context::KeySet,
-    events::{Clock, Event, Mappings, Opening, PayIAccess, SystemClock},
+    events::{Background, Clock, Event, Mappings, Opening, PayIAccess, SystemClock},
     pricing::PriceBook,
 };
 
@@ -80,6 +80,8 @@ pub struct Pipeline {
     pub settings: Settings,
     /// The gate of `limits`, which is not known here.
     pub(crate) gate: Option<Arc<dyn Any + Send + Sync>>,
+    /// The calls that wait for their bills.
+    pub(crate) background: Arc<Background>,
 }
 
 impl Pipeline {
@@ -91,6 +93,7 @@ impl Pipeline {
             clock: Arc::new(SystemClock),
             settings: Settings::default(),
             gate: None,
+            background: Arc::default(),
         }
     }
 }

@@ -386,7 +386,9 @@ impl Builder {
             options.record_on_spans.unwrap_or(false).then(|| -> Arc<dyn Sink> { Arc::new(OnSpans) });
         let sinks = engines.sinks().chain(on_spans).chain(self.sinks);
         let gate = engines.gate().map(|gate| Arc::<Gate>::clone(gate) as Arc<dyn Any + Send + Sync>);
-        let pipeline = Pipeline { sink: Arc::new(Fan::new(sinks)), book, clock: self.clock, settings, gate };
+        let sink = Arc::new(Fan::new(sinks));
+        let background = Arc::default();
+        let pipeline = Pipeline { sink, book, clock: self.clock, settings, gate, background };
         let pipeline = Arc::new(pipeline);
         let root = Frame::root(Some(Arc::<Pipeline>::clone(&pipeline)), entries);
         Ok(Running::new(pipeline, root, engines))

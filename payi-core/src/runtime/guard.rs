@@ -58,6 +58,7 @@ impl Running {
         if context::global().is_some_and(|global| Arc::ptr_eq(&global, &self.root)) {
             context::set_global(None);
         }
+        self.pipeline.background.close();
         let flushed = self.flush(deadline);
         self.engines.stop(deadline);
         flushed

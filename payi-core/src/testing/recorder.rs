@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::{
     context::{Context, Entered, Frame, Key, Scoped},
     error::Result,
-    events::{Clock, Event, Opening, Pipeline, Settings, Sink, SystemClock},
+    events::{Background, Clock, Event, Opening, Pipeline, Settings, Sink, SystemClock},
     limits::{Gate, Limit, Limits, MemorySink, MemoryStore, Store},
     sink::Fan,
 };
@@ -41,6 +41,7 @@ pub struct Recorder {
     clock: Arc<dyn Clock>,
     settings: Settings,
     limited: Option<Limited>,
+    background: Arc<Background>,
 }
 
 /// Limits of this test alone, in memory.
@@ -60,6 +61,7 @@ impl Default for Recorder {
             clock: Arc::new(SystemClock),
             settings: Settings::default(),
             limited: None,
+            background: Arc::default(),
         }
     }
 }
@@ -158,6 +160,7 @@ impl Recorder {
         let charges = charges.map(|charges| Arc::new(charges) as Arc<dyn Sink>);
         let mut pipeline = Pipeline::new(Arc::new(Fan::new(std::iter::once(sink).chain(charges))));
         pipeline.gate = self.limited.as_ref().map(|limited| Arc::clone(&limited.gate) as Arc<_>);
+        pipeline.background = Arc::clone(&self.background);
         pipeline.clock = Arc::clone(&self.clock);
         pipeline.settings = self.settings.clone();
         if pipeline.settings.require.is_empty()

@@ -310,7 +310,8 @@ fn reported_cost(costs: &Picker<Key>) -> Option<crate::money::Money> {
         let total = serde_json::from_str::<Value>(cost).ok()?;
         return decimal(&total.get("total_cost")?.to_string());
     }
-    decimal(cost)
+    let upstream = raw(Key::Upstream).filter(|_| raw(Key::ByOwn) == Some("true")).and_then(decimal);
+    Some(decimal(cost)? + upstream.unwrap_or_default())
 }
 
 /// Exact decimal dollars, also with an exponent; digits beyond the pico-dollar are cut off.

@@ -19,6 +19,8 @@ pub(crate) enum Key {
     Action,
     Cost,
     Ticks,
+    ByOwn,
+    Upstream,
     /// Cohere's billed units, where they are not in a usage.
     Billed,
     /// Why Bedrock's models stopped.
@@ -69,6 +71,7 @@ pub(crate) const RULES: &Rules<Key> = &Rules::new(&[
     keep(1, "error", Key::Error),
     keep(1, "service_tier", Key::Tier),
     keep(1, "status", Key::Status),
+    keep(1, "background", Key::Background),
     Rule { level: 1, key: "output", then: Then::Each(2, Key::Item) },
     keep(2, "type", Key::ItemType),
     enter(2, "action", 3),
@@ -112,5 +115,11 @@ pub(crate) const RULES: &Rules<Key> = &Rules::new(&[
 ]);
 
 /// The cost that some hosts put into the usage.
-pub(crate) const COSTS: &Rules<Key> =
-    &Rules::new(&[keep(0, "cost", Key::Cost), keep(0, "cost_in_usd_ticks", Key::Ticks)]);
+pub(crate) const COSTS: &Rules<Key> = &Rules::new(&[
+    keep(0, "cost", Key::Cost),
+    keep(0, "cost_in_usd_ticks", Key::Ticks),
+    // OpenRouter, with a key of the caller's own at the provider: the cost is its fee alone.
+    keep(0, "is_byok", Key::ByOwn),
+    enter(0, "cost_details", 1),
+    keep(1, "upstream_inference_cost", Key::Upstream),
+]);

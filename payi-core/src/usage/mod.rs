@@ -243,7 +243,7 @@ pub struct Reading {
     pub guardrail: Option<Guardrail>,
     /// The error the answer carries, by its type or code (never its message).
     pub error: Option<Box<str>>,
-    /// The answer was made while nobody waited for it, and is billed where it is fetched.
+    /// The answer is made while nobody waits for it: its usage is known once it is fetched, and shown each time it is.
     pub background: bool,
     /// Some of the counts were estimated, because the answer did not say them.
     pub estimated: bool,

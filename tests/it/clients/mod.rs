@@ -1,6 +1,7 @@
 //! The tracked reqwest client against the provider on loopback: what is recorded, and that nothing
 //! of what the caller sees is changed.
 
+mod background;
 mod faults;
 mod garbage;
 mod receipts;

@@ -1,6 +1,6 @@
 //! What a call cost, told to the code that made it.
 
-use payi::{ReceiptsExt, events::Outcome};
+use payi::{ReceiptsExt, events::Outcome, pricing::CostSource, testing::Answer};
 
 use super::{ASK, Bench};
 
@@ -57,4 +57,28 @@ async fn all_calls_of_a_future_hand_out_their_receipts_in_order_and_only_theirs(
         })
         .await;
     assert_eq!(bench.recorder.take().len(), 4);
+}
+
+#[tokio::test]
+async fn a_price_that_was_said_beats_what_the_host_reports_and_an_own_keys_cost_is_added() {
+    let bench = Bench::new();
+    let cost = async |more: &str, price_as: Option<&'static str>| {
+        let usage =
+            format!(r#"{{"prompt_tokens":1000000,"completion_tokens":0,"total_tokens":1000000{more}}}"#);
+        bench.provider.next(Answer::json(format!(r#"{{"model":"gpt-4o-mini","usage":{usage}}}"#)));
+        let call = async { payi::track_context!(price_as_resource = price_as, { bench.chat(ASK).await }) };
+        bench.recorder.scope(call).await.expect("an answer");
+        let event = bench.event();
+        (event.cost.amount.to_string(), event.cost.source, event.reported_cost.map(|cost| cost.to_string()))
+    };
+    let (reported, said) = (r#","cost":0.5"#, Some("0.5".to_owned()));
+    assert_eq!(cost(reported, None).await, ("0.5".into(), CostSource::Reported, said.clone()));
+    assert_eq!(cost(reported, Some("gpt-4o")).await, ("2.5".into(), CostSource::Computed, said.clone()));
+    // Better what the host says than nothing.
+    assert_eq!(cost(reported, Some("of-our-own")).await, ("0.5".into(), CostSource::Reported, said));
+    for (own_key, expected) in [("true", "0.0123"), ("false", "0")] {
+        let more =
+            format!(r#","cost":0,"is_byok":{own_key},"cost_details":{{"upstream_inference_cost":0.0123}}"#);
+        assert_eq!(cost(&more, None).await.0, expected, "{own_key}");
+    }
 }

@@ -1,0 +1,61 @@
+//! The end of calls whose answers are made in the background: where their bill is counted, and that it is counted once.
+
+use crate::{
+    clients::{
+        call::{End, Inner},
+        receipt::Settled,
+    },
+    events::{Bill, Later, Outcome},
+    pricing::Cost,
+    usage::{Reading, Usage},
+};
+
+/// A call that waits for its bill, as it ended but for that.
+#[derive(Debug)]
+struct Waiting {
+    call: Box<Inner>,
+    reading: Reading,
+    end: End,
+}
+
+impl Later for Waiting {
+    fn billed(self: Box<Self>, reading: Reading) {
+        self.call.close(reading, &End::Complete);
+    }
+
+    fn given_up(self: Box<Self>) -> bool {
+        let charged = self.reading.usage.is_some() || self.call.reserves();
+        self.call.close(self.reading, &self.end);
+        charged
+    }
+}
+
+/// Ends a call, or the fetching of its answer.
+pub(super) fn end(mut call: Box<Inner>, reading: Reading, end: End) {
+    let Some(id) = reading.response_id.clone() else { return call.close(reading, &end) };
+    let pipeline = std::sync::Arc::clone(&call.pipeline);
+    let fetched = call.request.endpoint.free;
+    let told = reading.usage.is_some() && !reading.estimated;
+    let over = reading.error.is_some() || call.status.is_some_and(|status| status >= 400);
+    match () {
+        () if told => match pipeline.background.bill(&id) {
+            Bill::New => {}
+            Bill::Charged => call.shown = true,
+            Bill::Awaited(caller) => {
+                call.shown = true;
+                caller.billed(reading.clone());
+            }
+        },
+        () if fetched && (over || call.request.endpoint.operation == "responses.cancel") => {
+            pipeline.background.without_bill(&id);
+        }
+        () if !fetched && !over => {
+            call.ended = Some(call.started.elapsed());
+            let outcome = if matches!(end, End::Complete) { Outcome::Ok } else { Outcome::Aborted };
+            call.receipt.settle(Settled { outcome, usage: Usage::new(), cost: Cost::UNPRICED });
+            return pipeline.background.wait(id, Box::new(Waiting { call, reading, end }));
+        }
+        () => {}
+    }
+    call.close(reading, &end);
+}
