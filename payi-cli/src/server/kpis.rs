@@ -92,9 +92,9 @@ fn row(kpi: &Kpi) -> Row {
     let count = u32::try_from(kpi.scores.len()).unwrap_or(u32::MAX);
     let mean = (count > 0).then(|| scores().sum::<f64>() / f64::from(count));
     let (state, class) = match mean {
-        None => ("—", "zero"),
+        None => ("not scored", ""),
         Some(mean) if mean >= kpi.goal => ("reached", "ok"),
-        Some(_) => ("missed", "warn"),
+        Some(_) => ("missed", "missed"),
     };
     let shown = |value: Option<f64>| value.map_or_else(|| "—".into(), |value| one(&kpi.kind, value));
     Row {

@@ -129,7 +129,9 @@ pub(crate) async fn show(State(app): State<App>, RawQuery(query): RawQuery) -> R
 fn read(ledger: &Ledger, some: Range<usize>, now: SystemTime) -> payi_core::Result<(Vec<Card>, usize)> {
     let limits = Limits::of(Arc::new(LedgerStore::new(ledger.clone())));
     let mut cards = Vec::new();
-    let all = limits.list()?;
+    let mut all = limits.list()?;
+    // Those for everybody first; those that calls name are the many.
+    all.sort_by_key(|definition| definition.limit.scope == Scope::Attached);
     let count = all.len();
     for definition in all.into_iter().skip(some.start).take(some.len()) {
         let id = &definition.limit.id;

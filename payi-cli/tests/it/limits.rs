@@ -323,8 +323,11 @@ async fn the_page_shows_some_limits_at_a_time() {
         let new = json!({"limit_id": format!("limit-{n}"), "limit_name": "n", "max": 1});
         place.ask(Method::POST, "/api/v1/limits", new).await;
     }
+    let for_all = json!({"limit_id": "zz-all", "limit_name": "n", "max": 1, "scope": "everyone"});
+    place.ask(Method::POST, "/api/v1/limits", for_all).await;
     let first = place.0.page("/limits?per_page=2").await;
-    assert!(first.contains("limit-1") && !first.contains("limit-2") && first.contains("1–2 of 5"), "{first}");
+    assert!(first.contains("zz-all") && first.contains("limit-0") && first.contains("1–2 of 6"), "{first}");
+    assert!(!first.contains("limit-1"), "{first}");
     let last = place.0.page("/limits?per_page=2&page=3").await;
     assert!(last.contains("limit-4") && !last.contains("rel=\"next\""), "{last}");
     assert!(!place.0.page("/limits").await.contains("class=\"pager\""), "all are on one page");

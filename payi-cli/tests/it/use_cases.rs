@@ -274,7 +274,13 @@ async fn each_new_instance_has_a_limit_of_its_own_that_its_calls_count_against()
     assert_eq!(other["limit"]["totals"]["requests"]["total"], 0);
     let free = ok(&service, Method::POST, INSTANCES, Value::Null).await;
     assert_eq!(free["limit_id"], Value::Null);
-    ok(&service, Method::DELETE, &format!("{INSTANCES}/{id}"), Value::Null).await;
+    let gone = format!("{INSTANCES}/{id}");
+    ok(&service, Method::DELETE, &gone, Value::Null).await;
+    assert_eq!(
+        refused(&service, Method::GET, &gone, Value::Null).await.0,
+        404,
+        "events name it, but it is gone"
+    );
     assert_eq!(
         refused(&service, Method::GET, &limit_path, Value::Null).await,
         (404, "limit_not_found".into())

@@ -136,8 +136,10 @@ pub(crate) async fn create(State(api): State<Api>, Path(case): Path<String>) -> 
 
 /// As it was made here, or as events name it.
 async fn find(api: &Api, case: &str, id: &str) -> Result<Value, Refusal> {
-    if let Some(made) = INSTANCES.find(api, &[case, id]).await? {
-        return Ok(made);
+    match INSTANCES.find(api, &[case, id]).await? {
+        Some(Value::Null) => return Err(unknown()),
+        Some(made) => return Ok(made),
+        None => {}
     }
     let (name, of) = (case.to_owned(), id.to_owned());
     let named = api.app.view(move |view| view.instance(&name, &of)).await?;
@@ -158,7 +160,8 @@ pub(crate) async fn delete(
 ) -> Result<Json<Value>, Refusal> {
     let gone = find(&api, &case, &id).await?;
     kpis::SCORES.remove_all(&api, &[&case, &id]).await?;
-    INSTANCES.remove(&api, key(&[&case, &id])).await?;
+    // What was is not forgotten, because events may still name it.
+    INSTANCES.change(&api, &[&case, &id], |_| Ok(Value::Null)).await?;
     if let Some(limit) = gone["limit_id"].as_str().map(ToOwned::to_owned) {
         api.documents(move |ledger| limits(ledger).delete(&limit)).await?;
     }
