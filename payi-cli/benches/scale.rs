@@ -163,6 +163,9 @@ fn pages() -> Vec<Page> {
         ("a model", "/cost-drivers/models/detail?model=gpt-4o-2024-08-06"),
         ("requests", "/requests"),
         ("requests of a user", "/requests?user_id=user-12345"),
+        ("requests by cost", "/requests?sort=cost"),
+        ("requests by latency", "/requests?sort=latency"),
+        ("requests of a heavy user by tokens", "/requests?sort=tokens&user_id=user-00000"),
     ];
     let mut pages = vec![
         Page::new("users", "/cost-drivers/users", 150),

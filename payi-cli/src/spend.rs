@@ -79,16 +79,17 @@ fn table(report: &Drivers, query: &Query, sites: &[CallSite], zone: &TimeZone) -
     ]);
     let total = &report.total.totals;
     let amounts = Amounts::of(rows::all(report).map(|row| &row.figures.totals).chain([total]));
+    let figures = |totals: &Totals| amounts.row(totals, |at| moment(at, zone));
     let rows = rows::all(report).enumerate().map(|(n, row)| {
         // The nameless are one row, whatever the other dimensions say.
         let nameless = n >= report.rows.len();
         let names = named(&query.by, row, nameless);
-        names.into_iter().chain(cells(&row.figures.totals, amounts, zone)).collect()
+        names.into_iter().chain(figures(&row.figures.totals)).collect()
     });
     let rows: Vec<_> = rows.collect();
     let mut footer = vec!["TOTAL".to_owned()];
     footer.resize(names.max(1), String::new());
-    footer.extend(cells(total, amounts, zone));
+    footer.extend(figures(total));
     let mut notes = footnotes(total, sites);
     if rows.is_empty() {
         notes.push("no call is on record that matches".into());
@@ -109,20 +110,6 @@ fn named(by: &[Dimension], row: &Driver, nameless: bool) -> Vec<String> {
         None => "-".into(),
     };
     names.map(one).collect()
-}
-
-fn cells(totals: &Totals, amounts: Amounts, zone: &TimeZone) -> [String; 8] {
-    let (calls, tokens) = (&totals.calls, &totals.tokens);
-    [
-        group(calls.ok),
-        group(calls.failed),
-        group(calls.aborted),
-        group(tokens.input),
-        group(tokens.cache_read + tokens.cache_write),
-        group(tokens.output + tokens.reasoning),
-        amounts.write(totals),
-        totals.last_seen.map_or_else(String::new, |at| moment(at, zone)),
-    ]
 }
 
 /// Two ranges side by side.

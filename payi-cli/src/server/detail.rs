@@ -116,20 +116,24 @@ fn read(view: &payi_core::ledger::read::View<'_>, params: &Params) -> payi_core:
         (query.offset, query.limit, query.order, query.reverse) = (0, Some(limit), Order::Cost, false);
         query
     };
-    let mut parts = Vec::new();
-    for dimension in PARTS.into_iter().filter(|d| params.picked(*d).is_none()) {
+    let split_by: Vec<_> = PARTS.into_iter().filter(|d| params.picked(*d).is_none()).collect();
+    let mut asked = vec![(query(&[], 1), &*times)];
+    for &dimension in &split_by {
         let mut query = query(&[dimension], 8);
         if dimension == Dimension::Error {
             // They are shown with their calls.
             query.order = Order::Calls;
         }
-        parts.push((dimension, view.drivers(&query, &[])?));
+        asked.push((query, &[]));
     }
+    let mut reports = view.drivers_of(&asked)?.into_iter();
+    let whole = reports.next().unwrap_or_default();
+    let parts = split_by.into_iter().zip(reports).collect();
     let nobody = params.picked(Dimension::User) == Some(&Pick::Missing);
     Ok(Data {
         sites: nobody.then(|| view.call_sites(Some(resolved.since()))).transpose()?,
         as_of: view.as_of(),
-        whole: view.drivers(&query(&[], 1), &times)?,
+        whole,
         series: view.series(&query(&[split(params)], 1), &times, chart::PARTS)?,
         labels: overview::labels(&bounds, form),
         parts,

@@ -102,19 +102,28 @@ fn read(view: &View<'_>, params: &Params) -> payi_core::ledger::read::Answer<Dat
     let resolved = params.range.resolve(&params.now(), view.first()?);
     let (bounds, format) = resolved.slots();
     let times = range::times(&bounds);
-    let top = |by: &[Dimension]| {
+    let top = |by: &[Dimension]| -> (_, &[_]) {
         let mut query = params.query(by, &resolved);
         (query.limit, query.offset, query.order) = (Some(5), 0, Order::default());
-        view.drivers(&query, &[])
+        (query, &[])
     };
+    let asked = [
+        top(&[Dimension::User, Dimension::Account]),
+        top(&[Dimension::Provider, Dimension::Model]),
+        top(&[Dimension::UseCase]),
+    ];
+    let mut tops = view.drivers_of(&asked)?.into_iter();
+    let mut next = || tops.next().unwrap_or_default();
+    let (users, models, use_cases) = (next(), next(), next());
+    // After the tops: it is made of what they have read.
     let series = view.series(&params.query(&[split(params).1], &resolved), &times, chart::PARTS)?;
     let labels = labels(&bounds, format);
     let known = known(view)?;
     Ok(Data {
         as_of: view.as_of(),
-        users: top(&[Dimension::User, Dimension::Account])?,
-        models: top(&[Dimension::Provider, Dimension::Model])?,
-        use_cases: top(&[Dimension::UseCase])?,
+        users,
+        models,
+        use_cases,
         series,
         labels,
         health: view.health()?,

@@ -105,6 +105,11 @@ impl Fact {
         })
     }
 
+    /// What lists of single attempts are ordered by: cost, latency, tokens.
+    pub(crate) fn amounts(&self) -> [i64; 3] {
+        [self.cost, self.latency_us, self.tokens.iter().fold(0, |sum: i64, n| sum.saturating_add(*n))]
+    }
+
     /// What a part of it adds.
     pub(crate) fn cell(&self, part: Part) -> Cell {
         let at_ms = self.at_us.div_euclid(1000);

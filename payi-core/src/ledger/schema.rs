@@ -120,10 +120,11 @@ CREATE TABLE rollup(
   grain INTEGER NOT NULL, slot INTEGER NOT NULL, run INTEGER NOT NULL, part INTEGER NOT NULL,
   low INTEGER NOT NULL, high INTEGER NOT NULL, body BLOB NOT NULL,
   PRIMARY KEY(grain, slot, run, part)) WITHOUT ROWID;
--- Consecutive runs of facts: the time they span, and the chain of digests over them.
+-- Consecutive runs of facts: the time they span, the most that one of them has, and the chain of digests over them.
 CREATE TABLE batches(
   id INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
-  min_us INTEGER NOT NULL, max_us INTEGER NOT NULL, last_dict INTEGER NOT NULL, head BLOB NOT NULL);
+  min_us INTEGER NOT NULL, max_us INTEGER NOT NULL, last_dict INTEGER NOT NULL, head BLOB NOT NULL,
+  max_cost INTEGER NOT NULL, max_latency INTEGER NOT NULL, max_tokens INTEGER NOT NULL);
 
 -- How far each deliverer has come, in commit order.
 CREATE TABLE cursors(name TEXT PRIMARY KEY, seq INTEGER NOT NULL, updated_us INTEGER NOT NULL) WITHOUT ROWID;

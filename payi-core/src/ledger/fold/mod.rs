@@ -106,6 +106,8 @@ struct Found {
     last_seq: i64,
     min_us: i64,
     max_us: i64,
+    /// The largest cost, latency and number of tokens of one fact.
+    most: [i64; 3],
     chain: Chain,
 }
 
@@ -145,6 +147,7 @@ fn read(conn: &Connection, key: Option<&ChainKey>, after: i64, most: i64) -> rus
         last_seq: 0,
         min_us: i64::MAX,
         max_us: i64::MIN,
+        most: [0; 3],
         chain,
     };
     let mut lookup = Lookup::new(conn);
@@ -157,6 +160,9 @@ fn read(conn: &Connection, key: Option<&ChainKey>, after: i64, most: i64) -> rus
         found.last_seq = seq;
         found.min_us = found.min_us.min(fact.at_us);
         found.max_us = found.max_us.max(fact.at_us);
+        for (most, amount) in found.most.iter_mut().zip(fact.amounts()) {
+            *most = (*most).max(amount);
+        }
         found.add(&fact, Part::All);
         if let Some(old) = lookup.corrected(&fact)? {
             found.add(&old, Part::SumsBack);
@@ -233,14 +239,18 @@ fn packs(found: &mut Found, ever_day: i64) -> BTreeMap<Slot, Vec<Piece>> {
 fn write_batch(conn: &Connection, found: &Found) -> rusqlite::Result<()> {
     found.chain.remember_key(conn)?;
     conn.execute(
-        "INSERT INTO batches(first_seq, last_seq, min_us, max_us, last_dict, head) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO batches(first_seq, last_seq, min_us, max_us, last_dict, head,
+           max_cost, max_latency, max_tokens) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             found.first_seq,
             found.last_seq,
             found.min_us,
             found.max_us,
             found.chain.last_dict(),
-            found.chain.head()
+            found.chain.head(),
+            found.most[0],
+            found.most[1],
+            found.most[2]
         ],
     )
     .map(drop)

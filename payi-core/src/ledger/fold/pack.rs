@@ -197,14 +197,41 @@ fn put(out: &mut Vec<u8>, mut value: u128) {
     out.push(value.to_le_bytes()[0]);
 }
 
+/// Which columns are read, besides keys and costs. The others are passed over: their cells keep what an empty one has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Columns {
+    /// Calls and attempts.
+    pub(crate) calls: bool,
+    /// Tokens, and the first and last time seen.
+    pub(crate) sums: bool,
+    pub(crate) sketches: bool,
+}
+
+impl Columns {
+    pub(crate) const ALL: Self = Self { calls: true, sums: true, sketches: true };
+    /// Keys and costs alone.
+    pub(crate) const COST: Self = Self { calls: false, sums: false, sketches: false };
+}
+
 /// The cells of one chunk. Made once and filled again and again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Chunk {
     cells: Vec<(Key, Cell)>,
     len: usize,
+    columns: Columns,
+}
+
+impl Default for Chunk {
+    fn default() -> Self {
+        Self::of(Columns::ALL)
+    }
 }
 
 impl Chunk {
+    pub(crate) const fn of(columns: Columns) -> Self {
+        Self { cells: Vec::new(), len: 0, columns }
+    }
+
     pub(crate) fn cells(&self) -> &[(Key, Cell)] {
         self.cells.get(..self.len).unwrap_or_default()
     }
@@ -215,7 +242,6 @@ impl Chunk {
         &mut self,
         from: &mut &[u8],
         base_ms: i64,
-        sketches: bool,
         wanted: impl Fn(i64, i64) -> bool,
     ) -> Option<()> {
         self.len = 0;
@@ -229,7 +255,7 @@ impl Chunk {
         if self.cells.len() < count {
             self.cells.resize_with(count, Default::default);
         }
-        read(&mut body, self.cells.get_mut(..count)?, low, base_ms, sketches)?;
+        read(&mut body, self.cells.get_mut(..count)?, low, base_ms, self.columns)?;
         self.len = count;
         Some(())
     }
@@ -237,7 +263,7 @@ impl Chunk {
 
 type Cells = [(Key, Cell)];
 
-fn read(body: &mut &[u8], cells: &mut Cells, low: i64, base_ms: i64, sketches: bool) -> Option<()> {
+fn read(body: &mut &[u8], cells: &mut Cells, low: i64, base_ms: i64, columns: Columns) -> Option<()> {
     read_groups(column(body)?, cells, low)?;
     numbers(column(body)?, cells, |(key, _), what| key.what = what)?;
     numbers(column(body)?, cells, |(key, _), how| key.how = how)?;
@@ -248,7 +274,10 @@ fn read(body: &mut &[u8], cells: &mut Cells, low: i64, base_ms: i64, sketches: b
         cell.calls = if shape & 1 == 1 { unzigzag(uint(from)?) } else { cell.attempts };
         Some(())
     };
-    each(column(body)?, cells, count, |(_, cell)| (cell.attempts, cell.calls) = (0, 0))?;
+    let counts = column(body)?;
+    if columns.calls {
+        each(counts, cells, count, |(_, cell)| (cell.attempts, cell.calls) = (0, 0))?;
+    }
     let unit = i128::try_from(wide(body)?).ok()?;
     let cost = |(_, cell): &mut (Key, Cell), from: &mut &[u8]| {
         let value = wide(from)?;
@@ -258,7 +287,10 @@ fn read(body: &mut &[u8], cells: &mut Cells, low: i64, base_ms: i64, sketches: b
     };
     each(column(body)?, cells, cost, |(_, cell)| cell.cost = 0)?;
     for group in 0..5 {
-        numbers(column(body)?, cells, |(_, cell), n| cell.tokens[group] = n)?;
+        let group_of = column(body)?;
+        if columns.sums {
+            numbers(group_of, cells, |(_, cell), n| cell.tokens[group] = n)?;
+        }
     }
     let times = |(key, cell): &mut (Key, Cell), from: &mut &[u8]| {
         let Some(first) = uint(from)?.checked_sub(1) else {
@@ -270,8 +302,11 @@ fn read(body: &mut &[u8], cells: &mut Cells, low: i64, base_ms: i64, sketches: b
         cell.last_ms = if first & 1 == 1 { cell.first_ms.checked_add(int(from)?)? } else { cell.first_ms };
         Some(())
     };
-    each(column(body)?, cells, times, |(_, cell)| unseen(cell))?;
-    if sketches {
+    let seen = column(body)?;
+    if columns.sums {
+        each(seen, cells, times, |(_, cell)| unseen(cell))?;
+    }
+    if columns.sketches {
         let costs = |(_, cell): &mut (Key, Cell), from: &mut &[u8]| {
             let implied = cost_bucket(cell.cost);
             read_sketch(from, &mut cell.costs, Some(implied))
@@ -450,7 +485,7 @@ mod tests {
         for piece in pieces {
             let mut from = &piece.body[..];
             while !from.is_empty() {
-                assert!(chunk.read(&mut from, BASE, true, &wanted).is_some(), "what was packed can be read");
+                assert!(chunk.read(&mut from, BASE, &wanted).is_some(), "what was packed can be read");
                 for (key, cell) in chunk.cells() {
                     assert!((piece.low..=piece.high).contains(&key.user), "a row says for whom it is");
                     found.insert(*key, cell.clone());
@@ -481,7 +516,7 @@ mod tests {
         #[test]
         fn garbage_is_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let (mut from, mut chunk) = (&bytes[..], Chunk::default());
-            while !from.is_empty() && chunk.read(&mut from, BASE, true, |_, _| true).is_some() {}
+            while !from.is_empty() && chunk.read(&mut from, BASE, |_, _| true).is_some() {}
         }
     }
 }

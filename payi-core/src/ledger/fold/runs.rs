@@ -221,7 +221,7 @@ impl Cursor {
             (self.body, self.read) = (next, 0);
         }
         let mut rest = self.body.get(self.read..).unwrap_or_default();
-        let read = self.chunk.read(&mut rest, self.base_ms, true, |_, _| true);
+        let read = self.chunk.read(&mut rest, self.base_ms, |_, _| true);
         self.read = self.body.len() - rest.len();
         if read.is_none() {
             (self.whole, self.chunk, self.bodies) = (false, Chunk::default(), Vec::new().into_iter());

@@ -15,7 +15,9 @@ use crate::{
     events::{Event, Outcome},
     ledger::{
         Appender, Filter, Keep, Ledger,
-        read::{Detail, Dimension, Figures, Order, PartName, Pick, Query, Series, Totals},
+        read::{
+            Detail, Dimension, Figures, Order, PartName, Pick, Query, RequestOrder, Series, Totals, View,
+        },
         sample::{event, who},
     },
     money::Money,
@@ -359,6 +361,53 @@ proptest! {
             prop_assert_eq!(found, wanted);
         }
         prop_assert_eq!(busy.ledger.check().unwrap().problems, Vec::<String>::new());
+    }
+
+    #[test]
+    fn reports_read_together_and_lists_by_amount_are_those_read_alone(
+        made in prop::collection::vec(made(), 1..60),
+        steps in prop::collection::vec((0..3_u8, 1..12_usize), 1..24),
+        query in query(),
+        splits in prop::collection::vec(prop::collection::vec(prop::sample::select(Dimension::ALL.to_vec()), 0..3), 3),
+        page in (0..4_usize, 1..6_usize, any::<bool>()),
+    ) {
+        let events = events(&made);
+        let mut busy = Busy::new(&events);
+        for (step, n) in steps.into_iter().chain([(0, 100)]) {
+            busy.step(step, n);
+        }
+        let asked: Vec<Query> = splits.into_iter().map(|by| Query { by, ..query.clone() }).collect();
+        let bounds: Vec<SystemTime> = (0..=6).map(|day| at(START + day * 86_400)).collect();
+        let draw = |view: &View<'_>, query: &Query| Ok(format!("{:?}", view.series(query, &bounds, 2)?));
+        let (together, drawn) = busy.ledger.view(|view| {
+            let asked: Vec<(Query, &[SystemTime])> = asked.iter().map(|query| (query.clone(), &*bounds)).collect();
+            let reports = view.drivers_of(&asked)?;
+            Ok((reports, asked.iter().map(|(query, _)| draw(view, query)).collect::<Result<Vec<_>, _>>()?))
+        }).unwrap();
+        for ((query, together), drawn) in asked.iter().zip(together).zip(drawn) {
+            let alone = busy.ledger.view(|view| view.drivers(query, &bounds)).unwrap();
+            prop_assert_eq!(format!("{together:?}"), format!("{alone:?}"), "{:?}", query);
+            prop_assert_eq!(drawn, busy.ledger.view(|view| draw(view, query)).unwrap(), "{:?}", query);
+        }
+        let (offset, limit, reverse) = page;
+        let all = Query { limit: Some(1_000), ..query.clone() };
+        let all = busy.ledger.view(|view| view.requests(&all, RequestOrder::Time)).unwrap().rows;
+        for order in [RequestOrder::Cost, RequestOrder::Latency, RequestOrder::Tokens] {
+            let mut wanted: Vec<_> = all.iter().map(|row| match order {
+                RequestOrder::Cost => (row.cost.amount.pico(), row.seq),
+                RequestOrder::Latency => (i128::try_from(row.latency.as_micros()).unwrap(), row.seq),
+                _ => (i128::from(row.input_tokens + row.output_tokens), row.seq),
+            }).collect();
+            wanted.sort_unstable();
+            if !reverse {
+                wanted.reverse();
+            }
+            let seqs: Vec<i64> = wanted.iter().skip(offset).take(limit).map(|(_, seq)| *seq).collect();
+            let query = Query { offset, limit: Some(limit), reverse, ..query.clone() };
+            let found = busy.ledger.view(|view| view.requests(&query, order)).unwrap();
+            prop_assert_eq!(found.rows.iter().map(|row| row.seq).collect::<Vec<_>>(), seqs, "{:?}", query);
+            prop_assert_eq!(found.more, offset + limit < wanted.len());
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::ledger::{
     answers,
     append::last_seq,
     dict::meta,
-    fold::{self, DAY_US, chain::ChainKey, set_meta},
+    fold::{self, DAY_US, QUARTER_US, chain::ChainKey, set_meta},
     ids,
     rows::{micros, time},
 };
@@ -74,6 +74,11 @@ pub(crate) fn trim(conn: &Connection, most: i64) -> rusqlite::Result<u64> {
     set_meta(conn, "pruned_seq", last)?;
     let to = (last - most / 2).min(meta(conn, "folded")?);
     let seen: i64 = conn.query_row("SELECT coalesce(min(seq), ?1) FROM cursors", [to], |row| row.get(0))?;
+    // First of all: reports must not look for facts of quarters that have lost some.
+    let newest: Option<i64> =
+        conn.query_row("SELECT max(at_us) FROM facts WHERE seq <= ?1", [to], |row| row.get(0))?;
+    let before = newest.map_or(0, |at| (at.div_euclid(QUARTER_US) + 1) * QUARTER_US);
+    set_meta(conn, "trimmed_before_us", before.max(meta(conn, "trimmed_before_us")?))?;
     let mut from = first;
     while from <= to {
         piece(conn, i64::MAX, from, to.min(from + PIECE - 1))?;

@@ -82,6 +82,31 @@ fn a_ledger_in_memory_does_not_grow_for_ever() {
     assert_eq!(ledger.users(&Filter::new()).unwrap().total, total);
 }
 
+#[test]
+fn ranges_that_begin_where_calls_were_trimmed_add_up_to_the_total() {
+    let ledger = Ledger::in_memory().unwrap();
+    // One each second: the trimmed ones end within a quarter of an hour.
+    let events: Vec<_> = (0..1_000_u32)
+        .map(|n| {
+            (
+                Event { started_at: day(1) + Duration::from_secs(n.into()), ..event(i64::from(n) + 1) },
+                who("u"),
+            )
+        })
+        .collect();
+    append(&ledger, &events);
+    let total = ledger.users(&Filter::new()).unwrap().total;
+    ledger.trim_memory(800).unwrap();
+    assert_eq!(ledger.follow(0, 1_000).unwrap().len(), 400);
+    for second in [10, 300, 599, 601, 700, 899, 900, 950] {
+        let at = day(1) + Duration::from_secs(second);
+        let of = |filter: Filter| ledger.users(&filter).unwrap().total;
+        let (before, after) = (of(Filter::new().until(at)), of(Filter::new().since(at)));
+        assert_eq!(before.cost + after.cost, total.cost, "{second}");
+        assert_eq!(before.attempts + after.attempts, 1_000, "{second}");
+    }
+}
+
 fn with_prompt(user: &str) -> (Event, Resolved) {
     let (mut event, mut who) = (event(3), who(user));
     event.exchange = Some(Box::new(Exchange {

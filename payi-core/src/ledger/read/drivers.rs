@@ -7,12 +7,13 @@ use std::{
 };
 
 use crate::{
-    events::Outcome,
     ledger::{
+        fold::pack::Columns,
         read::{
             Names, Totals,
             groups::{Groups, Pile},
             query::{Key, Order, Plan, Query},
+            ranking::{Ranked, rank},
             scan::{Entry, Reader, Scope},
             sums::Sum,
         },
@@ -131,81 +132,16 @@ pub struct Detail {
     pub latency_p95: Option<Duration>,
 }
 
-/// What rows are ordered by, in the making.
-#[derive(Clone, Copy, Debug, Default)]
-struct Weight {
-    sum: i128,
-    calls: i64,
-    seen: bool,
-}
-
-impl Weight {
-    fn add(&mut self, order: Order, entry: &Entry<'_>, in_range: bool) {
-        let cell = entry.cell;
-        let cost = if in_range { cell.cost } else { -cell.cost };
-        if !in_range {
-            self.sum += if order == Order::Change { cost } else { 0 };
-            return;
-        }
-        match order {
-            Order::Cost | Order::Name | Order::Change => self.sum += cost,
-            Order::Failed if entry.how.outcome != Outcome::Failed => {}
-            Order::Calls | Order::Failed => self.sum += i128::from(cell.calls),
-            Order::Tokens => self.sum += cell.tokens.iter().map(|&n| i128::from(n)).sum::<i128>(),
-            Order::CostPerCall => (self.sum, self.calls) = (self.sum + cost, self.calls + cell.calls),
-            Order::LastSeen if cell.is_seen() => self.sum = self.sum.max(cell.last_ms.into()),
-            Order::FirstSeen if cell.is_seen() && self.seen => self.sum = self.sum.min(cell.first_ms.into()),
-            Order::FirstSeen if cell.is_seen() => self.sum = cell.first_ms.into(),
-            Order::LastSeen | Order::FirstSeen => {}
-        }
-        self.seen |= cell.is_seen();
-    }
-
-    fn rank(&self, order: Order) -> i128 {
-        match order {
-            Order::CostPerCall => self.sum.checked_div(self.calls.into()).unwrap_or_default(),
-            _ => self.sum,
-        }
-    }
-}
-
-/// All rows, by no more than what orders them; and the sums that need no rows.
-pub(super) struct Ranked {
-    rows: Groups<Weight>,
-    total: Sum,
-    nameless: Sum,
-}
-
-/// Reads everything once.
-pub(super) fn rank(reader: &Reader<'_>, plan: &Plan, order: Order) -> rusqlite::Result<Ranked> {
-    let mut ranked = Ranked { rows: Groups::default(), total: Sum::default(), nameless: Sum::default() };
-    let none = plan.by.first().map(|d| d.none());
-    reader.scan(&plan.scope(plan.cube(&plan.by, false)), |entry| {
-        let (key, in_range) = (plan.key(entry), entry.at_us >= plan.since_us);
-        plan.add(&mut ranked.total, entry);
-        if Some(key[0]) == none {
-            plan.add(&mut ranked.nameless, entry);
-        }
-        ranked.rows.at(key).add(order, entry, in_range);
-    })?;
-    Ok(ranked)
-}
-
-impl Ranked {
-    /// The sum of all.
-    pub(super) fn total(&self) -> Totals {
-        self.total.totals()
-    }
-
-    /// Rows that are there in the range, without those that `leave` names.
-    pub(super) fn keys(&self, order: Order, leave: impl Fn(&Key) -> bool) -> Vec<(i128, Key)> {
-        let rows = self.rows.iter().filter(|(key, weight)| weight.seen && !leave(key));
-        rows.map(|(key, weight)| (weight.rank(order), *key)).collect()
-    }
-}
-
 /// The figures of these rows, in their order.
-pub(super) fn figures(reader: &Reader<'_>, plan: &Plan, keys: &[Key]) -> rusqlite::Result<Vec<Figures>> {
+pub(super) fn figures(
+    reader: &Reader<'_>,
+    plan: &Plan,
+    ranked: &Ranked,
+    keys: &[Key],
+) -> rusqlite::Result<Vec<Figures>> {
+    if let Some(known) = ranked.sums(keys) {
+        return Ok(known.iter().map(Figures::of).collect());
+    }
     let mut rows: Groups<Sum> = keys.iter().copied().collect();
     if !keys.is_empty() {
         let scope = Scope { users: plan.users(keys), ..plan.scope(plan.cube(&plan.by, false)) };
@@ -220,7 +156,7 @@ pub(super) fn figures(reader: &Reader<'_>, plan: &Plan, keys: &[Key]) -> rusqlit
 
 impl Plan {
     /// Adds an entry to the range it is of.
-    fn add(&self, sum: &mut Sum, entry: &Entry<'_>) {
+    pub(super) fn add(&self, sum: &mut Sum, entry: &Entry<'_>) {
         if self.before_us < self.since_us {
             sum.before.get_or_insert(0);
             if entry.at_us < self.since_us {
@@ -231,52 +167,79 @@ impl Plan {
     }
 }
 
-/// The report; rows get their details if there are `bounds` of a trend.
-pub(super) fn drivers(
+/// A report to make; its rows get their details if there are bounds of a trend.
+pub(super) type Asked<'b> = (Query, &'b [SystemTime]);
+
+/// Reports, in their order. Those that differ only in what they are split by are read together.
+pub(super) fn drivers(reader: &Reader<'_>, asked: &[Asked<'_>]) -> rusqlite::Result<Vec<Drivers>> {
+    let plans = asked.iter().map(|(query, _)| Plan::of(reader.conn, query));
+    let plans: Vec<Option<Plan>> = plans.collect::<rusqlite::Result<_>>()?;
+    let mut done: Vec<Option<Drivers>> =
+        plans.iter().map(|plan| plan.is_none().then(Drivers::default)).collect();
+    while let Some(first) = done.iter().position(Option::is_none) {
+        let alike = |at: &usize| match (&plans[first], &plans[*at]) {
+            (Some(first), Some(plan)) => first.reads_as(plan),
+            _ => false,
+        };
+        let together: Vec<usize> = (first..asked.len()).filter(alike).collect();
+        let wanted: Vec<_> =
+            together.iter().filter_map(|&at| Some((plans[at].as_ref()?, asked[at].0.order))).collect();
+        let ranked = rank(reader, &wanted)?;
+        for ((&at, (plan, _)), ranked) in together.iter().zip(wanted).zip(ranked) {
+            done[at] = Some(report(reader, &asked[at], plan, &ranked)?);
+        }
+    }
+    Ok(done.into_iter().flatten().collect())
+}
+
+fn report(
     reader: &Reader<'_>,
-    query: &Query,
-    bounds: &[SystemTime],
+    (query, bounds): &Asked<'_>,
+    plan: &Plan,
+    ranked: &Ranked,
 ) -> rusqlite::Result<Drivers> {
-    let Some(plan) = Plan::of(reader.conn, query)? else { return Ok(Drivers::default()) };
-    let ranked = rank(reader, &plan, query.order)?;
     let none = plan.by.first().map(|d| d.none());
     // Whoever was only there in the range before is no row, but his share of it is in the total.
-    let rows = ranked.keys(query.order, |key| Some(key[0]) == none);
+    let rows = ranked.keys(|key| Some(key[0]) == none);
     let count = rows.len();
     let distinct = match plan.by.len() {
         0 | 1 => count,
         _ => rows.iter().map(|(_, key)| key[0]).collect::<HashSet<_>>().len(),
     };
-    let keys = page(reader, query, &plan, rows)?;
-    let figures = figures(reader, &plan, &keys)?;
-    let mut details = details(reader, &plan, bounds, &keys)?.into_iter();
-    let mut names = Names::new(reader.conn, &plan.by, keys.len())?;
-    let mut rows = Vec::with_capacity(keys.len());
-    for (key, figures) in keys.iter().zip(figures) {
-        let names = names.row(&plan.by, key)?;
-        rows.push(Driver { names, figures, detail: details.next().unwrap_or_default() });
-    }
-    let nameless = ranked.nameless.is_seen().then(|| Driver {
+    let list = page(reader, query, plan, rows)?;
+    let keys: Vec<Key> = list.iter().map(|(key, _)| *key).collect();
+    let figures = figures(reader, plan, ranked, &keys)?;
+    let mut details = details(reader, plan, bounds, &keys)?.into_iter();
+    let rows = list.into_iter().zip(figures);
+    let rows = rows.map(|((_, names), figures)| {
+        let detail = details.next().unwrap_or_default();
+        Driver { names, figures, detail }
+    });
+    let rows = rows.collect();
+    let nameless = ranked.nameless().is_seen().then(|| Driver {
         names: vec![None; plan.by.len()],
-        figures: Figures::of(&ranked.nameless),
+        figures: Figures::of(ranked.nameless()),
         detail: Detail::default(),
     });
-    Ok(Drivers { rows, count, distinct, nameless, total: Figures::of(&ranked.total) })
+    Ok(Drivers { rows, count, distinct, nameless, total: Figures::of(ranked.total_sum()) })
 }
 
-/// The rows of the page that is asked for, in order.
-fn page(
+/// A row: its key, and its names.
+type Named = (Key, Vec<Option<String>>);
+
+/// The rows of the page that is asked for, in order; of equal figures the names decide.
+pub(super) fn page(
     reader: &Reader<'_>,
     query: &Query,
     plan: &Plan,
     mut rows: Vec<(i128, Key)>,
-) -> rusqlite::Result<Vec<Key>> {
+) -> rusqlite::Result<Vec<Named>> {
     let limit = query.limit.unwrap_or(usize::MAX);
     let directed = |order: Ordering| if query.reverse { order.reverse() } else { order };
     if query.order == Order::Name {
         let mut list = named(reader, plan, rows)?;
-        list.sort_by(|a, b| directed((&a.1, &a.2).cmp(&(&b.1, &b.2))));
-        return Ok(list.into_iter().map(|(.., key)| key).skip(query.offset).take(limit).collect());
+        list.sort_by(|(_, a), (_, b)| directed((&a.1, &a.0).cmp(&(&b.1, &b.0))));
+        return Ok(list.into_iter().map(|(_, row)| row).skip(query.offset).take(limit).collect());
     }
     let order = |a: &(i128, Key), b: &(i128, Key)| directed(b.0.cmp(&a.0)).then(a.1.cmp(&b.1));
     let end = query.offset.saturating_add(limit);
@@ -285,18 +248,15 @@ fn page(
         rows.truncate(end);
     }
     rows.sort_unstable_by(order);
-    // Of equal figures the names decide, on one page: which rows are on it is told without reading names.
+    // On one page: which rows are on it is told without reading names.
     let mut list = named(reader, plan, rows.into_iter().skip(query.offset).collect())?;
-    list.sort_by(|a, b| directed(b.0.cmp(&a.0)).then_with(|| a.1.cmp(&b.1)));
-    Ok(list.into_iter().map(|(.., key)| key).collect())
+    list.sort_by(|(a, x), (b, y)| directed(b.cmp(a)).then_with(|| x.1.cmp(&y.1)));
+    Ok(list.into_iter().map(|(_, row)| row).collect())
 }
 
-/// The figure by which a row is put in its place, its names, and its key.
-type Named = (i128, Vec<Option<String>>, Key);
-
-fn named(reader: &Reader<'_>, plan: &Plan, rows: Vec<(i128, Key)>) -> rusqlite::Result<Vec<Named>> {
+fn named(reader: &Reader<'_>, plan: &Plan, rows: Vec<(i128, Key)>) -> rusqlite::Result<Vec<(i128, Named)>> {
     let mut names = Names::new(reader.conn, &plan.by, rows.len())?;
-    rows.into_iter().map(|(figure, key)| Ok((figure, names.row(&plan.by, &key)?, key))).collect()
+    rows.into_iter().map(|(figure, key)| Ok((figure, (key, names.row(&plan.by, &key)?)))).collect()
 }
 
 /// What a detail is made of.
@@ -325,7 +285,7 @@ fn details(
         from_us: plan.since_us,
         cuts: bounds.clone(),
         users: plan.users(keys),
-        sketches: true,
+        columns: Columns { sketches: true, ..Columns::COST },
         ..plan.scope(plan.cube(&plan.by, true))
     };
     reader.scan(&scope, |entry| {

@@ -104,6 +104,16 @@ impl<T> Groups<T> {
         hashed()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The row of a key, if there is one, wherever the last one was.
+    pub(super) fn find_ref(&self, key: &Key) -> Option<&T> {
+        let Found::Row(row) = self.find(key) else { return None };
+        self.rows.get((row as usize).wrapping_sub(1)).map(|(_, row)| row)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Key, &T)> {
         self.rows.iter().map(|(key, row)| (key, row))
     }

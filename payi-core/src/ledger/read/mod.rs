@@ -2,7 +2,9 @@
 
 mod drivers;
 mod groups;
+mod largest;
 mod query;
+mod ranking;
 mod requests;
 pub(crate) mod scan;
 mod series;
@@ -72,8 +74,12 @@ impl Filter {
             Sort::LastSeen => Order::LastSeen,
             Sort::User | Sort::Account => Order::Name,
         };
-        let by = vec![Dimension::User, Dimension::Account];
-        Query { since: self.since, until: self.until, picks, by, order, ..Query::default() }
+        let mut by = vec![Dimension::User, Dimension::Account];
+        if self.sort == Sort::Account {
+            by.reverse();
+        }
+        let (since, until, limit) = (self.since, self.until, self.limit);
+        Query { since, until, picks, by, order, limit, ..Query::default() }
     }
 
     /// Whether it leaves nobody out.
@@ -196,53 +202,29 @@ pub(crate) fn users(conn: &Connection, filter: &Filter) -> rusqlite::Result<User
         return Ok(UsersReport { as_of, rows: Vec::new(), total: Totals::default(), call_sites: Vec::new() });
     };
     let reader = Reader::new(conn)?;
-    let ranked = drivers::rank(&reader, &plan, query.order)?;
-    let mut keys = ranked.keys(query.order, |_| false);
-    let count = keys.len();
-    let by_name = query.order == Order::Name;
-    if let Some(limit) = filter.limit.filter(|&limit| limit < count && !by_name) {
-        // Only who is shown needs a name.
-        keys.select_nth_unstable_by(limit, |(a, x), (b, y)| b.cmp(a).then_with(|| x.cmp(y)));
-        keys.truncate(limit);
-    }
-    let keys: Vec<_> = keys.into_iter().map(|(_, key)| key).collect();
-    let mut names = Names::new(conn, &plan.by, keys.len())?;
-    let mut rows = Vec::with_capacity(keys.len());
-    for (key, figures) in keys.iter().zip(drivers::figures(&reader, &plan, &keys)?) {
-        let (user_id, account_name) = (names.get(key[0])?, names.get(key[1])?);
-        rows.push(UserRow { user_id, account_name, totals: figures.totals });
-    }
+    let Some(ranked) = ranking::rank(&reader, &[(&plan, query.order)])?.pop() else {
+        return Ok(UsersReport { as_of, rows: Vec::new(), total: Totals::default(), call_sites: Vec::new() });
+    };
+    let user = plan.by.iter().position(|by| *by == Dimension::User).unwrap_or(0);
+    let (known, nobody) = ranked.keys(|_| false).into_iter().partition(|(_, key)| key[user] != 0);
+    // What was made for nobody comes last, as in every other report.
+    let mut list = drivers::page(&reader, &query, &plan, known)?;
+    list.extend(drivers::page(&reader, &query, &plan, nobody)?);
+    list.truncate(filter.limit.unwrap_or(usize::MAX));
+    let keys: Vec<Key> = list.iter().map(|(key, _)| *key).collect();
+    let figures = drivers::figures(&reader, &plan, &ranked, &keys)?;
+    let rows = list.into_iter().zip(figures).map(|((_, mut names), figures)| {
+        let (user_id, account_name) = (names[user].take(), names[1 - user].take());
+        UserRow { user_id, account_name, totals: figures.totals }
+    });
+    let rows = rows.collect();
     let call_sites = if filter.is_of_all() {
         unattributed::call_sites(conn, filter.since.map_or(i64::MIN, rows::micros))?
     } else {
         Vec::new()
     };
     transaction.finish()?;
-    rows.sort_by(|a, b| order(filter.sort, a, b));
-    rows.truncate(filter.limit.unwrap_or(count));
     Ok(UsersReport { as_of, rows, total: ranked.total(), call_sites })
-}
-
-/// As asked for; what was made for nobody comes last, as in every other report.
-fn order(sort: Sort, a: &UserRow, b: &UserRow) -> std::cmp::Ordering {
-    let names = || a.user_id.cmp(&b.user_id).then_with(|| a.account_name.cmp(&b.account_name));
-    let first = if sort == Sort::Account {
-        a.account_name.cmp(&b.account_name)
-    } else {
-        figures(sort, &a.totals, &b.totals)
-    };
-    a.user_id.is_none().cmp(&b.user_id.is_none()).then(first).then_with(names)
-}
-
-/// The order by figures alone.
-fn figures(sort: Sort, x: &Totals, y: &Totals) -> std::cmp::Ordering {
-    match sort {
-        Sort::Cost => y.cost.cmp(&x.cost),
-        Sort::Calls => y.calls.total().cmp(&x.calls.total()),
-        Sort::Tokens => y.tokens.total().cmp(&x.tokens.total()),
-        Sort::LastSeen => y.last_seen.cmp(&x.last_seen),
-        Sort::User | Sort::Account => std::cmp::Ordering::Equal,
-    }
 }
 
 /// Names of many rows: one by one where they are few, all at once where they are many.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use crate::{
     events::Outcome,
     ledger::{
-        fold::Cube,
+        fold::{Cube, pack::Columns},
         kinds::{How, What},
         read::scan::{Entry, Scope},
         rows::micros,
@@ -262,7 +262,7 @@ pub enum Order {
 pub(super) type Key = [i64; 4];
 
 /// A query in the ledger's own numbers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Plan {
     pub(super) since_us: i64,
     pub(super) until_us: i64,
@@ -314,6 +314,18 @@ impl Plan {
         let since_us = self.since_us.max(since_us);
         let until_us = self.until_us.min(until_us);
         Self { by: vec![dimension], since_us, before_us: since_us, until_us, ..self }
+    }
+
+    /// Whether it reads the same, however it is split.
+    pub(super) fn reads_as(&self, other: &Self) -> bool {
+        let bare = |plan: &Self| Self { by: Vec::new(), ..plan.clone() };
+        self.cube(&self.by, false) == other.cube(&other.by, false) && bare(self) == bare(other)
+    }
+
+    /// Whether it covers the same range by the same conditions, however it is split and whatever it is compared with.
+    pub(super) fn covers_as(&self, other: &Self) -> bool {
+        let bare = |plan: &Self| Self { by: Vec::new(), before_us: 0, ..plan.clone() };
+        bare(self) == bare(other)
     }
 
     pub(super) fn wants_what(&self, what: What) -> bool {
@@ -374,7 +386,7 @@ impl Plan {
             cuts: vec![self.since_us],
             users: None,
             cube,
-            sketches: false,
+            columns: Columns { sketches: false, ..Columns::ALL },
         }
     }
 

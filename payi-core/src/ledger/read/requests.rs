@@ -14,11 +14,12 @@ use crate::{
     ledger::{
         StoredEvent,
         claim::find_seq,
-        fold::{Cube, QUARTER_US},
+        fold::{Cube, QUARTER_US, pack::Columns},
         ids,
         read::{
+            largest::largest,
             query::{Dimension, Pick, Plan, Query, part},
-            scan::Reader,
+            scan::{Reader, Scope},
         },
         rows::time,
         stored::{self, outcome, source},
@@ -88,31 +89,20 @@ pub enum RequestOrder {
     Tokens,
 }
 
-impl RequestOrder {
-    const fn columns(self) -> &'static str {
-        match self {
-            Self::Time => "f.at_us {}, f.seq {}",
-            Self::Cost => "f.cost {}, f.seq {}",
-            Self::Latency => "f.latency_us {}, f.seq {}",
-            Self::Tokens => TOKENS,
-        }
-    }
-}
-
 const INPUT: &str =
     "f.input + f.cache_read + f.cache_write + f.cache_write_1h + f.audio_input + f.audio_cache_read
   + f.image_input + f.image_cache_read + f.video_input";
 const OUTPUT: &str = "f.output + f.reasoning + f.audio_output + f.image_output";
 /// The sum of both.
-const TOKENS: &str =
+pub(super) const TOKENS: &str =
     "(f.input + f.cache_read + f.cache_write + f.cache_write_1h + f.audio_input + f.audio_cache_read
   + f.image_input + f.image_cache_read + f.video_input
-  + f.output + f.reasoning + f.audio_output + f.image_output) {}, f.seq {}";
+  + f.output + f.reasoning + f.audio_output + f.image_output)";
 
 /// Attempts that match `query`, `query.offset` left out, at most `query.limit` (100 if not given).
 ///
 /// The rollup says in which quarters of an hour there are any; only the facts that came in about then are read. In the
-/// order of time that is done from one end until there are enough.
+/// order of time that is done from one end until there are enough; in the others, see [`largest`].
 pub(super) fn requests(
     reader: &Reader<'_>,
     query: &Query,
@@ -120,28 +110,53 @@ pub(super) fn requests(
 ) -> rusqlite::Result<Requests> {
     let limit = query.limit.unwrap_or(100).min(10_000);
     let wanted = query.offset.saturating_add(limit).saturating_add(1);
-    let mut listing = Listing::prepare(reader.conn, query, order, wanted)?;
+    let windows = windows(reader, query, order, wanted)?;
+    let mut rows = match largest(reader, query, order, windows.first().map_or(&[], Vec::as_slice), wanted)? {
+        Some(seqs) => full(reader, seqs.get(query.offset..).unwrap_or_default())?,
+        None => in_time(reader, query, windows, wanted)?.into_iter().skip(query.offset).collect(),
+    };
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    Ok(Requests { rows, more })
+}
+
+/// The first `wanted` attempts in the order of time.
+fn in_time(
+    reader: &Reader<'_>,
+    query: &Query,
+    windows: Vec<Vec<Span>>,
+    wanted: usize,
+) -> rusqlite::Result<Vec<Request>> {
+    let mut listing = Listing::prepare(reader.conn, query, wanted)?;
     let mut rows = Vec::new();
-    for spans in windows(reader, query, order, wanted)? {
+    for spans in windows {
         let mut found = Vec::new();
         for span in spans {
             for range in reader.ranges(span)? {
                 listing.read(span, range, &mut found)?;
             }
         }
-        sort(&mut found, order, query.reverse);
+        found.sort_by(|a, b| {
+            let by = (a.at, a.seq).cmp(&(b.at, b.seq));
+            if query.reverse { by } else { by.reverse() }
+        });
         rows.append(&mut found);
         if rows.len() >= wanted {
             break;
         }
     }
-    let mut rows: Vec<Request> = rows.into_iter().skip(query.offset).take(limit + 1).collect();
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    Ok(Requests { rows, more })
+    rows.truncate(wanted);
+    Ok(rows)
 }
 
-type Span = (i64, i64);
+/// The attempts of these numbers, in their order.
+fn full(reader: &Reader<'_>, seqs: &[i64]) -> rusqlite::Result<Vec<Request>> {
+    let mut statement = reader.conn.prepare(&format!("{} WHERE f.seq = ?1", select()))?;
+    seqs.iter().map(|seq| statement.query_row([seq], request_of)).collect()
+}
+
+/// Times, from one to before another.
+pub(super) type Span = (i64, i64);
 
 /// What a search finds: users by a part of their id, and when the attempts with just this response id began.
 struct Found {
@@ -174,7 +189,8 @@ impl Found {
 fn quarters(reader: &Reader<'_>, query: &Query, plan: &Plan) -> rusqlite::Result<BTreeMap<i64, i64>> {
     let mut quarters: BTreeMap<i64, i64> = BTreeMap::new();
     let cube = if plan.cube(&[], false) == Cube::Kinds { Cube::Kinds } else { Cube::Full };
-    let mut scope = plan.scope(cube);
+    let columns = Columns { calls: true, ..Columns::COST };
+    let mut scope = Scope { columns, ..plan.scope(cube) };
     let found = Found::by(reader.conn, &query.search)?;
     if let Some(found) = &found {
         (scope.cube, scope.users) = (Cube::Full, Some(found.users.clone()));
@@ -224,19 +240,16 @@ fn windows(
     Ok(lists)
 }
 
-fn sort(rows: &mut [Request], order: RequestOrder, reverse: bool) {
-    rows.sort_by(|a, b| {
-        let by = match order {
-            RequestOrder::Time => a.at.cmp(&b.at),
-            RequestOrder::Cost => a.cost.amount.cmp(&b.cost.amount),
-            RequestOrder::Latency => a.latency.cmp(&b.latency),
-            RequestOrder::Tokens => {
-                (a.input_tokens + a.output_tokens).cmp(&(b.input_tokens + b.output_tokens))
-            }
-        };
-        let by = by.then(a.seq.cmp(&b.seq));
-        if reverse { by } else { by.reverse() }
-    });
+/// Attempts as lists show them, with the texts behind their numbers.
+fn select() -> String {
+    format!(
+        "SELECT f.seq, f.id_hi, f.id_lo, f.at_us, f.latency_us, f.outcome, f.http, e.text, u.text, a.text,
+           c.text, v.text, m.text, {INPUT}, {OUTPUT}, f.cost, f.cost_source, f.user
+         FROM facts f JOIN purposes p ON p.id = f.purpose JOIN routes r ON r.id = f.route
+         LEFT JOIN dict u ON u.id = f.user LEFT JOIN dict a ON a.id = f.account
+         LEFT JOIN dict c ON c.id = p.use_case LEFT JOIN dict v ON v.id = r.provider
+         LEFT JOIN dict m ON m.id = r.model LEFT JOIN dict e ON e.id = f.error"
+    )
 }
 
 /// The statement that reads attempts, and the values of its conditions.
@@ -247,24 +260,13 @@ struct Listing<'c> {
 }
 
 impl<'c> Listing<'c> {
-    fn prepare(
-        conn: &'c Connection,
-        query: &Query,
-        order: RequestOrder,
-        wanted: usize,
-    ) -> rusqlite::Result<Self> {
+    fn prepare(conn: &'c Connection, query: &Query, wanted: usize) -> rusqlite::Result<Self> {
         let (condition, conditions) = conditions(query);
         let direction = if query.reverse { "ASC" } else { "DESC" };
-        let order = order.columns().replace("{}", direction);
         let statement = conn.prepare(&format!(
-            "SELECT f.seq, f.id_hi, f.id_lo, f.at_us, f.latency_us, f.outcome, f.http, e.text, u.text, a.text,
-               c.text, v.text, m.text, {INPUT}, {OUTPUT}, f.cost, f.cost_source, f.user
-             FROM facts f JOIN purposes p ON p.id = f.purpose JOIN routes r ON r.id = f.route
-             LEFT JOIN dict u ON u.id = f.user LEFT JOIN dict a ON a.id = f.account
-             LEFT JOIN dict c ON c.id = p.use_case LEFT JOIN dict v ON v.id = r.provider
-             LEFT JOIN dict m ON m.id = r.model LEFT JOIN dict e ON e.id = f.error
-             WHERE {condition} AND f.seq >= ? AND f.seq <= ? AND f.at_us >= ? AND f.at_us < ?
-             ORDER BY {order} LIMIT ?"
+            "{} WHERE {condition} AND f.seq >= ? AND f.seq <= ? AND f.at_us >= ? AND f.at_us < ?
+             ORDER BY f.at_us {direction}, f.seq {direction} LIMIT ?",
+            select()
         ))?;
         Ok(Self { statement, conditions, wanted })
     }
@@ -309,20 +311,19 @@ fn request_of(row: &Row<'_>) -> rusqlite::Result<Request> {
     })
 }
 
-/// The query as a condition in SQL, its range apart: columns from a fixed list, values bound.
-fn conditions(query: &Query) -> (String, Vec<Value>) {
+/// The query as a condition on `facts f` and their users `dict u` in SQL, its range apart: columns from a fixed list, values bound.
+pub(super) fn conditions(query: &Query) -> (String, Vec<Value>) {
     let mut terms = vec!["1".to_owned()];
     let mut values = Vec::new();
     for (dimension, pick) in &query.picks {
-        let column = column(*dimension);
         match pick {
             Pick::Missing => {
-                terms.push(format!("{column} = ?"));
+                terms.push(term(*dimension, "= ?"));
                 values.push(Value::Integer(dimension.none()));
             }
             Pick::Is(text) => match dimension {
                 Dimension::Version | Dimension::Outcome => {
-                    terms.push(format!("{column} = ?"));
+                    terms.push(term(*dimension, "= ?"));
                     let code = match dimension {
                         Dimension::Outcome => Outcome::ALL.iter().position(|o| o.name() == text).map(integer),
                         _ => text.parse().ok().map(Value::Integer),
@@ -330,7 +331,7 @@ fn conditions(query: &Query) -> (String, Vec<Value>) {
                     values.push(code.unwrap_or(Value::Null));
                 }
                 _ => {
-                    terms.push(format!("{column} IN (SELECT id FROM dict WHERE kind = ? AND text = ?)"));
+                    terms.push(term(*dimension, "IN (SELECT id FROM dict WHERE kind = ? AND text = ?)"));
                     values.push(Value::Integer(dimension.code()));
                     values.push(Value::Text(text.clone()));
                 }
@@ -358,21 +359,24 @@ fn conditions(query: &Query) -> (String, Vec<Value>) {
     (terms.iter().map(|t| format!("({t})")).collect::<Vec<_>>().join(" AND "), values)
 }
 
-const fn column(dimension: Dimension) -> &'static str {
+/// A condition on one dimension, whose numbers are in `facts` or in what these refer to.
+fn term(dimension: Dimension, is: &str) -> String {
+    let purpose = |column| format!("f.purpose IN (SELECT id FROM purposes WHERE {column} {is})");
+    let route = |column| format!("f.route IN (SELECT id FROM routes WHERE {column} {is})");
     match dimension {
-        Dimension::User => "f.user",
-        Dimension::Account => "f.account",
-        Dimension::UseCase => "p.use_case",
-        Dimension::Version => "p.version",
-        Dimension::Step => "p.step",
-        Dimension::Provider => "r.provider",
-        Dimension::Model => "r.model",
-        Dimension::Outcome => "f.outcome",
-        Dimension::Error => "f.error",
+        Dimension::User => format!("f.user {is}"),
+        Dimension::Account => format!("f.account {is}"),
+        Dimension::UseCase => purpose("use_case"),
+        Dimension::Version => purpose("version"),
+        Dimension::Step => purpose("step"),
+        Dimension::Provider => route("provider"),
+        Dimension::Model => route("model"),
+        Dimension::Outcome => format!("f.outcome {is}"),
+        Dimension::Error => format!("f.error {is}"),
     }
 }
 
-fn integer(n: usize) -> Value {
+pub(super) fn integer(n: usize) -> Value {
     Value::Integer(i64::try_from(n).unwrap_or(i64::MAX))
 }
 

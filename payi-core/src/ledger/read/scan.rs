@@ -4,7 +4,10 @@
 //! A cell is of a quarter of an hour or a day. Where a range, or a slot of one, begins or ends within it, a day is
 //! read as quarters, and a quarter as facts. Once its facts are pruned, a quarter counts where it began.
 
-use std::cell::OnceCell;
+use std::{
+    cell::{OnceCell, RefCell},
+    rc::Rc,
+};
 
 use rusqlite::{Connection, Row};
 
@@ -15,20 +18,22 @@ use crate::ledger::{
     fold::{
         self, Cube, DAY_US, QUARTER_US,
         cell::{Cell, Key},
-        pack::Chunk,
+        pack::{Chunk, Columns},
     },
     kinds::{How, Kinds, What},
-    read::{Totals, query::Plan, sums::Sum},
+    read::{Totals, query::Plan, ranking::Ranked, sums::Sum},
 };
 
 /// One moment of the ledger, with what all reports on it need. To be made inside a read transaction.
 #[derive(Debug)]
 pub(crate) struct Reader<'c> {
     pub(crate) conn: &'c Connection,
-    folded: i64,
+    pub(super) folded: i64,
     kinds: OnceCell<Kinds>,
     extent: OnceCell<(i64, i64)>,
     tail: OnceCell<Vec<Late>>,
+    /// Rows of reports of this moment, for those that ask for the same.
+    pub(super) ranked: RefCell<Vec<Rc<Ranked>>>,
 }
 
 /// A fact after the watermark, or one of which something is taken back after it.
@@ -65,14 +70,21 @@ pub(crate) struct Scope<'p> {
     pub(crate) users: Option<Vec<i64>>,
     /// The coarsest rollup that has what is asked for.
     pub(crate) cube: Cube,
-    /// Whether sketches are needed.
-    pub(crate) sketches: bool,
+    /// What of the cells is needed; the rest of an entry's cell may be empty.
+    pub(crate) columns: Columns,
 }
 
 impl<'c> Reader<'c> {
     pub(crate) fn new(conn: &'c Connection) -> rusqlite::Result<Self> {
         let folded = meta(conn, "folded")?;
-        Ok(Self { conn, folded, kinds: OnceCell::new(), extent: OnceCell::new(), tail: OnceCell::new() })
+        Ok(Self {
+            conn,
+            folded,
+            kinds: OnceCell::new(),
+            extent: OnceCell::new(),
+            tail: OnceCell::new(),
+            ranked: RefCell::default(),
+        })
     }
 
     /// When the first and the last folded attempt began.
@@ -155,7 +167,7 @@ impl<'c> Reader<'c> {
         packs: &mut Packs<'_>,
         each: &mut impl FnMut(&Entry<'_>),
     ) -> rusqlite::Result<()> {
-        let pruned = meta(self.conn, "pruned_before_us")?;
+        let pruned = meta(self.conn, "pruned_before_us")?.max(meta(self.conn, "trimmed_before_us")?);
         let mut broken: Vec<i64> = cuts
             .iter()
             .filter(|&cut| cut % QUARTER_US != 0 && *cut >= pruned)
@@ -301,10 +313,11 @@ struct Packs<'r> {
     whats: Vec<bool>,
     hows: Vec<bool>,
     users: Option<&'r [i64]>,
-    sketches: bool,
     /// A day or a quarter may begin before it, though nothing in it did.
     oldest: i64,
     chunk: Chunk,
+    /// For days of the range before, of which only the cost is told.
+    before: Chunk,
 }
 
 impl<'r> Packs<'r> {
@@ -320,9 +333,9 @@ impl<'r> Packs<'r> {
             whats,
             hows,
             users: scope.users.as_deref().or_else(|| plan.user()),
-            sketches: scope.sketches,
             oldest,
-            chunk: Chunk::default(),
+            chunk: Chunk::of(scope.columns),
+            before: Chunk::of(Columns::COST),
         })
     }
 
@@ -360,12 +373,16 @@ impl<'r> Packs<'r> {
         each: &mut impl FnMut(&Entry<'_>),
     ) {
         let (users, base_ms) = (self.users, cube.base_ms(slot));
+        let ends_us = cube.base_ms(slot.saturating_add(1)).saturating_mul(1000);
+        let is_before = cube != Cube::Ever && ends_us <= self.plan.since_us;
         while !body.is_empty() {
             let wanted = |low, high| any_of(users, low, high);
-            if self.chunk.read(&mut body, base_ms, self.sketches, wanted).is_none() {
+            let chunk = if is_before { &mut self.before } else { &mut self.chunk };
+            if chunk.read(&mut body, base_ms, wanted).is_none() {
                 return;
             }
-            for (key, cell) in self.chunk.cells() {
+            let chunk = if is_before { &self.before } else { &self.chunk };
+            for (key, cell) in chunk.cells() {
                 self.cell(key, cell, base_ms * 1000, within, each);
             }
         }

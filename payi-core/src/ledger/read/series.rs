@@ -5,10 +5,12 @@ use std::time::SystemTime;
 use crate::{
     events::Outcome,
     ledger::{
+        fold::pack::Columns,
         read::{
-            drivers::{rank, slot},
+            drivers::slot,
             groups::Groups,
-            query::{Key, Order, Plan, Query},
+            query::{Key, Plan, Query},
+            ranking::costs,
             scan::{Reader, Scope},
         },
         rows::micros,
@@ -69,7 +71,7 @@ pub(super) fn series(
     let (Some(&first), Some(&last)) = (bounds.first(), bounds.last()) else { return Ok(series) };
     // Neither what is outside of the slots nor the range before is in the picture.
     let plan = plan.only(dimension, (first, last));
-    let mut keys = rank(reader, &plan, Order::Cost)?.keys(Order::Cost, |_| false);
+    let mut keys = costs(reader, &plan, dimension)?;
     keys.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
     keys.truncate(most);
     let keys: Vec<Key> = keys.into_iter().map(|(_, key)| key).collect();
@@ -102,7 +104,8 @@ fn whole(
 ) -> rusqlite::Result<Vec<i128>> {
     let slots = series.ok.len();
     let (mut costs, mut ok, mut not_ok) = (vec![0_i128; slots], vec![0_i64; slots], vec![0_i64; slots]);
-    let scope = Scope { cuts: bounds.to_vec(), ..plan.scope(plan.cube(&[], false)) };
+    let columns = Columns { calls: true, ..Columns::COST };
+    let scope = Scope { cuts: bounds.to_vec(), columns, ..plan.scope(plan.cube(&[], false)) };
     reader.scan(&scope, |entry| {
         let Some(slot) = slot(bounds, entry.at_us) else { return };
         costs[slot] += entry.cell.cost;
@@ -126,8 +129,12 @@ fn parts(
     for key in keys {
         *parts.at(*key) = vec![0; slots];
     }
-    let scope =
-        Scope { cuts: bounds.to_vec(), users: plan.users(keys), ..plan.scope(plan.cube(&plan.by, false)) };
+    let scope = Scope {
+        cuts: bounds.to_vec(),
+        users: plan.users(keys),
+        columns: Columns::COST,
+        ..plan.scope(plan.cube(&plan.by, false))
+    };
     reader.scan(&scope, |entry| {
         if let (Some(slot), Some(part)) = (slot(bounds, entry.at_us), parts.get(plan.key(entry))) {
             part[slot] += entry.cell.cost;

@@ -1,6 +1,6 @@
 //! Tables for a terminal; the per-user one among them.
 
-use std::fmt;
+use std::{fmt, time::SystemTime};
 
 use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr as _;
@@ -51,23 +51,11 @@ pub fn users_table(report: &UsersReport, width: Option<usize>) -> String {
 }
 
 fn cells(user: String, account: String, totals: &Totals, amounts: Amounts) -> Vec<String> {
-    let calls = &totals.calls;
-    let tokens = &totals.tokens;
-    vec![
-        user,
-        account,
-        group(calls.ok),
-        group(calls.failed),
-        group(calls.aborted),
-        group(tokens.input),
-        group(tokens.cache_read + tokens.cache_write),
-        group(tokens.output + tokens.reasoning),
-        amounts.write(totals),
-        totals
-            .last_seen
-            .and_then(|at| Timestamp::try_from(at).ok())
-            .map_or_else(String::new, |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string()),
-    ]
+    let utc = |at| {
+        Timestamp::try_from(at)
+            .map_or_else(|_| String::new(), |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string())
+    };
+    [user, account].into_iter().chain(amounts.row(totals, utc)).collect()
 }
 
 /// How every amount of a table is written, so that their decimal points stand below each other.
@@ -89,6 +77,22 @@ impl Amounts {
                 .max(totals.cost.to_string().split_once('.').map_or(0, |(_, digits)| digits.len())),
             marked: amounts.marked || totals.unpriced_calls > 0,
         })
+    }
+
+    /// What a row says after its names: calls that ended well, failed and were aborted; tokens read afresh, from or to a
+    /// cache, and written; the cost; and when it was last seen, as `moment` writes it.
+    pub fn row(self, totals: &Totals, moment: impl FnOnce(SystemTime) -> String) -> [String; 8] {
+        let (calls, tokens) = (&totals.calls, &totals.tokens);
+        [
+            group(calls.ok),
+            group(calls.failed),
+            group(calls.aborted),
+            group(tokens.input),
+            group(tokens.cache_read + tokens.cache_write),
+            group(tokens.output + tokens.reasoning),
+            self.write(totals),
+            totals.last_seen.map_or_else(String::new, moment),
+        ]
     }
 
     /// The cost of a row: every digit, and `*` if some of its calls have no known price.

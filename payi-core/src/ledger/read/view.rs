@@ -65,7 +65,13 @@ impl View<'_> {
     /// Who or what spend is made of. Rows get their details if `bounds` names the slots of their trend:
     /// consecutive times, one more than slots.
     pub fn drivers(&self, query: &Query, bounds: &[SystemTime]) -> Answer<Drivers> {
-        Ok(drivers::drivers(&self.reader, query, bounds)?)
+        Ok(self.drivers_of(&[(query.clone(), bounds)])?.pop().unwrap_or_default())
+    }
+
+    /// Several such reports, in their order. Those that differ only in what they are split by are read together, which
+    /// takes hardly longer than one.
+    pub fn drivers_of(&self, asked: &[(Query, &[SystemTime])]) -> Answer<Vec<Drivers>> {
+        Ok(drivers::drivers(&self.reader, asked)?)
     }
 
     /// Spend per slot of consecutive `bounds`, split by the query's first dimension: the `most` largest parts and

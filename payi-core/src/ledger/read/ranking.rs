@@ -1,0 +1,166 @@
+//! All rows of a report, by no more than what orders them; of several reports in one pass over the rollup.
+
+use std::rc::Rc;
+
+use crate::{
+    events::Outcome,
+    ledger::read::{
+        Totals,
+        groups::Groups,
+        query::{Dimension, Key, Order, Plan},
+        scan::{Entry, Reader},
+        sums::Sum,
+    },
+};
+
+/// Rows up to which their sums are made in the same pass; of more, the rows that are shown are summed afterwards.
+const SUMMED: usize = 20_000;
+
+/// What rows are ordered by, in the making.
+#[derive(Clone, Copy, Debug, Default)]
+struct Weight {
+    sum: i128,
+    calls: i64,
+    seen: bool,
+}
+
+impl Weight {
+    fn add(&mut self, order: Order, entry: &Entry<'_>, in_range: bool) {
+        let cell = entry.cell;
+        let cost = if in_range { cell.cost } else { -cell.cost };
+        if !in_range {
+            self.sum += if order == Order::Change { cost } else { 0 };
+            return;
+        }
+        match order {
+            Order::Cost | Order::Name | Order::Change => self.sum += cost,
+            Order::Failed if entry.how.outcome != Outcome::Failed => {}
+            Order::Calls | Order::Failed => self.sum += i128::from(cell.calls),
+            Order::Tokens => self.sum += cell.tokens.iter().map(|&n| i128::from(n)).sum::<i128>(),
+            Order::CostPerCall => (self.sum, self.calls) = (self.sum + cost, self.calls + cell.calls),
+            Order::LastSeen if cell.is_seen() => self.sum = self.sum.max(cell.last_ms.into()),
+            Order::FirstSeen if cell.is_seen() && self.seen => self.sum = self.sum.min(cell.first_ms.into()),
+            Order::FirstSeen if cell.is_seen() => self.sum = cell.first_ms.into(),
+            Order::LastSeen | Order::FirstSeen => {}
+        }
+        self.seen |= cell.is_seen();
+    }
+
+    fn rank(&self, order: Order) -> i128 {
+        match order {
+            Order::CostPerCall => self.sum.checked_div(self.calls.into()).unwrap_or_default(),
+            _ => self.sum,
+        }
+    }
+}
+
+/// All rows, by no more than what orders them; and the sums that need no rows.
+#[derive(Debug)]
+pub(crate) struct Ranked {
+    plan: Plan,
+    order: Order,
+    rows: Groups<Weight>,
+    /// The rows in full, where they are few.
+    sums: Option<Groups<Sum>>,
+    total: Sum,
+    nameless: Sum,
+}
+
+/// Reads once what all of these want, which differ only in what they are split by and how they are ordered.
+pub(super) fn rank(reader: &Reader<'_>, asked: &[(&Plan, Order)]) -> rusqlite::Result<Vec<Rc<Ranked>>> {
+    let mut all: Vec<Ranked> = asked.iter().map(|(plan, order)| Ranked::new(plan, *order)).collect();
+    let Some((plan, _)) = asked.first() else { return Ok(Vec::new()) };
+    let mut total = Sum::default();
+    reader.scan(&plan.scope(plan.cube(&plan.by, false)), |entry| {
+        plan.add(&mut total, entry);
+        for ranked in &mut all {
+            ranked.add(entry);
+        }
+    })?;
+    let all: Vec<Rc<Ranked>> = all.into_iter().map(|ranked| Rc::new(Ranked { total, ..ranked })).collect();
+    reader.ranked.borrow_mut().extend(all.iter().cloned());
+    Ok(all)
+}
+
+impl Ranked {
+    fn new(plan: &Plan, order: Order) -> Self {
+        // Of users there are many.
+        let few = !plan.by.contains(&Dimension::User);
+        Self {
+            plan: plan.clone(),
+            order,
+            rows: Groups::default(),
+            sums: few.then(Groups::default),
+            total: Sum::default(),
+            nameless: Sum::default(),
+        }
+    }
+
+    fn add(&mut self, entry: &Entry<'_>) {
+        let plan = &self.plan;
+        let key = plan.key(entry);
+        if plan.by.first().is_some_and(|first| key[0] == first.none()) {
+            plan.add(&mut self.nameless, entry);
+        }
+        self.rows.at(key).add(self.order, entry, entry.at_us >= plan.since_us);
+        if let Some(sums) = &mut self.sums {
+            plan.add(sums.at(key), entry);
+            if sums.len() > SUMMED {
+                self.sums = None;
+            }
+        }
+    }
+
+    /// The sum of all.
+    pub(super) fn total(&self) -> Totals {
+        self.total.totals()
+    }
+
+    pub(super) fn total_sum(&self) -> &Sum {
+        &self.total
+    }
+
+    /// What has no name in the first dimension.
+    pub(super) fn nameless(&self) -> &Sum {
+        &self.nameless
+    }
+
+    /// Rows that are there in the range, without those that `leave` names.
+    pub(super) fn keys(&self, leave: impl Fn(&Key) -> bool) -> Vec<(i128, Key)> {
+        let rows = self.rows.iter().filter(|(key, weight)| weight.seen && !leave(key));
+        rows.map(|(key, weight)| (weight.rank(self.order), *key)).collect()
+    }
+
+    /// The sums of these rows, in their order, if they are known.
+    pub(super) fn sums(&self, keys: &[Key]) -> Option<Vec<Sum>> {
+        let sums = self.sums.as_ref()?;
+        Some(keys.iter().map(|key| sums.find_ref(key).copied().unwrap_or_default()).collect())
+    }
+
+    /// What the names of `dimension` cost, if this knows it for all that `plan` asks for.
+    fn costs(&self, plan: &Plan, dimension: Dimension) -> Option<Vec<(i128, Key)>> {
+        let at = self.plan.by.iter().position(|by| *by == dimension)?;
+        if self.order != Order::Cost || !self.plan.covers_as(plan) {
+            return None;
+        }
+        let mut costs: Groups<i128> = Groups::default();
+        for (key, weight) in self.rows.iter().filter(|(_, weight)| weight.seen) {
+            *costs.at([key[at], 0, 0, 0]) += weight.sum;
+        }
+        Some(costs.iter().map(|(key, cost)| (*cost, *key)).collect())
+    }
+}
+
+/// What each name of `dimension` cost, by the rows of an earlier report of the same moment if there is one.
+pub(super) fn costs(
+    reader: &Reader<'_>,
+    plan: &Plan,
+    dimension: Dimension,
+) -> rusqlite::Result<Vec<(i128, Key)>> {
+    let known = reader.ranked.borrow().iter().find_map(|ranked| ranked.costs(plan, dimension));
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let ranked = rank(reader, &[(plan, Order::Cost)])?;
+    Ok(ranked.first().map(|ranked| ranked.keys(|_| false)).unwrap_or_default())
+}
