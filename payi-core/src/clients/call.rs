@@ -4,10 +4,11 @@
 //! settled, failed, or, if it is dropped before, aborted with what was seen by then.
 
 mod background;
+mod bill;
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
 
 use uuid::Uuid;
@@ -23,7 +24,7 @@ use crate::{
     events::{Event, Exchange, LimitMark, Opening, Outcome, Pipeline},
     limits::{Estimate, Hold, Spent},
     money::Money,
-    pricing::{Cost, CostSource, Names, Priced},
+    pricing::{Cost, CostSource},
     usage::{Bucket, Reading, Usage, sample::Prompt},
 };
 
@@ -97,6 +98,9 @@ struct Inner {
     ended: Option<Duration>,
     /// Its answer shows again what is charged already.
     shown: bool,
+    /// A span may be about it.
+    #[cfg(feature = "tracing")]
+    sent: Option<Arc<crate::clients::tracing::Sent>>,
     /// What was asked, in case that nobody says how much that was.
     prompt: Option<Prompt>,
     receipt: Receipt,
@@ -121,8 +125,13 @@ impl Attempt {
     ) -> Self {
         let begun = (started_at, Instant::now());
         #[cfg(feature = "tracing")]
-        crate::clients::tracing::transported(&context, request.model.as_deref());
-        let inner = Inner::new(pipeline, context, request, repeat, begun, held);
+        let sent = crate::clients::tracing::transported(&context, request.model.as_deref());
+        #[cfg_attr(not(feature = "tracing"), allow(unused_mut, reason = "only spans add to it"))]
+        let mut inner = Inner::new(pipeline, context, request, repeat, begun, held);
+        #[cfg(feature = "tracing")]
+        {
+            inner.sent = sent;
+        }
         inner.open();
         Self(Some(inner))
     }
@@ -138,7 +147,7 @@ impl Attempt {
     ) {
         let begun = (pipeline.clock.now(), Instant::now());
         #[cfg(feature = "tracing")]
-        crate::clients::tracing::transported(&context, request.model.as_deref());
+        drop(crate::clients::tracing::transported(&context, request.model.as_deref()));
         let inner = Inner::new(pipeline, context, request, repeat, begun, None);
         inner.record(Reading::default(), Closed { limits: marks, ..Closed::blocked() });
     }
@@ -296,6 +305,8 @@ impl Inner {
             first: None,
             ended: None,
             shown: false,
+            #[cfg(feature = "tracing")]
+            sent: None,
             prompt: None,
             receipt: Receipt::new(id),
             held,
@@ -322,6 +333,10 @@ impl Inner {
 
     fn end(self: Box<Self>, reading: Reading, end: End) {
         self.pipeline.background.tidy();
+        #[cfg(feature = "tracing")]
+        if let Some(sent) = &self.sent {
+            sent.end(reading.response_id.as_deref());
+        }
         if reading.background { background::end(self, reading, end) } else { self.close(reading, &end) }
     }
 
@@ -422,70 +437,5 @@ impl Inner {
             exchange,
         });
         self.receipt.settle(settled);
-    }
-
-    /// What it costs; a refusal costs nothing, and what nobody said is unpriced.
-    fn cost(&self, reading: &Reading, outcome: Outcome, end: &End) -> Cost {
-        let refused = outcome == Outcome::Failed
-            && (self.status.is_some_and(|status| status >= 400) || matches!(end, End::Broken("connect")));
-        let free = self.request.endpoint.free && !(reading.background && reading.usage.is_some());
-        if free || self.shown {
-            return NOTHING;
-        }
-        let reported = reading.reported_cost.map(|amount| Cost { amount, source: CostSource::Reported });
-        let Some(usage) = &reading.usage else {
-            return reported.unwrap_or(if refused { NOTHING } else { Cost::UNPRICED });
-        };
-        match reported {
-            Some(reported) if !self.is_priced_as_other() => return reported,
-            _ => {}
-        }
-        // Of the models that took part, only the one asked for can be priced as another.
-        let mut cost = self
-            .names(reading)
-            .models()
-            .map(|model| self.price(model, reading, usage))
-            .find(|cost| cost.source != CostSource::Unpriced)
-            .unwrap_or(Cost::UNPRICED);
-        if let (CostSource::Unpriced, Some(reported)) = (cost.source, reported) {
-            return reported;
-        }
-        for (model, usage) in &reading.elsewhere {
-            cost = cost + self.price(model, reading, usage);
-        }
-        if cost.source == CostSource::Computed
-            && (reading.inconsistent || reading.malformed || reading.estimated)
-        {
-            cost.source = CostSource::Estimated;
-        }
-        cost
-    }
-
-    /// Whether the caller has said as what it is to be priced. That a host is somebody's says nothing of prices.
-    fn is_priced_as_other(&self) -> bool {
-        let PriceAs { category, resource } = &self.request.price_as;
-        resource.is_some() || category.as_ref().is_some_and(|said| **said != *self.request.endpoint.category)
-    }
-
-    fn names<'n>(&'n self, reading: &'n Reading) -> Names<'n> {
-        Names {
-            called: &self.request.endpoint.provider,
-            category: self.request.price_as.category.as_deref(),
-            resource: self.request.price_as.resource.as_deref(),
-            asked: self.request.model.as_deref(),
-            answered: reading.model.as_deref(),
-        }
-    }
-
-    fn price(&self, model: &str, reading: &Reading, usage: &Usage) -> Cost {
-        let since_1970 = self.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.pipeline.book.price(&Priced {
-            provider: self.names(reading).provider(),
-            model,
-            at_us: i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX),
-            service_tier: reading.service_tier.as_deref(),
-            geo: reading.geo.as_deref(),
-            usage,
-        })
     }
 }

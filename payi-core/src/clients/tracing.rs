@@ -14,16 +14,19 @@
 //! A span that a filter has switched off is not seen at all: filter other layers, not the registry.
 //! Calls that a tracked transport has already counted are not counted again, and neither are spans
 //! that sum up others (`invoke_agent`). A transport knows that a span describes its call by running inside
-//! of it, or, where the client sends from elsewhere, by the scope and the model. Inside of a span, a call is
-//! for whom the span was opened, not for whom its request happens to be sent.
+//! of it, or, where the client sends from elsewhere, by the scope, the model and the answer's id. Inside of a span, a
+//! call is for whom the span was opened, not for whom its request happens to be sent.
+//!
+//! A call that only its span tells of is charged to limits when it has ended; no limit is asked before it, so none
+//! refuses it.
 
 use std::{
     cell::RefCell,
     collections::VecDeque,
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Instant, SystemTime},
 };
@@ -47,12 +50,8 @@ use crate::{
 
 /// A layer that turns `gen_ai.*` spans into events.
 pub fn layer() -> SpanLayer {
-    LISTENING.store(true, Ordering::Relaxed);
     SpanLayer(())
 }
-
-/// Whether there is a layer at all: without one, nobody asks what transports have counted.
-static LISTENING: AtomicBool = AtomicBool::new(false);
 
 /// The layer made by [`layer`].
 #[derive(Clone, Debug, Default)]
@@ -79,13 +78,14 @@ fn innermost() -> Option<Arc<Call>> {
     INSIDE.try_with(|inside| inside.try_borrow().ok()?.last().cloned()).ok().flatten()
 }
 
-/// A tracked transport begins an attempt: the span around it says the same again.
-pub(crate) fn transported(context: &Context, model: Option<&str>) {
-    match innermost() {
-        Some(call) => call.transported.store(true, Ordering::Relaxed),
-        None if LISTENING.load(Ordering::Relaxed) => sent(context, model),
-        None => {}
+/// A tracked transport begins an attempt: the span around it says the same again. Where there is none, what the
+/// transport is to tell of the attempt's end.
+pub(crate) fn transported(context: &Context, model: Option<&str>) -> Option<Arc<Sent>> {
+    if let Some(call) = innermost() {
+        call.transported.store(true, Ordering::Relaxed);
+        return None;
     }
+    (OPEN.load(Ordering::Relaxed) > 0).then(|| sent(context, model))
 }
 
 /// Whom a request is for that is sent in `current`: if a span describes the call, whoever opened that, unless
@@ -113,35 +113,69 @@ pub(crate) fn passed_on(current: Context) -> Context {
 
 /// An attempt that a transport made while no span said that it was there: some clients open theirs around less
 /// than the sending, or send from elsewhere.
-struct Sent {
+#[derive(Debug)]
+pub(crate) struct Sent {
     context: Context,
     model: Option<Box<str>>,
     at: Instant,
+    /// It has ended, with an answer of this id.
+    ended: OnceLock<Option<Box<str>>>,
 }
 
-static SENT: Mutex<VecDeque<Sent>> = Mutex::new(VecDeque::new());
+impl Sent {
+    pub(crate) fn end(&self, response_id: Option<&str>) {
+        let _ = self.ended.set(response_id.map(Into::into));
+    }
+
+    /// Whether a span that was opened at `since` and is closed now is about this attempt: for the same scope and
+    /// model, begun within it, ended within it (but for spans that know of no answer), with the same answer.
+    fn is_of(&self, call: &Call, said: &Said, since: Instant) -> bool {
+        let same = self.context.is_scoped() == call.context.is_scoped();
+        let answer = match (self.ended.get(), said.response_id.as_deref()) {
+            (Some(Some(own)), Some(said)) => **own == *said,
+            (Some(_), _) => true,
+            (None, id) => id.is_none() && said.output.is_none(),
+        };
+        let model = self.model.as_deref() == said.request_model.as_deref();
+        answer && same && model && self.at >= since && self.context.is_inside(&call.context)
+    }
+}
+
+/// Those that begin while some span is open: only then can one be about them.
+static SENT: Mutex<VecDeque<Arc<Sent>>> = Mutex::new(VecDeque::new());
+
+/// How many spans are open that may be about a call.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 /// How many of them may wait for their span to end.
 const WAITING: usize = 1024;
 
 /// A tracked transport begins an attempt outside of any call's span.
-fn sent(context: &Context, model: Option<&str>) {
+fn sent(context: &Context, model: Option<&str>) -> Arc<Sent> {
+    let (at, ended) = (Instant::now(), OnceLock::new());
+    let attempt = Arc::new(Sent { context: context.clone(), model: model.map(Into::into), at, ended });
     let mut sent = SENT.lock().unwrap_or_else(PoisonError::into_inner);
     if sent.len() == WAITING {
         sent.pop_front();
     }
-    sent.push_back(Sent { context: context.clone(), model: model.map(Into::into), at: Instant::now() });
+    sent.push_back(Arc::clone(&attempt));
+    attempt
 }
 
-/// Whether a transport has counted the call of a span that was opened at `since`: an attempt for the same scope
-/// and the same model, begun within it, and not yet taken for another span's.
-fn was_sent(call: &Call, model: Option<&str>, since: Instant) -> bool {
+/// Whether a transport has counted the call of a span that was opened at `since`: by an attempt that is not yet taken
+/// for another span's.
+fn was_sent(call: &Call, said: &Said, since: Instant) -> bool {
     let mut sent = SENT.lock().unwrap_or_else(PoisonError::into_inner);
-    let found = sent.iter().position(|sent| {
-        let same = sent.context.is_scoped() == call.context.is_scoped();
-        sent.at >= since && sent.model.as_deref() == model && same && sent.context.is_inside(&call.context)
-    });
+    let found = sent.iter().position(|sent| sent.is_of(call, said, since));
     found.and_then(|at| sent.remove(at)).is_some()
+}
+
+/// A span is closed. Once none is open, nobody will ask what was sent.
+fn closed() {
+    let mut sent = SENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if OPEN.fetch_sub(1, Ordering::Relaxed) == 1 {
+        sent.clear();
+    }
 }
 
 /// A span that may turn out to be a call.
@@ -163,6 +197,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanLayer {
         let (Some(span), Some(pipeline)) = (layers.span(id), context.root::<Pipeline>()) else { return };
         let mut said = Said::default();
         attributes.record(&mut said);
+        OPEN.fetch_add(1, Ordering::Relaxed);
         span.extensions_mut().insert(Observed {
             call: Arc::new(Call { context, transported: AtomicBool::new(false) }),
             started_at: pipeline.clock.now(),
@@ -202,6 +237,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanLayer {
         let observed = span.extensions_mut().remove::<Observed>();
         if let Some(observed) = observed {
             observed.settle();
+            closed();
         }
     }
 }
@@ -216,8 +252,7 @@ fn call_of<S: Subscriber + for<'a> LookupSpan<'a>>(id: &Id, layers: &Layers<'_, 
 impl Observed {
     fn settle(self) {
         let transported = || {
-            self.call.transported.load(Ordering::Relaxed)
-                || was_sent(&self.call, self.said.request_model.as_deref(), self.started)
+            self.call.transported.load(Ordering::Relaxed) || was_sent(&self.call, &self.said, self.started)
         };
         if !self.said.is_call() || transported() {
             return;

@@ -104,3 +104,28 @@ fn without_an_instrumentation_spans_are_only_spans() {
     let _listening = listen();
     chat().in_scope(|| {});
 }
+
+#[tokio::test]
+async fn a_transports_own_call_beside_a_span_is_not_taken_for_the_spans() {
+    let (_listening, recorder) = (listen(), Recorder::new());
+    let provider = Provider::start().unwrap();
+    let http = payi::reqwest::Client::new();
+    let url = format!("{}/v1/chat/completions", provider.url());
+    let body = serde_json::json!({"model": "gpt-4o-mini", "messages": []});
+    let work = async {
+        let span = chat();
+        // Outside of the span, and within its time.
+        let answer = http.post(&url).json(&body).send().await.unwrap();
+        let late = http.post(&url).json(&body).send().await.unwrap();
+        answer.text().await.unwrap();
+        span.record("gen_ai.usage.output_tokens", 50_u64);
+        span.record("gen_ai.response.id", "chatcmpl-of-another");
+        drop(span);
+        late.text().await.unwrap();
+    };
+    recorder.scope(work).await;
+    let events = recorder.take();
+    assert_eq!(events.iter().filter(|event| event.http_status == Some(200)).count(), 2);
+    assert_eq!(events.iter().filter(|event| event.usage.output_tokens() == 50).count(), 1);
+    assert_eq!(events.len(), 3);
+}
