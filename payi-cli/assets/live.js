@@ -51,49 +51,71 @@
     }
   });
 
-  // When the ledger grows, the page fetches itself and replaces its figures; not while somebody is in them.
-  let waiting = false;
-  let late = false;
+  // When the ledger grows, the page fetches itself and replaces its figures, and the time they are of with them; not
+  // while somebody is in them, and not while nobody sees it. A page that is hidden does not even listen: browsers
+  // open six connections to a host, and the seventh tab wants one too.
+  let grown = false; // since the figures were fetched
+  let resting = false; // for two seconds, whatever comes
   async function refresh() {
-    if (waiting) {
-      late = true;
-      return;
-    }
-    waiting = true;
-    try {
-      const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-      if (answer.ok) replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
-    } catch {
-      document.documentElement.classList.remove("live");
+    if (!grown || resting || document.hidden) return;
+    resting = true;
+    if (!busy()) {
+      grown = false;
+      try {
+        const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+        if (answer.ok && !replace(new DOMParser().parseFromString(await answer.text(), "text/html"))) grown = true;
+      } catch {
+        document.documentElement.classList.remove("live");
+      }
     }
     setTimeout(() => {
-      waiting = false;
-      if (late) {
-        late = false;
-        refresh();
-      }
+      resting = false;
+      refresh();
     }, 2000);
   }
   function busy() {
     const main = document.getElementById("main");
     const at = document.activeElement;
     const inside = main && at && at !== main && main.contains(at);
-    return inside || document.hidden || !getSelection()?.isCollapsed || document.querySelector("main details[open]:not(.custom)");
+    return inside || !getSelection()?.isCollapsed || document.querySelector("main details[open]:not(.custom)");
   }
+  // False if somebody is in the figures by now: then they stay.
   function replace(fresh) {
-    const asof = fresh.getElementById("asof");
-    if (asof) document.getElementById("asof")?.replaceWith(asof);
-    if (busy()) return;
+    if (busy()) return false;
     const main = fresh.getElementById("main");
     const old = document.getElementById("main");
-    if (!main || !old) return;
+    if (!main || !old) return true;
+    const asof = fresh.getElementById("asof");
+    if (asof) document.getElementById("asof")?.replaceWith(asof);
     const sideways = [...old.querySelectorAll(".scroll")].map((e) => e.scrollLeft);
     old.replaceWith(main);
     [...main.querySelectorAll(".scroll")].forEach((e, i) => { e.scrollLeft = sideways[i] ?? 0; });
+    return true;
   }
-  const source = new EventSource("/live");
-  source.addEventListener("seq", refresh);
-  source.addEventListener("open", () => document.documentElement.classList.add("live"));
-  source.addEventListener("error", () => document.documentElement.classList.remove("live"));
-  addEventListener("pagehide", () => source.close());
+  function news() {
+    grown = true;
+    refresh();
+  }
+  let source = null;
+  let missed = document.hidden; // what came while nobody listened
+  function listen() {
+    if (source || document.hidden) return;
+    source = new EventSource("/live");
+    source.addEventListener("seq", news);
+    source.addEventListener("open", () => {
+      document.documentElement.classList.add("live");
+      if (missed) news();
+      missed = true;
+    });
+    source.addEventListener("error", () => document.documentElement.classList.remove("live"));
+  }
+  function leave() {
+    source?.close();
+    source = null;
+    document.documentElement.classList.remove("live");
+  }
+  document.addEventListener("visibilitychange", () => (document.hidden ? leave() : listen()));
+  addEventListener("pagehide", leave);
+  addEventListener("pageshow", listen);
+  listen();
 })();

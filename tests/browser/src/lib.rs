@@ -166,6 +166,14 @@ impl Browser {
         serde_json::from_value(self.eval(&rows).await).unwrap()
     }
 
+    /// What the policy of the page's answer has refused since it was loaded: by which directive, and what.
+    pub async fn refused(&self) -> Value {
+        let refused = "const seen = [];
+            new ReportingObserver(reports => seen.push(...reports), {types: ['csp-violation'], buffered: true}).observe();
+            setTimeout(() => arguments[0](seen.map(r => `${r.body.effectiveDirective} ${r.body.blockedURL}`)), 50)";
+        self.page.execute_async(refused, Vec::new()).await.unwrap()
+    }
+
     pub async fn close(mut self) {
         let _ = self.page.clone().close().await;
         let _ = self.driver.kill();
@@ -195,4 +203,35 @@ pub fn payi(args: &[&str]) -> String {
 /// The root of the repository.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// axe-core's text, fetched from npm once.
+pub async fn axe() -> String {
+    let dir = root().join("target/axe");
+    let file = dir.join("node_modules/axe-core/axe.min.js");
+    if !file.exists() {
+        std::fs::create_dir_all(&dir).unwrap();
+        let done = tokio::process::Command::new("npm")
+            .args(["install", "--no-save", "--silent", "--prefix", ".", "axe-core@4"])
+            .current_dir(&dir)
+            .output()
+            .await
+            .unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+    std::fs::read_to_string(file).unwrap()
+}
+
+/// The cells of a CSV file, without those of its head.
+pub fn cells(csv: &str) -> Vec<String> {
+    let body = csv.split_once('\n').map_or("", |(_, body)| body);
+    let (mut cells, mut quoted) = (vec![String::new()], false);
+    for c in body.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            ',' | '\n' if !quoted => cells.push(String::new()),
+            c => cells.last_mut().unwrap().push(c),
+        }
+    }
+    cells
 }

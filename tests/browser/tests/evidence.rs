@@ -11,7 +11,7 @@ use std::{
 };
 
 use fantoccini::Locator;
-use payi_browser_tests::{Browser, Place, Service, payi, root};
+use payi_browser_tests::{Browser, Place, Service, axe, cells, payi, root};
 use payi_core::{
     context::{Resolved, Text, UseCase},
     events::Event,
@@ -284,7 +284,7 @@ async fn browser() {
     load_ledger(&ledger, &load).unwrap();
     let service = Service::start(&ledger).await;
     let axe = axe().await;
-    let mut checks = 0;
+    let mut checks = policy(&service).await;
     for (width, dark) in [(1280, false), (1280, true), (360, false)] {
         let browser = Browser::open(width, 900, dark).await;
         for path in PAGES {
@@ -382,11 +382,13 @@ async fn hostile(place: &Place, axe: &str) -> u32 {
             )
         };
         let csv = browser.page.execute_async(&fetched("csv"), Vec::new()).await.unwrap();
-        let formula = csv[1].as_str().unwrap().lines().skip(1).any(|line| {
-            let cell = line.trim_start_matches('"');
-            cell.starts_with(['=', '+', '-', '@'])
-        });
-        assert!(csv[0].as_str().unwrap().starts_with("text/csv") && !formula, "{csv}");
+        assert!(csv[0].as_str().unwrap().starts_with("text/csv"), "{csv}");
+        let cells = cells(csv[1].as_str().unwrap());
+        let formulas: Vec<_> = cells.iter().filter(|cell| cell.starts_with(['=', '+', '-', '@'])).collect();
+        assert!(
+            formulas.is_empty() && cells.iter().any(|cell| cell.contains("=cmd()")),
+            "{tab}: {formulas:?}"
+        );
         let json = browser.page.execute_async(&fetched("json"), Vec::new()).await.unwrap();
         assert_eq!(json[0], "application/json");
         let rows: Value = serde_json::from_str(json[1].as_str().unwrap()).unwrap();
@@ -420,6 +422,16 @@ async fn without_script(service: &Service) -> u32 {
     4
 }
 
+/// What our policy refuses is noticed: without that, `look` would look at nothing.
+async fn policy(service: &Service) -> u32 {
+    let browser = Browser::open(1280, 900, false).await;
+    browser.go(&service.url("/")).await;
+    browser.eval("document.body.setAttribute('style', 'color: red')").await;
+    assert_eq!(browser.refused().await, serde_json::json!(["style-src-attr inline"]));
+    browser.close().await;
+    1
+}
+
 /// One page: complete, no wider than its window, no refusal of our own policy, no serious finding.
 async fn look(browser: &Browser, axe: &str, what: &str) -> u32 {
     let wide =
@@ -431,13 +443,18 @@ async fn look(browser: &Browser, axe: &str, what: &str) -> u32 {
         "0px",
         "{what}: its style is applied"
     );
+    assert_eq!(
+        browser.refused().await,
+        Value::Array(Vec::new()),
+        "{what}: our own policy refuses what it has"
+    );
     browser.page.execute(axe, Vec::new()).await.unwrap();
     let run = "axe.run(document, {resultTypes: ['violations']}).then(r => arguments[0](r.violations
         .filter(v => v.impact === 'serious' || v.impact === 'critical')
         .map(v => v.id + ': ' + v.nodes.slice(0, 3).map(n => n.html.slice(0, 160)).join(' | '))))";
     let found = browser.page.execute_async(run, Vec::new()).await.unwrap();
     assert_eq!(found, Value::Array(Vec::new()), "{what}");
-    4
+    5
 }
 
 /// Sorts, searches, narrows, turns pages, drills down and exports.
@@ -480,21 +497,4 @@ async fn use_it(browser: &Browser, service: &Service) -> u32 {
     let csv = browser.page.execute_async(&fetched, Vec::new()).await.unwrap();
     assert_eq!(csv.as_str().unwrap().lines().count(), 11);
     9
-}
-
-/// axe-core's text, fetched from npm once.
-async fn axe() -> String {
-    let dir = root().join("target/axe");
-    let file = dir.join("node_modules/axe-core/axe.min.js");
-    if !file.exists() {
-        std::fs::create_dir_all(&dir).unwrap();
-        let done = Command::new("npm")
-            .args(["install", "--no-save", "--silent", "--prefix", ".", "axe-core@4"])
-            .current_dir(&dir)
-            .output()
-            .await
-            .unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    }
-    std::fs::read_to_string(file).unwrap()
 }

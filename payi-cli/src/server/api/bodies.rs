@@ -70,7 +70,7 @@ impl Held {
 pub(crate) async fn bound(State(bodies): State<Bodies>, request: Request, next: Next) -> Response {
     let held = Arc::new(Held::default());
     let growing = held.clone();
-    let (head, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let body = body.into_data_stream().map(move |piece| {
         let piece = piece?;
         if growing.grow(&bodies, piece.len()) {
@@ -79,7 +79,7 @@ pub(crate) async fn bound(State(bodies): State<Bodies>, request: Request, next: 
         growing.refused.store(true, Relaxed);
         Err(axum::Error::new(io::Error::other("no room for the body")))
     });
-    let response = next.run(Request::from_parts(head, Body::from_stream(body))).await;
+    let response = next.run(Request::from_parts(parts, Body::from_stream(body))).await;
     if !held.refused.load(Relaxed) {
         return response;
     }
