@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::usage::{
     Reading,
-    answer::{count, label},
+    answer::count,
     keys::Key,
     pick::Picker,
     tree::{Object, Tree, Value},
@@ -75,7 +75,10 @@ fn usage(assessment: Value<'_>) -> Option<Object<'_>> {
 /// The guardrail that a request's body asks for, under `guardrailConfig`.
 #[cfg(feature = "_http")]
 pub(crate) fn configured(body: &[u8]) -> Option<Guardrail> {
-    use crate::usage::pick::{Rule, Rules, Then};
+    use crate::usage::{
+        answer::label,
+        pick::{Rule, Rules, Then},
+    };
     const CONFIG: &Rules<()> =
         &Rules::new(&[Rule { level: 0, key: "guardrailConfig", then: Then::Keep(()) }]);
     let picked = Picker::over(CONFIG, body);

@@ -11,7 +11,7 @@ mod transparent;
 use payi::{
     events::Event,
     reqwest::Client,
-    testing::{Provider, Recorder},
+    testing::{Answer, Provider, Recorder},
 };
 
 /// A provider, a client and a recorder.
@@ -44,6 +44,18 @@ impl Bench {
     async fn chat(&self, body: &str) -> Result<String, payi::reqwest::Error> {
         let sent = self.http.post(self.url("/v1/chat/completions")).body(body.to_owned()).send();
         Ok(sent.await?.text().await?)
+    }
+
+    /// Asks for embeddings, gets all of an answer however large, and is charged eight tokens.
+    async fn is_charged_for(&self, answer: Vec<u8>) {
+        let length = answer.len();
+        self.provider.next(Answer::json(answer));
+        let call = async {
+            self.http.post(self.url("/v1/embeddings")).body("{}").send().await.expect("a head").bytes().await
+        };
+        assert_eq!(self.recorder.scope(call).await.expect("a body").len(), length);
+        let event = self.event();
+        assert_eq!((event.usage.input_tokens(), event.usage_suspect), (8, false));
     }
 }
 
