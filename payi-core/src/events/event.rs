@@ -44,6 +44,9 @@ impl Outcome {
     }
 }
 
+/// The name of the reason under which events older than what has been pruned are counted as lost.
+pub(crate) const TOO_LATE: &str = "too_late";
+
 /// The id that all attempts of one call share: the event id of the first attempt.
 pub type CallId = Uuid;
 

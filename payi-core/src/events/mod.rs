@@ -13,6 +13,7 @@ mod secret;
 pub(crate) use background::{Background, Bill, Later};
 pub(crate) use clock::deadline;
 pub use clock::{Clock, SystemClock};
+pub(crate) use event::TOO_LATE;
 pub use event::{CallId, Event, Exchange, LimitMark, Opening, Outcome, Verdict};
 pub use mapping::{Mappings, ModelMapping};
 pub use pipeline::{Pipeline, Settings, Sink, StreamUsage};

@@ -438,9 +438,6 @@ pub(crate) fn last_seq(conn: &Connection) -> rusqlite::Result<i64> {
     Ok(last.max(dict::meta(conn, "pruned_seq")?))
 }
 
-/// The name of the reason under which events older than what has been pruned are counted.
-pub(crate) const TOO_LATE: &str = "too_late";
-
 /// Counts that reach the file by reason, inside or outside a transaction.
 pub(crate) fn count_losses(conn: &Connection, counts: &HashMap<&str, u64>) -> rusqlite::Result<()> {
     let now = micros(SystemTime::now());

@@ -10,11 +10,11 @@ use uuid::{Builder, Uuid};
 use crate::{
     context::{Properties, Resolved},
     error::Result,
-    events::Event,
+    events::{Event, TOO_LATE},
     ledger::{
         Appended, Appender, Keep, Ledger,
         answers::Answers,
-        append::{Became, TOO_LATE, count_losses},
+        append::{Became, count_losses},
         rows::micros,
     },
     limits::LimitState,

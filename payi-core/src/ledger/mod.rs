@@ -42,7 +42,7 @@ use std::{
 use rusqlite::Connection;
 use uuid::Uuid;
 
-pub(crate) use append::{Appended, Appender, Keep, TOO_LATE, count_losses};
+pub(crate) use append::{Appended, Appender, Keep, count_losses};
 pub use catalogue::Documents;
 pub use collect::{Collector, Placed, foreign_id};
 pub use follow::{Lease, Loss, Quarantined};

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::ledger::TOO_LATE;
+use crate::events::TOO_LATE;
 
 /// Why an event is not in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
