@@ -205,10 +205,10 @@ pub(crate) fn tiles(total: &Figures, users: Option<&Drivers>) -> Vec<Tile> {
     tiles.push(Tile {
         name: "Tokens",
         value: format::short(totals.tokens.total()),
-        note: format!(
-            "{} read from cache",
-            format::share_of(totals.tokens.cache_read, totals.tokens.total())
-        ),
+        note: match totals.tokens.total() {
+            0 => String::new(),
+            all => format!("{} read from cache", format::share_of(totals.tokens.cache_read, all)),
+        },
         ..Tile::default()
     });
     if totals.unpriced_calls > 0 {

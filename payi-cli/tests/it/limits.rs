@@ -61,6 +61,7 @@ async fn limits_are_made_changed_reset_and_removed() {
         json!({"limit_name": "n", "max": 1, "threshold": 0.5}),
         json!({"limit_name": "n", "max": 1, "limit_type": "maybe"}),
         json!({"max": 1}),
+        json!({"limit_name": " ", "max": 1}),
         json!({"limit_name": "n", "max": 1, "window": "fortnight"}),
     ] {
         assert_eq!(

@@ -259,7 +259,7 @@ async fn sdk() -> std::path::PathBuf {
     python
 }
 
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 14] = [
     "/",
     "/?by=model&range=7d",
     "/cost-drivers/users",
@@ -271,6 +271,8 @@ const PAGES: [&str; 12] = [
     "/cost-drivers/models?source=unpriced",
     "/requests?sort=cost",
     "/requests?outcome=failed&range=24h&tz=Asia%2FKolkata",
+    "/cost-drivers/use-cases/detail?use_case_name=summarize",
+    "/limits",
     "/nowhere",
 ];
 
@@ -287,6 +289,9 @@ async fn browser() {
     let mut checks = policy(&service).await;
     for (width, dark) in [(1280, false), (1280, true), (360, false)] {
         let browser = Browser::open(width, 900, dark).await;
+        if checks == 0 {
+            checks += define(&browser, &service).await;
+        }
         for path in PAGES {
             browser.go(&service.url(path)).await;
             checks += look(&browser, &axe, &format!("{path} at {width}, dark: {dark}")).await;
@@ -302,6 +307,38 @@ async fn browser() {
         "evidence browser: {checks} checks of {} pages in Chromium, at 1280 and 360 px, light and dark, 0 serious findings of axe-core",
         PAGES.len() * 3 + HOSTILE_PAGES.len() * 2
     );
+}
+
+/// Puts limits and KPIs there by the API, so that their pages have something to show.
+async fn define(browser: &Browser, service: &Service) -> u32 {
+    browser.go(&service.url("/")).await;
+    let puts = [
+        ("POST", "/limits", r#"{"limit_id": "all", "limit_name": "All", "max": 50, "scope": "everyone"}"#),
+        (
+            "POST",
+            "/use_cases/definitions",
+            r#"{"name": "summarize", "description": "d", "limit_config": {"max": 1}}"#,
+        ),
+        ("POST", "/use_cases/instances/summarize", "{}"),
+        (
+            "POST",
+            "/use_cases/definitions/summarize/kpis",
+            r#"{"name": "stars", "description": "as they say", "kpi_type": "likert5", "goal": 4}"#,
+        ),
+        ("PUT", "/use_cases/instances/summarize/run-1/kpis/stars", r#"{"score": 5}"#),
+    ];
+    for (method, path, body) in puts {
+        let options = format!("{{method: '{method}', headers: {{'xProxy-api-key': 'any'}}, body: '{body}'}}");
+        let asked = format!("fetch('/api/v1{path}', {options}).then(r => arguments[0](r.ok))");
+        assert_eq!(browser.page.execute_async(&asked, Vec::new()).await.unwrap(), true, "{path}");
+    }
+    browser.go(&service.url("/cost-drivers/use-cases/detail?use_case_name=summarize")).await;
+    let kpis = browser.eval("document.querySelector('#kpis').closest('section').innerText").await;
+    assert!(kpis.as_str().unwrap().contains("5 of 5"), "{kpis}");
+    browser.go(&service.url("/limits")).await;
+    let limits = browser.eval("document.querySelectorAll('main section').length").await;
+    assert_eq!(limits, 2, "that for all, and that of the instance");
+    2
 }
 
 /// Names that try to be something else.

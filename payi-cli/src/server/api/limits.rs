@@ -44,6 +44,7 @@ pub(crate) struct Terms {
 
 #[derive(Debug, Deserialize)]
 struct NewLimit {
+    #[serde(default)]
     limit_name: String,
     limit_id: Option<String>,
     #[serde(flatten)]
@@ -297,6 +298,9 @@ impl Terms {
 
 impl NewLimit {
     fn limit(&self) -> Result<Limit, Refusal> {
+        if self.limit_name.trim().is_empty() {
+            return Err(invalid("a limit needs its limit_name"));
+        }
         let id = self.limit_id.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
         let mut limit = self.terms.limit(&id, &self.limit_name)?;
         limit.scope = self.scope.unwrap_or_default();
