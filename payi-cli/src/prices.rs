@@ -14,7 +14,7 @@ use payi_core::{
 };
 use serde_json::{Value, json};
 
-use crate::{Failure, args::Book, server::sum_of};
+use crate::{Failure, args::Book, output::csv, server::sum_of};
 
 /// How a list of prices is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -92,7 +92,7 @@ fn list(
         return Err(Failure::Misuse(message));
     }
     if format == Format::Csv {
-        writeln!(out, "provider,model,prices,source")?;
+        csv::cells(&["provider", "model", "prices", "source"].map(Into::into), 0, false, out)?;
     }
     for entry in book.models().filter(|entry| provider.is_none_or(|id| entry.provider() == id)) {
         let prices = entry.prices();
@@ -102,9 +102,8 @@ fn list(
                 writeln!(out, "{:<12} {:<44} {}", entry.provider(), entry.model(), today(&prices))?;
             }
             Format::Csv => {
-                let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-                let fields = [entry.provider(), entry.model(), &today(&prices), entry.source()].map(quoted);
-                writeln!(out, "{}", fields.join(","))?;
+                let fields = [entry.provider(), entry.model(), &today(&prices), entry.source()];
+                csv::cells(&fields.map(Into::into), 2, false, out)?;
             }
         }
     }

@@ -133,6 +133,27 @@ async fn what_is_older_than_what_was_pruned_is_refused_and_counted_as_lost() {
 }
 
 #[tokio::test]
+async fn a_time_without_its_offset_is_refused_as_a_time_and_none_is_now() {
+    let place = Service::empty();
+    for (at, code) in [
+        (json!("2026-11-23T10:00:00.000001"), "invalid_ingest_event_timestamp"),
+        (json!("yesterday"), "invalid_ingest_event_timestamp"),
+        (json!(1_790_000_000), "invalid_ingest_event_timestamp"),
+        (json!("1969-12-31T23:59:59Z"), "invalid_ingest_event_timestamp"),
+        (json!("2026-11-23T11:00:00+01:00"), ""),
+        (Value::Null, ""),
+    ] {
+        let mut timed = event();
+        timed["event_timestamp"] = at.clone();
+        timed["provider_response_id"] = json!(at.to_string());
+        let (status, answer) = place.send(Method::POST, "/api/v1/ingest", WHO, timed).await;
+        let wanted = if code.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+        assert_eq!(status, wanted, "{at}: {answer}");
+        assert_eq!(answer["xproxy_error"]["code"].as_str().unwrap_or_default(), code, "{at}");
+    }
+}
+
+#[tokio::test]
 async fn bulk_keeps_the_good_and_names_the_bad() {
     let place = Service::empty();
     let who = json!({"user_id": "曉明, \"=1\"", "account_name": "acme", "use_case_name": "chat", "limit_ids": ["a,b"], "request_tags": ["t"]});

@@ -92,3 +92,13 @@ fn cost(total: Money, sides: Sides) -> Value {
 pub(crate) fn number(amount: Money) -> Value {
     amount.to_string().parse::<f64>().map_or(Value::Null, Value::from)
 }
+
+/// US dollars from JSON: a number, or text.
+pub(crate) fn dollars(value: &Value) -> Option<Money> {
+    match value {
+        // A float's shortest form is what the client wrote; without an exponent, which small ones have.
+        Value::Number(number) => number.as_f64()?.to_string().parse().ok(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::server::{
     api::{
-        Api,
+        Api, answer,
         book::{self, SYSTEM},
         catalogue::{Kind, Page, is_name, key},
         error::{Path, Query, Refusal},
@@ -37,22 +37,14 @@ struct NewResource {
 
 /// A price in US dollars for one unit; written with at most 12 decimals.
 fn price(unit: &Value, side: &str) -> Result<Option<Money>, Refusal> {
-    let refuse = || {
+    let Some(price) = unit.get(side).filter(|price| !price.is_null()) else { return Ok(None) };
+    let price = answer::dollars(price).filter(|price| *price >= Money::ZERO);
+    price.map(Some).ok_or_else(|| {
         Refusal::bad(
             "invalid_json",
             "a unit's price is US dollars for one unit, from 0, with at most 12 decimals",
         )
-    };
-    match unit.get(side) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Number(number)) => {
-            // A float's shortest form is what the client wrote; small ones come with an exponent.
-            let value = number.as_f64().filter(|v| *v >= 0.0).ok_or_else(refuse)?;
-            let text = format!("{value}");
-            text.parse().map(Some).map_err(|_| refuse())
-        }
-        Some(_) => Err(refuse()),
-    }
+    })
 }
 
 fn version(body: &Value) -> Result<Version, Refusal> {

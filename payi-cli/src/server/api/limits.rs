@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::server::{
     api::{
         Api,
-        answer::number,
+        answer::{self, number},
         catalogue::{self, Page},
         error::{Path, Query, Refusal},
         ingest,
@@ -240,16 +240,11 @@ fn time(us: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + std::time::Duration::from_micros(us.max(0).cast_unsigned())
 }
 
-/// US dollars as JSON has them: a number, or text.
 fn dollars(value: &Value) -> Result<Money, Refusal> {
-    let refuse = || Refusal::bad("invalid_max_limit", "max is US dollars above 0, with at most 12 decimals");
-    let text = match value {
-        // A float's shortest form is what the client wrote; without an exponent, which small ones have.
-        Value::Number(number) => format!("{}", number.as_f64().ok_or_else(refuse)?),
-        Value::String(text) => text.clone(),
-        _ => return Err(refuse()),
-    };
-    text.parse().ok().filter(|max| *max > Money::ZERO).ok_or_else(refuse)
+    let max = answer::dollars(value).filter(|max| *max > Money::ZERO);
+    max.ok_or_else(|| {
+        Refusal::bad("invalid_max_limit", "max is US dollars above 0, with at most 12 decimals")
+    })
 }
 
 fn invalid(message: &str) -> Refusal {

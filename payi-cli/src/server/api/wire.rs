@@ -33,7 +33,7 @@ pub(crate) struct Body {
     category: Option<String>,
     resource: Option<String>,
     units: Option<Map<String, Value>>,
-    event_timestamp: Option<jiff::Timestamp>,
+    event_timestamp: Option<Value>,
     end_to_end_latency_ms: Option<i64>,
     time_to_first_token_ms: Option<i64>,
     http_status_code: Option<i64>,
@@ -126,7 +126,7 @@ impl Body {
         };
         let units = units::read(&units)?;
         let now = SystemTime::now();
-        let at = self.event_timestamp.and_then(|at| SystemTime::try_from(at).ok());
+        let at = self.event_timestamp.as_ref().map(moment).transpose()?;
         if at.is_some_and(|at| at > now + AHEAD || at < SystemTime::UNIX_EPOCH) {
             let message =
                 "event_timestamp is more than 5 minutes ahead of this machine's clock, or before 1970";
@@ -220,6 +220,16 @@ impl Body {
             Some(code) => (Outcome::Failed, failure.or_else(|| Some(format!("http_{code}").into()))),
         }
     }
+}
+
+/// When an event was. A time of day without its offset may be anybody's.
+fn moment(written: &Value) -> Result<SystemTime, Refusal> {
+    let at = written.as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    at.and_then(|at| SystemTime::try_from(at).ok()).ok_or_else(|| {
+        let message = "event_timestamp is a time with its offset, as 2026-11-27T10:00:00Z or \
+                       2026-11-27T11:00:00+01:00; in Python, datetime.now(timezone.utc).isoformat()";
+        Refusal::bad("invalid_ingest_event_timestamp", message)
+    })
 }
 
 /// An id that our own deliverer made of an event id. What corrects an abandoned event has that one's id.

@@ -414,3 +414,31 @@ pub(super) fn request(conn: &Connection, id: Uuid) -> rusqlite::Result<Option<Wi
         .collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(Some((event, attempts)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::usage::Bucket;
+
+    #[test]
+    fn sums_of_tokens_have_every_bucket_that_counts_tokens() {
+        let columns = |sum: &str| -> Vec<String> {
+            let mut columns: Vec<_> = sum
+                .trim_matches(['(', ')'])
+                .split('+')
+                .map(|column| column.trim().trim_start_matches("f.").to_owned())
+                .collect();
+            columns.sort();
+            columns
+        };
+        let buckets = |wanted: fn(Bucket) -> bool| -> Vec<String> {
+            let names = Bucket::ALL.into_iter().filter(|bucket| wanted(*bucket)).map(|b| b.name().to_owned());
+            let mut names: Vec<_> = names.collect();
+            names.sort();
+            names
+        };
+        assert_eq!(columns(INPUT), buckets(Bucket::is_input_token));
+        assert_eq!(columns(OUTPUT), buckets(Bucket::is_output_token));
+        assert_eq!(columns(TOKENS), buckets(|b| b.is_input_token() || b.is_output_token()));
+    }
+}
