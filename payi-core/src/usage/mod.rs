@@ -15,6 +15,7 @@ mod meter;
 mod openai;
 mod others;
 pub(crate) mod pick;
+mod rules;
 pub(crate) mod sample;
 pub(crate) mod sse;
 mod tree;

@@ -15,6 +15,7 @@ pub(crate) mod pack;
 mod runs;
 #[cfg(test)]
 mod tests;
+mod varint;
 
 use std::{collections::BTreeMap, time::Duration};
 

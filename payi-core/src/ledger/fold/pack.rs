@@ -7,6 +7,7 @@ use crate::ledger::{
     fold::{
         QUARTER_MS,
         cell::{Cell, Key},
+        varint::{int, put, uint, unzigzag, wide, zigzag},
     },
     sketch::{Sketch, bucket},
 };
@@ -175,10 +176,6 @@ fn cost_bucket(cost: i128) -> u16 {
     bucket(u64::try_from(cost.max(0)).unwrap_or(u64::MAX))
 }
 
-fn zigzag(n: i128) -> u128 {
-    ((n << 1) ^ (n >> 127)).cast_unsigned()
-}
-
 fn divisor(mut a: u128, mut b: u128) -> u128 {
     while b != 0 {
         (a, b) = match (u64::try_from(a), u64::try_from(b)) {
@@ -187,14 +184,6 @@ fn divisor(mut a: u128, mut b: u128) -> u128 {
         };
     }
     a
-}
-
-fn put(out: &mut Vec<u8>, mut value: u128) {
-    while value >= 0x80 {
-        out.push(value.to_le_bytes()[0] | 0x80);
-        value >>= 7;
-    }
-    out.push(value.to_le_bytes()[0]);
 }
 
 /// Which columns are read, besides keys and costs. The others are passed over: their cells keep what an empty one has.
@@ -389,56 +378,6 @@ fn column<'b>(from: &mut &'b [u8]) -> Option<&'b [u8]> {
     let (column, rest) = from.split_at_checked(length)?;
     *from = rest;
     Some(column)
-}
-
-#[inline]
-fn int(from: &mut &[u8]) -> Option<i64> {
-    i64::try_from(uint(from)?).ok()
-}
-
-fn unzigzag(n: u64) -> i64 {
-    (n >> 1).cast_signed() ^ -(n & 1).cast_signed()
-}
-
-#[inline]
-fn uint(from: &mut &[u8]) -> Option<u64> {
-    let (&first, rest) = from.split_first()?;
-    if first < 0x80 {
-        *from = rest;
-        return Some(first.into());
-    }
-    short(from).or_else(|| u64::try_from(long(from)?).ok())
-}
-
-#[inline]
-fn wide(from: &mut &[u8]) -> Option<u128> {
-    short(from).map(u128::from).or_else(|| long(from))
-}
-
-/// Nearly all numbers fit nine bytes, where 64-bit arithmetic is several times faster.
-#[inline]
-fn short(from: &mut &[u8]) -> Option<u64> {
-    let mut value = 0_u64;
-    for (i, &byte) in from.iter().enumerate().take(9) {
-        value |= u64::from(byte & 0x7f) << (7 * i);
-        if byte < 0x80 {
-            *from = from.get(i + 1..)?;
-            return Some(value);
-        }
-    }
-    None
-}
-
-fn long(from: &mut &[u8]) -> Option<u128> {
-    let mut value = 0_u128;
-    for (i, &byte) in from.iter().enumerate().take(19) {
-        value |= u128::from(byte & 0x7f) << (7 * i);
-        if byte < 0x80 {
-            *from = from.get(i + 1..)?;
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]
