@@ -102,7 +102,10 @@ impl Ranked {
         if plan.by.first().is_some_and(|first| key[0] == first.none()) {
             plan.add(&mut self.nameless, entry);
         }
-        self.rows.at(key).add(self.order, entry, entry.at_us >= plan.since_us);
+        let in_range = entry.at_us >= plan.since_us;
+        if in_range || self.order == Order::Change {
+            self.rows.at(key).add(self.order, entry, in_range);
+        }
         if let Some(sums) = &mut self.sums {
             plan.add(sums.at(key), entry);
             if sums.len() > SUMMED {
