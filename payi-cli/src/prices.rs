@@ -91,6 +91,11 @@ fn list(
         let message = format!("the book has no provider {id:?}; it has {}", known.join(", "));
         return Err(Failure::Misuse(message));
     }
+    if let Some(id) = provider.filter(|id| !book.models().any(|entry| entry.provider() == *id)) {
+        return Err(Failure::Misuse(format!(
+            "the book has no provider {id}; `payi prices list` names those it has"
+        )));
+    }
     if format == Format::Csv {
         csv::cells(&["provider", "model", "prices", "source"].map(Into::into), 0, false, out)?;
     }
@@ -148,7 +153,10 @@ fn show(book: &PriceBook, model: &str, out: &mut dyn Write) -> Result<(), Failur
     if let Some(most) = entry.max_output_tokens() {
         writeln!(out, "writes at most {most} tokens in one answer")?;
     }
-    writeln!(out, "USD per million tokens (per thousand searches, pages, requests; per hour of audio):")?;
+    writeln!(
+        out,
+        "USD per million tokens (per million characters; per thousand searches, pages, requests; per hour of audio; per image):"
+    )?;
     for listed in entry.prices() {
         writeln!(out, "  {}{}", heading(&listed), rates(&listed))?;
     }
@@ -389,6 +397,13 @@ mod tests {
             }
         }
         assert!(asked(good).2 && asked("").2);
+    }
+
+    #[test]
+    fn a_provider_that_the_book_does_not_have_is_no_empty_list() {
+        let listed = |provider| list(PriceBook::embedded(), Some(provider), Format::Csv, &mut Vec::new());
+        assert!(listed("openai").is_ok());
+        assert!(matches!(listed("nosuch"), Err(Failure::Misuse(why)) if why.contains("nosuch")));
     }
 
     #[test]
