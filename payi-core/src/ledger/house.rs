@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     error::Result,
-    ledger::{Ledger, fold, fold::chain::ChainKey, rows::micros},
+    ledger::{Ledger, fold, fold::chain::ChainKey, limits, rows::micros},
 };
 
 /// One process's part in it.
@@ -66,8 +66,8 @@ impl Folder {
     }
 }
 
-/// Lets go of texts that nobody needs any more: prompts older than `keep_prompts`, and exchanges that every
-/// deliverer has passed.
+/// Lets go of what nobody needs any more: prompts older than `keep_prompts`, exchanges that every deliverer has
+/// passed, and what was counted in windows that are over.
 pub(crate) fn sweep(ledger: &Ledger, keep_prompts: Duration) -> Result<()> {
     ledger.with(|conn| {
         let oldest = SystemTime::now().checked_sub(keep_prompts).map_or(0, micros);
@@ -81,7 +81,9 @@ pub(crate) fn sweep(ledger: &Ledger, keep_prompts: Duration) -> Result<()> {
         // What a deliverer has set aside keeps its exchange.
         let sql = "DELETE FROM exchanges WHERE seq IN (SELECT x.seq FROM exchanges x WHERE x.seq <= ?1
              AND NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.seq = x.seq) LIMIT 500)";
-        passed.map_or(Ok(()), |passed| delete(conn, sql, passed))
+        passed.map_or(Ok(()), |passed| delete(conn, sql, passed))?;
+        while limits::forget(conn, micros(SystemTime::now()))? {}
+        Ok(())
     })
 }
 

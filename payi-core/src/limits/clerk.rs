@@ -3,16 +3,9 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
-    sync::{
-        Arc, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    task::{Context as Task, Poll, Wake, Waker},
-    thread::{self, JoinHandle, Thread},
-    time::{Duration, Instant},
+    sync::{Arc, PoisonError},
+    time::Duration,
 };
 
 use crate::{
@@ -23,6 +16,12 @@ use crate::{
         gate::{Refused, Shared, marks, now_us, refusal},
         hold::Part,
         slice::Slice,
+        sync::{
+            Instant,
+            atomic::Ordering::Relaxed,
+            thread::{self, JoinHandle},
+        },
+        wait::block_on,
     },
 };
 
@@ -249,8 +248,21 @@ impl Clerk {
         Ok(())
     }
 
+    /// Lets go of calls that were given up, or answered by the watch: nobody else is refused for their sake.
+    fn forget(&mut self) {
+        let shared = &self.shared;
+        self.waiting.retain(|request| {
+            let wanted = request.ticket.is_waited_for();
+            if !wanted {
+                put_back(shared, request);
+            }
+            wanted
+        });
+    }
+
     /// Serves the calls that wait, in their order.
     fn serve(&mut self) -> Result<()> {
+        self.forget();
         if self.waiting.is_empty() {
             return Ok(());
         }
@@ -316,31 +328,38 @@ impl Clerk {
                 Answer::Gone => gone.push(r),
             }
         }
-        // What a refused call had collected is for those behind it: they are not refused in the same turn.
         let mut freed: HashSet<Counter> = HashSet::new();
+        let mut short = Vec::new();
         let waiting = std::mem::take(&mut self.waiting);
         for (request, (r, verdict)) in waiting.into_iter().zip(verdicts.into_iter().enumerate()) {
             match verdict {
                 _ if gone.contains(&r) => self.again(request),
-                None => self.hold(&request),
-                Some((p, standing, true)) if !freed.contains(&request.wanted[p].counter) => {
-                    for (want, have) in
-                        request.wanted.iter().zip(&request.have).filter(|(_, have)| **have > 0)
-                    {
-                        freed.insert(want.counter.clone());
-                        let (slice, _) = self.shared.slice(&want.rule.limit, &want.counter);
-                        slice.put(want.slot, *have);
-                        self.shared.ended(&slice);
-                    }
-                    request.ticket.answer(Err(Box::new(short(&request, p, standing))));
-                }
-                Some(_) => self.waiting.push(request),
+                None if self.hold(&request) => {}
+                // It was given up in this moment.
+                None => freed.extend(request.wanted.into_iter().map(|want| want.counter)),
+                Some((p, standing, last)) => short.push((request, p, standing, last)),
             }
+        }
+        self.refuse(short, freed);
+    }
+
+    /// Refuses calls for which there is not enough, unless they may still get it. What is `freed` in this turn, and
+    /// what one of them had collected, is for those behind it.
+    fn refuse(&mut self, short: Vec<(Request, usize, Standing, bool)>, mut freed: HashSet<Counter>) {
+        for (request, p, standing, last) in short {
+            if !last || freed.contains(&request.wanted[p].counter) {
+                self.waiting.push(request);
+                continue;
+            }
+            let had = request.wanted.iter().zip(&request.have).filter(|(_, have)| **have > 0);
+            freed.extend(had.map(|(want, _)| want.counter.clone()));
+            put_back(&self.shared, &request);
+            request.ticket.answer(Err(Box::new(too_little(&request, p, standing))));
         }
     }
 
-    /// Everything was collected: the call may go.
-    fn hold(&self, request: &Request) {
+    /// Everything was collected: the call may go. Whether somebody waited for that.
+    fn hold(&self, request: &Request) -> bool {
         let parts = request.wanted.iter().map(|want| {
             let (slice, _) = self.shared.slice(&want.rule.limit, &want.counter);
             if let Some(amount) = want.amount {
@@ -352,15 +371,14 @@ impl Clerk {
             Part { rule: Arc::clone(&want.rule), slice, slot: want.slot, amount: want.amount }
         });
         let parts = parts.collect();
-        request.ticket.answer(Ok(Hold::new(Arc::clone(&self.shared), parts)));
+        let taken = request.ticket.answer(Ok(Hold::new(Arc::clone(&self.shared), parts)));
+        taken && Arc::strong_count(&request.ticket) > 1
     }
 
     /// A limit is gone: the others are asked anew.
     fn again(&mut self, mut request: Request) {
         let rules = self.shared.rules();
-        for (want, have) in request.wanted.iter().zip(&request.have) {
-            self.shared.slice(&want.rule.limit, &want.counter).0.put(want.slot, *have);
-        }
+        put_back(&self.shared, &request);
         request.wanted.retain(|want| rules.get(&want.rule.id).is_some());
         request.have = vec![0; request.wanted.len()];
         request.recalled = vec![None; request.wanted.len()];
@@ -379,9 +397,7 @@ impl Clerk {
                 self.waiting.push(request);
                 continue;
             }
-            for (want, have) in request.wanted.iter().zip(&request.have).filter(|(_, have)| **have > 0) {
-                self.shared.slice(&want.rule.limit, &want.counter).0.put(want.slot, *have);
-            }
+            put_back(&self.shared, &request);
             request.ticket.answer(without_store(&self.shared, &request.wanted));
         }
     }
@@ -444,8 +460,17 @@ impl Clerk {
     }
 }
 
+/// What was collected for a call in vain is free again.
+fn put_back(shared: &Shared, request: &Request) {
+    for (want, have) in request.wanted.iter().zip(&request.have).filter(|(_, have)| **have > 0) {
+        let (slice, _) = shared.slice(&want.rule.limit, &want.counter);
+        slice.put(want.slot, *have);
+        shared.ended(&slice);
+    }
+}
+
 /// The refusal of a call for whose part `p` there is not enough.
-fn short(request: &Request, p: usize, mut standing: Standing) -> Refused {
+fn too_little(request: &Request, p: usize, mut standing: Standing) -> Refused {
     let wanted = &request.wanted;
     let by = &wanted[p].rule;
     // What was collected for this call, in vain, is reserved for nobody.
@@ -470,29 +495,4 @@ pub(crate) fn without_store(shared: &Arc<Shared>, wanted: &[Wanted]) -> Result<H
         Part { rule: Arc::clone(&want.rule), slice, slot: want.slot, amount: None }
     });
     Ok(Hold::new(Arc::clone(shared), parts.collect()))
-}
-
-/// Wakes a thread.
-struct Unpark(Thread, AtomicBool);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.1.store(true, Relaxed);
-        self.0.unpark();
-    }
-}
-
-/// Waits for a store on this thread, which is ours.
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let wake = Arc::new(Unpark(thread::current(), AtomicBool::new(false)));
-    let waker = Waker::from(Arc::clone(&wake));
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(done) = future.as_mut().poll(&mut Task::from_waker(&waker)) {
-            return done;
-        }
-        while !wake.1.swap(false, Relaxed) {
-            thread::park();
-        }
-    }
 }

@@ -19,8 +19,8 @@ use crate::{
     events::{Event, LimitMark, Opening, Outcome, Verdict},
     limits::{
         Answer, Ask, Change, Counter, Give, Limit, LimitState, Measure, Scope, Store, Subject, Window,
-        clerk::block_on,
         gate::{micros, now_us},
+        wait::block_on,
     },
     money::Money,
     pricing::{Cost, CostSource},

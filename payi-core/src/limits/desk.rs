@@ -3,12 +3,17 @@
 //! A thread of ours sees to it that each is answered in a bounded time, whatever hangs.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering::Relaxed},
+    sync::{Arc, PoisonError, Weak},
     task::{Context as Task, Poll, Waker},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use crate::limits::{Counter, Hold, Rule, gate::Refused, slice::Slice};
+use crate::limits::{
+    Counter, Hold, Rule,
+    gate::Refused,
+    slice::Slice,
+    sync::{Condvar, Instant, Mutex, MutexGuard, atomic::Ordering::Relaxed},
+};
 
 /// A call waits for the store, and for what others give back, no longer than this.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -113,18 +118,25 @@ impl Ticket {
         !self.slot().answered
     }
 
-    /// The first answer counts; what a later one holds goes back.
-    pub(crate) fn answer(&self, answer: Result<Hold, Box<Refused>>) {
+    /// Whether somebody still waits for an answer, besides whoever is to give it.
+    pub(crate) fn is_waited_for(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) > 1 && self.is_open()
+    }
+
+    /// The first answer counts, `true`; what a later one holds goes back.
+    pub(crate) fn answer(&self, answer: Result<Hold, Box<Refused>>) -> bool {
         let mut slot = self.slot();
         if std::mem::replace(&mut slot.answered, true) {
             drop(slot);
-            return drop(answer);
+            drop(answer);
+            return false;
         }
         slot.answer = Some(answer);
         slot.late = None;
         let waker = slot.waker.take();
         drop(slot);
         waker.into_iter().for_each(Waker::wake);
+        true
     }
 
     /// What to say if nobody has in time.

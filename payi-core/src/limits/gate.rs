@@ -6,13 +6,9 @@ use std::{
     future::Future,
     hash::{BuildHasher, RandomState},
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering::Relaxed},
-    },
+    sync::{Arc, PoisonError},
     task::{Context as Task, Poll},
-    thread::JoinHandle,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
@@ -26,6 +22,11 @@ use crate::{
         desk::{Desk, Ticket, Wanted},
         hold::Part,
         slice::{Not, Slice},
+        sync::{
+            self, Instant, Mutex, MutexGuard,
+            atomic::{AtomicI64, Ordering::Relaxed},
+            thread::{self, JoinHandle},
+        },
     },
 };
 
@@ -124,7 +125,7 @@ impl Gate {
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             while !thread.is_finished() && Instant::now() < deadline {
-                std::thread::sleep(std::time::Duration::from_millis(1));
+                thread::sleep(Duration::from_millis(1));
             }
             if thread.is_finished() {
                 let _ = thread.join();
@@ -135,7 +136,7 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        self.stop(Instant::now() + std::time::Duration::from_secs(1));
+        self.stop(Instant::now() + Duration::from_secs(1));
     }
 }
 
@@ -337,7 +338,7 @@ impl Shared {
                 }
                 Err(Not::Short) => return None,
                 // It is out of the map, or about to be: the next look-up finds another.
-                Err(Not::Gone) => std::thread::yield_now(),
+                Err(Not::Gone) => thread::yield_now(),
             }
         }
     }
@@ -380,9 +381,7 @@ pub(crate) fn refusal(
         reserved: standing.held,
         needed,
         max: standing.max,
-        frees_at: standing
-            .frees_us
-            .map(|us| UNIX_EPOCH + std::time::Duration::from_micros(us.max(0).cast_unsigned())),
+        frees_at: standing.frees_us.map(|us| UNIX_EPOCH + Duration::from_micros(us.max(0).cast_unsigned())),
         reason,
         unbounded: None,
     }
@@ -406,5 +405,5 @@ pub(crate) fn micros(at: SystemTime) -> i64 {
 
 /// The same of now, by the machine's clock.
 pub(crate) fn now_us() -> i64 {
-    micros(SystemTime::now())
+    micros(sync::now())
 }

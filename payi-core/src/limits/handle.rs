@@ -9,8 +9,8 @@ use std::{
 use crate::{
     error::{Error, Kind, Result},
     limits::{
-        Counter, Definition, Gate, History, Limit, Standing, Store, Subject, Tally, Totals, clerk::block_on,
-        gate::micros,
+        Counter, Definition, Gate, History, Limit, Standing, Store, Subject, Tally, Totals, gate::micros,
+        wait::block_on,
     },
 };
 

@@ -2,11 +2,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, PoisonError},
+    time::Duration,
 };
 
 use uuid::Uuid;
@@ -16,12 +13,15 @@ use crate::{
     events::{Event, Opening, Outcome, Sink, Verdict},
     limits::{
         Answer, Ask, Change, Counter, Crossing, Definition, Definitions, Give, History, Later, Limit,
-        LimitState, Rules, Spent, Standing, Store, Subject, Tally, Totals, charge,
-        clerk::block_on,
-        decayed,
+        LimitState, Rules, Spent, Standing, Store, Subject, Tally, Totals, charge, decayed,
         gate::{micros, now_us},
         granted,
         rate::{falls_by, falls_from},
+        sync::{
+            Instant, Mutex, MutexGuard,
+            atomic::{AtomicBool, Ordering::Relaxed},
+        },
+        wait::block_on,
     },
 };
 

@@ -40,14 +40,15 @@ mod rules;
 mod slice;
 mod state;
 mod store;
+mod sync;
 #[cfg(test)]
 mod tests;
+mod wait;
 mod window;
 
 pub use bound::{Bound, Unbounded};
 pub(crate) use bound::{Estimate, Model};
 pub(crate) use charge::{Spent, charge};
-pub(crate) use clerk::block_on;
 pub(crate) use gate::{Admission, Asked, Gate, Refused, micros, now_us};
 pub use handle::Limits;
 pub(crate) use hold::Hold;
@@ -64,4 +65,5 @@ pub use store::{
     Answer, Ask, Change, Counter, Definition, Definitions, Give, History, Later, Store, Subject, Totals,
     granted,
 };
+pub(crate) use wait::block_on;
 pub use window::Window;

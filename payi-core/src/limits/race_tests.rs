@@ -20,9 +20,9 @@ use crate::{
     ledger::{Durability, Filter, Ledger, LedgerStore},
     limits::{
         Admission, Asked, Estimate, Gate, Hold, Limit, Limits, Spent, Store, Subject,
-        clerk::block_on,
         conformance::{event, opening, whole},
         gate::now_us,
+        wait::block_on,
     },
     money::Money,
     pricing::{Cost, CostSource},
@@ -267,10 +267,11 @@ fn faults() {
     // 36 is part of the contract, which both stores keep.
     super::conformance::suite(&|| Arc::new(LedgerStore::new(Ledger::in_memory().unwrap())) as Arc<dyn Store>);
     fault_38_many_instances_find_a_counter_cold();
+    let turns = super::tests::fault_39();
     println!(
         "evidence limits-faults: 34 (race), 35 ({kills} kill -9 between reserve and settle: counter = facts, the lease frees the rest, \
          a late settle is charged once), 36 (settled twice, before and after the lease: once), 38 (8 cold instances: 1 x spend), \
-         39 (midnight, DST, month and year ends: see limits::tests): as expected"
+         39 ({turns} windows turned at their midnights, over changes of the clocks, ends of months and years): as expected"
     );
 }
 

@@ -2,12 +2,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError},
 };
 
 use crate::{
     context::Resolved,
-    limits::{Counter, Definitions, Limit, Scope, Subject},
+    limits::{Counter, Definitions, Limit, Scope, Subject, sync::Mutex},
 };
 
 /// A limit in force.

@@ -1,11 +1,14 @@
 //! The part of a counter that this process holds.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering::Relaxed},
-};
+use std::sync::{Arc, PoisonError};
 
-use crate::limits::{Counter, LimitState, Measure, Rule, Standing};
+use crate::limits::{
+    Counter, LimitState, Measure, Rule, Standing,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 /// One counter, as far as this process has a part in it.
 #[derive(Debug)]

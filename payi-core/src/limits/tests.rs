@@ -1,18 +1,18 @@
 //! Limits, tested against models of them.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
-use jiff::{Timestamp, ToSpan as _, civil::date, tz::TimeZone};
-use proptest::prelude::*;
+use jiff::{Timestamp, ToSpan as _, tz::TimeZone};
+use proptest::{prelude::*, test_runner::TestRunner};
 
 use crate::{
     limits::{
         Answer, Ask, Give, Limit, MemoryStore, Store, Subject, Window,
-        clerk::block_on,
         conformance::{self, event, whole},
         decayed,
+        wait::block_on,
     },
     money::Money,
 };
@@ -36,14 +36,56 @@ fn the_ledger_keeps_the_contract() {
     conformance::suite(&ledger);
 }
 
+#[cfg(feature = "ledger")]
+#[test]
+fn what_counts_no_longer_is_forgotten_and_the_rest_stays() {
+    use crate::ledger::{Ledger, LedgerStore, sweep};
+    let ledger = Ledger::in_memory().unwrap();
+    let store = LedgerStore::new(ledger.reopen().unwrap());
+    let now = crate::limits::gate::now_us();
+    let hour = 3_600 * US;
+    for (id, window) in [("ever", Window::Lifetime), ("hour", Window::rolling(Duration::from_secs(3_600)))] {
+        let limit = Limit::block(id, Money::from_pico(1_000)).everyone().window(window);
+        block_on(store.put(limit, now - 90 * hour)).unwrap();
+    }
+    for (minutes, spent) in [(3_000, 1), (2_999, 2), (40, 4), (0, 8)] {
+        block_on(store.settle("p", vec![event("u", now - minutes * 60 * US, spent, &[])])).unwrap();
+    }
+    let rows = |sql| ledger.with(|conn| conn.query_row(sql, [], |row| row.get::<_, i64>(0))).unwrap();
+    assert_eq!(rows("SELECT count(*) FROM counters"), 5);
+    sweep(&ledger, Duration::from_secs(1)).unwrap();
+    assert_eq!(rows("SELECT count(*) FROM counters"), 3);
+    for (id, settled) in [("ever", 15), ("hour", 12)] {
+        assert_eq!(block_on(store.counter(&whole(id), now)).unwrap().unwrap().settled, settled, "{id}");
+    }
+}
+
 fn at(text: &str) -> i64 {
     text.parse::<Timestamp>().unwrap().as_microsecond()
 }
 
 #[test]
 fn fault_39_windows_turn_where_people_expect_it() {
+    assert_eq!(fault_39(), 8);
+    assert!(Window::day("Europe/Nowhere").unwrap_err().is_config());
+    for (text, window) in [
+        ("month:Europe/Berlin", Window::month("Europe/Berlin").unwrap()),
+        ("day", Window::day("UTC").unwrap()),
+        ("rolling:24h", Window::rolling(Duration::from_secs(86_400))),
+        ("rate:1m", Window::rate(Duration::from_secs(60))),
+        ("lifetime", Window::Lifetime),
+    ] {
+        assert_eq!(Window::parse(text).unwrap(), window);
+    }
+    for wrong in ["", "year", "rate", "rolling:", "rolling:-1h", "lifetime:x", "month:Nowhere"] {
+        assert!(Window::parse(wrong).is_err(), "{wrong}");
+    }
+}
+
+/// Midnights, changes of the clocks, ends of months and years, in zones that have them; how many were looked at.
+pub(super) fn fault_39() -> usize {
     let berlin = |window: fn(&str) -> crate::Result<Window>| window("Europe/Berlin").unwrap();
-    for (window, inside, start, end) in [
+    let turns = [
         // Clocks go forward: that day has 23 hours; and back: 25.
         (berlin(Window::day), "2026-03-29T12:00Z", "2026-03-28T23:00Z", "2026-03-29T22:00Z"),
         (berlin(Window::day), "2026-10-25T00:30Z", "2026-10-24T22:00Z", "2026-10-25T23:00Z"),
@@ -59,26 +101,15 @@ fn fault_39_windows_turn_where_people_expect_it() {
             "2023-10-01T04:00Z",
             "2023-10-02T03:00Z",
         ),
-    ] {
+    ];
+    for (window, inside, start, end) in &turns {
         let found = window.slot(at(inside));
         assert_eq!(found, (at(start), at(end)), "{} at {inside}", window.describe());
         assert_eq!(window.slot(found.0), found, "its first moment is in it");
         assert_eq!(window.slot(found.1 - 1), found, "and its last");
         assert_ne!(window.slot(found.1), found);
     }
-    assert!(Window::day("Europe/Nowhere").unwrap_err().is_config());
-    for (text, window) in [
-        ("month:Europe/Berlin", Window::month("Europe/Berlin").unwrap()),
-        ("day", Window::day("UTC").unwrap()),
-        ("rolling:24h", Window::rolling(Duration::from_secs(86_400))),
-        ("rate:1m", Window::rate(Duration::from_secs(60))),
-        ("lifetime", Window::Lifetime),
-    ] {
-        assert_eq!(Window::parse(text).unwrap(), window);
-    }
-    for wrong in ["", "year", "rate", "rolling:", "rolling:-1h", "lifetime:x", "month:Nowhere"] {
-        assert!(Window::parse(wrong).is_err(), "{wrong}");
-    }
+    turns.len()
 }
 
 #[test]
@@ -107,17 +138,38 @@ enum Step {
     Max(i128),
 }
 
+/// Minutes from the start to what windows trip over: changes of the clocks here and there, the leap day, ends of
+/// months and of the year.
+const EDGES: [&str; 9] = [
+    "2028-02-29T23:00Z",
+    "2028-03-12T07:00Z",
+    "2028-03-26T01:00Z",
+    "2028-04-01T15:00Z",
+    "2028-04-30T22:00Z",
+    "2028-09-30T15:30Z",
+    "2028-10-29T01:00Z",
+    "2028-11-05T06:00Z",
+    "2028-12-31T23:00Z",
+];
+
+fn start() -> i64 {
+    at("2027-12-30T00:00Z")
+}
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    // Years with leap day, month ends and both changes of the clocks; half of the jumps are short.
-    let moment = prop_oneof![0..1_051_200_i64, 30_000..30_300_i64];
-    let step = prop_oneof![
-        moment.prop_map(Step::Clock),
-        (1..60_i128).prop_map(Step::Settle),
-        (1..60_i128).prop_map(Step::Take),
-        (0..=100_i128).prop_map(Step::Give),
-        (1..400_i128).prop_map(Step::Max),
-    ];
-    prop::collection::vec(step, 1..40)
+    // Anywhere in two years; or within three days of an edge, to which a sequence of steps keeps.
+    let edge = prop::sample::select(EDGES.to_vec()).prop_map(|edge| (at(edge) - start()) / (60 * US));
+    edge.prop_flat_map(|edge| {
+        let moment = prop_oneof![1 => 0..1_051_200_i64, 3 => edge - 2_160..edge + 2_160];
+        let step = prop_oneof![
+            moment.prop_map(Step::Clock),
+            (1..60_i128).prop_map(Step::Settle),
+            (1..60_i128).prop_map(Step::Take),
+            (0..=100_i128).prop_map(Step::Give),
+            (1..400_i128).prop_map(Step::Max),
+        ];
+        prop::collection::vec(step, 1..40)
+    })
 }
 
 fn windows() -> impl Strategy<Value = Window> {
@@ -169,8 +221,45 @@ impl Reference {
     }
 }
 
-fn agrees(store: &dyn Store, window: &Window, steps: &[Step]) -> Result<(), TestCaseError> {
-    let start = date(2027, 12, 30).to_zoned_datetime(TimeZone::UTC).unwrap().timestamp().as_microsecond();
+/// What the sequences that were tried have led through.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    looks: u64,
+    /// The clock was set back.
+    back: u64,
+    /// Between two steps the window's zone changed its clocks.
+    dst: u64,
+    /// Between two steps a month ended there.
+    months: u64,
+    /// A maximum was lowered,
+    lowered: u64,
+    /// to below what was spent and held.
+    below: u64,
+}
+
+impl Seen {
+    fn jump(&mut self, window: &Window, from: i64, to: i64) {
+        let (Window::Day { zone } | Window::Week { zone } | Window::Month { zone }) = window else {
+            self.back += u64::from(to < from);
+            return;
+        };
+        let zone = TimeZone::get(zone).unwrap();
+        let there = |at: i64| Timestamp::from_microsecond(at).unwrap().to_zoned_datetime(zone.clone());
+        let (from, to) = (there(from), there(to));
+        self.back += u64::from(to < from);
+        self.dst += u64::from(from.offset() != to.offset());
+        self.months += u64::from(from.month() != to.month());
+    }
+}
+
+fn agrees(
+    store: &dyn Store,
+    window: &Window,
+    steps: &[Step],
+    seen: &Cell<Seen>,
+) -> Result<(), TestCaseError> {
+    let start = start();
+    let mut saw = seen.get();
     let limit = |max: i128| Limit::block("l", Money::from_pico(max)).everyone().window(window.clone());
     block_on(store.put(limit(200), start)).unwrap();
     block_on(store.keep("p", Duration::from_secs(600))).unwrap();
@@ -179,7 +268,11 @@ fn agrees(store: &dyn Store, window: &Window, steps: &[Step]) -> Result<(), Test
         (start, Reference { window: window.clone(), spent: vec![], held: 0, max: 200 });
     for step in steps {
         match step {
-            Step::Clock(minute) => now = start + minute * 60 * US,
+            Step::Clock(minute) => {
+                let to = start + minute * 60 * US;
+                saw.jump(window, now, to);
+                now = to;
+            }
             Step::Settle(amount) => {
                 // Half of what is settled was held.
                 let held: &[&str] = if amount % 2 == 0 && model.held >= *amount { &["l"] } else { &[] };
@@ -212,6 +305,8 @@ fn agrees(store: &dyn Store, window: &Window, steps: &[Step]) -> Result<(), Test
             }
             Step::Max(max) => {
                 block_on(store.put(limit(*max), now)).unwrap();
+                saw.lowered += u64::from(*max < model.max);
+                saw.below += u64::from(*max < model.max && *max < model.settled(now).0 + model.held);
                 model.max = *max;
             }
         }
@@ -219,19 +314,35 @@ fn agrees(store: &dyn Store, window: &Window, steps: &[Step]) -> Result<(), Test
         let (least, most) = model.settled(now);
         prop_assert!((least..=most).contains(&standing.settled), "{} in {least}..={most}", standing.settled);
         prop_assert_eq!((standing.held, standing.max), (model.held, model.max));
+        saw.looks += 1;
     }
+    seen.set(saw);
     Ok(())
+}
+
+#[test]
+fn both_stores_agree_with_the_reference_at_any_time() {
+    let cases = 300;
+    let seen = Cell::default();
+    let mut runner =
+        TestRunner::new(ProptestConfig { cases, source_file: Some(file!()), ..ProptestConfig::default() });
+    let agreed = runner.run(&(windows(), steps()), |(window, steps)| {
+        agrees(&MemoryStore::new(), &window, &steps, &seen)?;
+        #[cfg(feature = "ledger")]
+        agrees(&*ledger(), &window, &steps, &seen)?;
+        Ok(())
+    });
+    agreed.unwrap_or_else(|e| panic!("{e}"));
+    let Seen { looks, back, dst, months, lowered, below } = seen.get();
+    assert!([back, dst, months, lowered, below].iter().all(|&often| often > 50), "{:?}", seen.get());
+    println!(
+        "evidence limits-reference: {cases} sequences, {looks} looks at two stores as the reference says, through {back} clocks \
+         set back, {dst} changes of the clocks, {months} ends of months, {lowered} lowered maxima ({below} below what was spent)"
+    );
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
-    #[test]
-    fn both_stores_agree_with_the_reference_at_any_time(window in windows(), steps in steps()) {
-        agrees(&MemoryStore::new(), &window, &steps)?;
-        #[cfg(feature = "ledger")]
-        agrees(&*ledger(), &window, &steps)?;
-    }
 
     /// The level decides as the theoretical arrival time does, which is how the algorithm is written down.
     #[test]

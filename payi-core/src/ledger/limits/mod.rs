@@ -14,7 +14,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 pub(crate) use fold::{Charged, Folder};
-pub(crate) use manage::{bury, dead};
+pub(crate) use manage::{bury, dead, forget};
 pub(crate) use rows::Counters;
 
 use self::rows::Key;
@@ -201,13 +201,14 @@ fn recalled(conn: &Connection, process: &str) -> rusqlite::Result<Vec<Counter>> 
 
 impl Store for LedgerStore {
     fn changed(&self) -> bool {
-        if self.ledger.path().is_none() {
-            // One connection for all: it does not count its own commits.
-            return true;
-        }
+        // SQLite tells a connection of others' commits. In memory there is one connection for all, which counts the
+        // rows that it changes.
+        let count = match self.ledger.path() {
+            Some(_) => "PRAGMA data_version",
+            None => "SELECT total_changes()",
+        };
         let mut own = self.own();
-        let version =
-            self.ledger.with(|conn| conn.query_row("PRAGMA data_version", [], |row| row.get(0))).ok();
+        let version = self.ledger.with(|conn| conn.query_row(count, [], |row| row.get(0))).ok();
         let changed = version.is_none() || own.seen != version;
         own.seen = version;
         changed
