@@ -1,9 +1,12 @@
 //! Limits before real calls: what is refused never leaves, and what was reserved comes back.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::{Duration, SystemTime},
+};
 
 use payi::{
-    events::Outcome,
+    events::{Clock, Outcome},
     limits::{Limit, LimitState, Policy, Subject, Unbounded, Unpriced, Window},
     pricing::CostSource,
     testing::{Answer, Provider, Recorder},
@@ -354,4 +357,27 @@ async fn a_limit_on_tokens_reserves_and_counts_them() {
     assert_eq!((refusal(&error).spent, refusal(&error).max), (110, 400));
     assert!(refusal(&error).needed.unwrap() > 200 && refusal(&error).reason.is_none());
     assert_eq!(standing().settled, 220);
+}
+
+/// A clock that is an hour later each time it is read.
+struct Hurried(AtomicU64, SystemTime);
+
+impl Clock for Hurried {
+    fn now(&self) -> SystemTime {
+        self.1 + Duration::from_secs(3_600 * self.0.fetch_add(1, Relaxed))
+    }
+}
+
+#[tokio::test]
+async fn a_call_counts_in_the_window_in_which_it_was_let_through() {
+    let (provider, http) = (Provider::start().unwrap(), payi::reqwest::Client::new());
+    provider.on("/v1/chat/completions", answer(1));
+    // What begins before the limit does not count.
+    let now = SystemTime::now() + Duration::from_secs(1);
+    let limit = Limit::calls("l", 9).everyone().window(Window::rolling(Duration::from_secs(60)));
+    let recorder = Recorder::new().limit(limit).unwrap().clock(Hurried(AtomicU64::new(0), now));
+    recorder.scope(ask(&http, &provider, CHAT)).await.unwrap();
+    assert_eq!(recorder.events()[0].started_at, now);
+    let standing = recorder.limits().unwrap().standing("l", &Subject::default()).unwrap().unwrap();
+    assert_eq!(standing.settled, 1);
 }

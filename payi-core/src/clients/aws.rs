@@ -19,6 +19,10 @@
 //! `xProxy-*` headers set by an interceptor of your own are taken off before the request is signed. A
 //! refusal ends the call before it is sent, and is inside the `SdkError`:
 //! [`payi::Error::find`](crate::Error::find) locates it.
+//!
+//! The SDK's hooks are not async. Where this process holds too little of a limit and has to ask for more, the
+//! executor's thread waits, not only the task: for half a second at the most, or one where the ledger hangs. On a
+//! current-thread runtime all other tasks stand still meanwhile, also those whose end would make room.
 
 use std::{
     any::Any,

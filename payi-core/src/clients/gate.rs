@@ -217,4 +217,41 @@ mod tests {
             assert_eq!(String::from_utf8(made).unwrap(), sent, "{host}");
         }
     }
+
+    /// One wait for a store that cannot be asked is enough: no shorter answer helps.
+    #[test]
+    fn a_request_is_not_shortened_for_want_of_a_store() {
+        use std::{
+            sync::atomic::Ordering::Relaxed,
+            time::{Duration, Instant},
+        };
+
+        use crate::{
+            clients::call::PriceAs,
+            context,
+            limits::{Limit, Policy, Store as _, block_on, gate_tests::Faulty},
+            sink::Fan,
+        };
+
+        let store = Faulty::new();
+        let limit = Limit::block("l", "100".parse().unwrap()).policy(Policy::InjectMaxTokens).everyone();
+        block_on(store.put(limit, 0)).unwrap();
+        let gate = Gate::start(Arc::clone(&store) as Arc<_>, "p".into()).unwrap();
+        store.every.store(1, Relaxed);
+        let mut pipeline = Pipeline::new(Arc::new(Fan::new(std::iter::empty())));
+        pipeline.gate = Some(Arc::new(gate));
+        let request = Request {
+            endpoint: detect("POST", "api.openai.com", "/v1/chat/completions"),
+            model: Some("gpt-4o".into()),
+            price_as: PriceAs::default(),
+            picture: None,
+            exchange: None,
+        };
+        let sent = Sent { body: Some(br#"{"model":"gpt-4o","messages":[]}"#), may_be_changed: true };
+        let since = Instant::now();
+        let begun = begin(Arc::new(pipeline), context::builder().build(), request, sent, Repeat::NONE);
+        let refused = block_on(begun).unwrap_err();
+        assert_eq!(refused.refusal().unwrap().reason, Some("store"));
+        assert!(since.elapsed() < Duration::from_millis(1_400), "{:?}", since.elapsed());
+    }
 }

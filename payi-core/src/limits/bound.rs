@@ -10,7 +10,7 @@ use crate::{
 
 /// What is known of the most that a call uses up of a limit, in the limit's unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bound {
+pub(crate) enum Bound {
     /// Exactly this.
     Exact(i128),
     /// This at most.

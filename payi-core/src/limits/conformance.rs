@@ -45,6 +45,7 @@ pub fn suite(make: &dyn Fn() -> Arc<dyn Store>) {
         grants_nothing_above_a_lowered_maximum,
         changes_start_from_what_there_is,
         states_and_tallies,
+        tells_of_what_one_batch_adds_to_several_slots,
         subjects_are_apart,
         totals_are_over_all_counters,
     ] {
@@ -424,6 +425,20 @@ fn states_and_tallies(store: &dyn Store) {
     let tally = block_on(store.tally("l")).unwrap();
     assert_eq!((tally.ok, tally.exceeded, tally.overrun), (1, 3, 2));
     assert_eq!((tally.blocked, tally.blocked_external, tally.failed, tally.total()), (1, 1, 1, 9));
+}
+
+fn tells_of_what_one_batch_adds_to_several_slots(store: &dyn Store) {
+    let hour = Window::rolling(Duration::from_secs(3_600));
+    let limit = Limit::allow("l", pico(100)).threshold_percent(80).everyone().window(hour);
+    block_on(store.put(limit, now_us() - 3_600 * US)).unwrap();
+    let batch =
+        [(300, 50), (120, 40), (0, 5)].map(|(ago, spent)| event("u", now_us() - ago * US, spent, &[]));
+    let told = block_on(store.settle("p", batch.to_vec())).unwrap();
+    let told: Vec<_> = told.iter().map(|c| (c.state, c.settled)).collect();
+    assert_eq!(told, [(LimitState::Exceeded, 90)], "neither slot alone comes as far");
+    let tally = block_on(store.tally("l")).unwrap();
+    assert_eq!((tally.ok, tally.exceeded), (1, 2));
+    assert_eq!(block_on(store.settle("p", vec![event("u", now_us(), 1, &[])])).unwrap(), []);
 }
 
 fn subjects_are_apart(store: &dyn Store) {

@@ -238,14 +238,14 @@ fn two_calls_with_a_part_each_do_not_hand_them_to_and_fro() {
 }
 
 /// A store of which about every n-th write or look fails, before anything has happened.
-struct Faulty {
-    store: MemoryStore,
-    every: AtomicU64,
+pub(crate) struct Faulty {
+    pub(crate) store: MemoryStore,
+    pub(crate) every: AtomicU64,
     calls: AtomicU64,
 }
 
 impl Faulty {
-    fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             store: MemoryStore::new(),
             every: AtomicU64::new(u64::MAX),

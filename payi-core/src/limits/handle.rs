@@ -150,6 +150,9 @@ impl Limits {
 
     /// Starts a limit anew: only calls that begin now, or at `from`, count. What it had come to is kept as
     /// history. `None` if there is no such limit.
+    ///
+    /// A `from` before now does not count anew what is written already: of calls that began since then, those count
+    /// that are written after the reset.
     pub fn reset(&self, id: &str, from: Option<SystemTime>) -> Result<Option<History>> {
         self.changed(block_on(self.store.reset(id, from.map_or_else(now, micros))))
     }

@@ -25,7 +25,7 @@ mod desk;
 mod gate;
 #[cfg(test)]
 #[path = "gate_tests.rs"]
-mod gate_tests;
+pub(crate) mod gate_tests;
 mod handle;
 mod hold;
 mod limit;
@@ -46,8 +46,8 @@ mod tests;
 mod wait;
 mod window;
 
-pub use bound::{Bound, Unbounded};
-pub(crate) use bound::{Estimate, Model};
+pub use bound::Unbounded;
+pub(crate) use bound::{Bound, Estimate, Model};
 pub(crate) use charge::{Spent, charge};
 pub(crate) use gate::{Admission, Asked, Gate, Refused, micros, now_us};
 pub use handle::Limits;

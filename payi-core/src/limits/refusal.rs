@@ -67,7 +67,9 @@ impl fmt::Display for Refusal {
                 "its model has no price, or it names none; give it one with `.prices(..)` or `price_as_resource`, \
                  or the limit another rule for such models",
             )?,
-            Some("store") => f.write_str("what is left of it cannot be asked now; try again in a moment")?,
+            Some("store") => f.write_str(
+                "what is left of it cannot be asked now; try again in a moment, unless payi was shut down",
+            )?,
             _ => {
                 let (spent, reserved) = (self.show(self.spent), self.show(self.reserved));
                 write!(f, "{spent} spent and {reserved} reserved of {}", self.show(self.max))?;

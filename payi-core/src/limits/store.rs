@@ -227,7 +227,8 @@ pub trait Store: Send + Sync {
     /// Removes a limit with its counters; whether there was one.
     fn remove(&self, id: &str) -> Later<'_, bool>;
 
-    /// Starts a limit anew: only what begins at `at_us` or later counts. `None` if there is no such limit.
+    /// Starts a limit anew: only what begins at `at_us` or later, and is settled after this, counts. What calls under
+    /// way hold stays held. `None` if there is no such limit.
     fn reset(&self, id: &str, at_us: i64) -> Later<'_, Option<History>>;
 
     /// Counters of a limit at a time, those that have come farthest first, `most` at most.

@@ -1,7 +1,8 @@
 //! Facts into counters: in the transaction that appends the fact, so that one cannot be without the other.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
+    ops::RangeInclusive,
     sync::Arc,
 };
 
@@ -45,7 +46,7 @@ pub(crate) struct Folder {
     attached: HashMap<Box<str>, usize>,
     everywhere: Vec<usize>,
     purposes: HashMap<i64, Purpose>,
-    sums: HashMap<(Key, i64), Sum>,
+    sums: Sums,
     let_go: HashMap<Key, i128>,
     tallies: BTreeMap<i64, Tally>,
     /// Counters that came to another state in the last transaction.
@@ -72,9 +73,18 @@ struct Purpose {
 #[derive(Debug)]
 struct Sum {
     rule: usize,
+    /// What the window that counts in its slot had come to.
     before: i128,
     added: i128,
     max: i128,
+}
+
+/// By counter and slot.
+type Sums = BTreeMap<(Key, i64), Sum>;
+
+/// What a batch has added so far to some slots of a counter: several count in a rolling window.
+fn added(sums: &Sums, key: Key, slots: RangeInclusive<i64>) -> i128 {
+    sums.range((key, *slots.start())..=(key, *slots.end())).map(|(_, sum)| sum.added).sum()
 }
 
 impl Folder {
@@ -136,7 +146,8 @@ impl Folder {
             if limit.settles() {
                 sum.added += change;
             }
-            let is = LimitState::of(&limit, sum.max, sum.before + sum.added);
+            let (before, max) = (sum.before, sum.max);
+            let is = LimitState::of(&limit, max, before + added(&self.sums, key, limit.window.counted(slot)));
             let state = state_of(mark, fact.spent.outcome, amount, is);
             if old.is_none() {
                 self.tallies.entry(number).or_default().count(state);
@@ -153,13 +164,12 @@ impl Folder {
 
     /// Writes what the facts of this transaction came to. `process` is the one that held what they used.
     pub(crate) fn finish(&mut self, file: &mut Counters<'_>, process: &str) -> rusqlite::Result<()> {
-        for ((key, slot), sum) in std::mem::take(&mut self.sums) {
-            if sum.added == 0 {
-                continue;
-            }
+        let sums = std::mem::take(&mut self.sums);
+        for (&(key, slot), sum) in sums.iter().filter(|(_, sum)| sum.added != 0) {
             file.add(key, slot, sum.added)?;
             let limit = &self.rules[sum.rule].definition.limit;
-            let (was, settled) = (LimitState::of(limit, sum.max, sum.before), sum.before + sum.added);
+            let settled = sum.before + added(&sums, key, limit.window.oldest(slot)..=slot);
+            let was = LimitState::of(limit, sum.max, settled - sum.added);
             let state = LimitState::of(limit, sum.max, settled);
             if state != was && sum.added > 0 {
                 let counter = Counter { limit: (*limit.id).into(), subject: file.subject(key)? };
@@ -187,8 +197,8 @@ impl Folder {
         (slot, at_us): (i64, i64),
     ) -> rusqlite::Result<&mut Sum> {
         match self.sums.entry((key, slot)) {
-            std::collections::hash_map::Entry::Occupied(known) => Ok(known.into_mut()),
-            std::collections::hash_map::Entry::Vacant(new) => {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(new) => {
                 let limit = &self.rules[rule].definition.limit;
                 let before = if limit.settles() { file.spent(key, limit, at_us)?.0 } else { 0 };
                 let max =

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A counter by its numbers: the limit's, and whose it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     pub(crate) limit: i64,
     pub(crate) a: i64,
