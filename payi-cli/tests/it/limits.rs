@@ -55,18 +55,19 @@ async fn limits_are_made_changed_reset_and_removed() {
     let other =
         json!({"limit_id": "lim 1", "limit_name": "n", "max": 7, "limit_type": "block", "threshold": 0.8});
     assert_eq!(place.ask(Method::POST, "/api/v1/limits", other).await.0, StatusCode::CONFLICT);
-    for wrong in [
-        json!({"limit_name": "n", "max": 0}),
-        json!({"limit_name": "n", "max": -1}),
-        json!({"limit_name": "n", "max": 1, "threshold": 0.5}),
-        json!({"limit_name": "n", "max": 1, "limit_type": "maybe"}),
-        json!({"max": 1}),
-        json!({"limit_name": " ", "max": 1}),
-        json!({"limit_name": "n", "max": 1, "window": "fortnight"}),
+    for (wrong, code) in [
+        (json!({"limit_name": "n", "max": 0}), "invalid_max_limit"),
+        (json!({"limit_name": "n", "max": -1}), "invalid_max_limit"),
+        (json!({"limit_name": "n", "max": 1, "threshold": 0.5}), "create_limit_validation_failed"),
+        (json!({"limit_name": "n", "max": 1, "limit_type": "maybe"}), "create_limit_validation_failed"),
+        (json!({"max": 1}), "create_limit_validation_failed"),
+        (json!({"limit_name": " ", "max": 1}), "create_limit_validation_failed"),
+        (json!({"limit_name": "n", "max": 1, "window": "fortnight"}), "request_processing_error"),
     ] {
+        let (status, refusal) = place.ask(Method::POST, "/api/v1/limits", wrong.clone()).await;
         assert_eq!(
-            place.ask(Method::POST, "/api/v1/limits", wrong.clone()).await.0,
-            StatusCode::BAD_REQUEST,
+            (status, &refusal["xproxy_error"]["code"]),
+            (StatusCode::BAD_REQUEST, &json!(code)),
             "{wrong}"
         );
     }
