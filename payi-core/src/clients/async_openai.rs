@@ -178,7 +178,9 @@ impl Service<HttpRequestFactory> for Attempts {
                 attempt: call.attempts.fetch_add(1, Ordering::Relaxed) + 1,
             });
             let begun = reqwest::attempt(context, &mut request, repeat, MODULE).await;
-            let Some(begun) = begun.map_err(|refused| OpenAIError::Boxed(Box::new(refused)))? else {
+            // Their error shows itself as what is inside of it, so that `find` meets only what is inside of that.
+            let refused = |refused| OpenAIError::Boxed(Box::new(reqwest::Error::from(refused)));
+            let Some(begun) = begun.map_err(refused)? else {
                 return client.execute(request).await.map_err(OpenAIError::Reqwest);
             };
             if let (Some(call), Some(id)) = (&call, begun.id()) {

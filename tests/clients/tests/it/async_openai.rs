@@ -24,15 +24,15 @@ use payi::{
 
 use crate::bench::Bench;
 
-fn client(provider: &Provider) -> Client<OpenAIConfig> {
-    let config = OpenAIConfig::new().with_api_base(format!("{}/v1", provider.url())).with_api_key("sk-test");
+pub(crate) fn client(url: &str) -> Client<OpenAIConfig> {
+    let config = OpenAIConfig::new().with_api_base(format!("{url}/v1")).with_api_key("sk-test");
     Client::with_config(config).with_http_service(payi::async_openai::service())
 }
 
 #[tokio::test]
 async fn everybody_is_seen() {
     let bench = Bench::new();
-    let client = client(&bench.provider);
+    let client = client(bench.provider.url());
     bench
         .everybody("async-openai 0.43", |n, stream| {
             let (client, mut request) = (client.clone(), ask("hello"));
@@ -81,7 +81,7 @@ fn one(recorder: &Recorder) -> Event {
 #[tokio::test]
 async fn a_plain_call_and_a_response_are_recorded_for_their_user() {
     let (provider, recorder) = (Provider::start().unwrap(), recorder());
-    let client = client(&provider);
+    let client = client(provider.url());
     recorder
         .scope(async {
             payi::context()
@@ -109,7 +109,7 @@ async fn a_plain_call_and_a_response_are_recorded_for_their_user() {
 #[tokio::test]
 async fn a_stream_carries_its_usage_though_nobody_asked_and_user_code_may_index_choices() {
     let (provider, recorder) = (Provider::start().unwrap(), recorder());
-    let client = client(&provider);
+    let client = client(provider.url());
     recorder
         .scope(async {
             let mut stream = client.chat().create_stream(ask("hello")).await.unwrap();
@@ -141,7 +141,7 @@ async fn a_stream_dropped_early_is_aborted_and_still_belongs_to_its_user() {
     let (provider, recorder) = (Provider::start().unwrap(), recorder());
     let stream = include_str!("../../../../payi-core/src/testing/answers/chat_stream.json");
     provider.next(Answer::sample(stream).unwrap().pause(Duration::from_millis(100)));
-    let client = client(&provider);
+    let client = client(provider.url());
     let ada = payi::context().user_id("ada");
     recorder
         .scope(async {
@@ -160,7 +160,7 @@ async fn a_stream_dropped_early_is_aborted_and_still_belongs_to_its_user() {
 async fn each_attempt_is_an_event_and_all_of_a_call_share_its_id() {
     let (provider, recorder) = (Provider::start().unwrap(), recorder());
     provider.next(refused()).next(refused());
-    let client = client(&provider);
+    let client = client(provider.url());
     let call = async {
         let ada = payi::context().user_id("ada");
         ada.scope(async { client.chat().create(ask("x")).await }).with_receipts().await
@@ -184,7 +184,7 @@ async fn what_is_refused_for_good_keeps_its_error() {
     let (provider, recorder) = (Provider::start().unwrap(), recorder());
     let body = r#"{"error":{"message":"no such model","type":"invalid_request_error","param":null,"code":"model_not_found"}}"#;
     provider.next(Answer::json(body).status(404));
-    let client = client(&provider);
+    let client = client(provider.url());
     let error = recorder.scope(client.chat().create(ask("x"))).await.unwrap_err();
     assert!(matches!(error, OpenAIError::ApiError(_)), "{error:?}");
     assert_eq!(one(&recorder).error.as_deref(), Some("model_not_found"));
@@ -196,7 +196,7 @@ async fn two_users_in_one_join_are_not_mixed_up_while_both_are_repeated() {
     for _ in 0..3 {
         provider.next(refused());
     }
-    let client = client(&provider);
+    let client = client(provider.url());
     let call = |user: &'static str| {
         let client = client.clone();
         payi::context().user_id(user).scope(async move { client.chat().create(ask(user)).await })

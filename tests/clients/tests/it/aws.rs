@@ -30,11 +30,11 @@ fn config(url: &str) -> aws_sdk_bedrockruntime::config::Builder {
         .interceptor(payi::aws::interceptor())
 }
 
-fn client(bench: &Bench) -> Client {
-    Client::from_conf(config(bench.provider.url()).retry_config(RetryConfig::disabled()).build())
+pub(crate) fn client(url: &str) -> Client {
+    Client::from_conf(config(url).retry_config(RetryConfig::disabled()).build())
 }
 
-fn hello() -> Message {
+pub(crate) fn hello() -> Message {
     let text = ContentBlock::Text("Hello".to_owned());
     Message::builder().role(ConversationRole::User).content(text).build().unwrap()
 }
@@ -47,7 +47,7 @@ fn claude() -> Blob {
 #[tokio::test]
 async fn everybody_who_converses_is_seen() {
     let bench = Bench::new();
-    let client = client(&bench);
+    let client = client(bench.provider.url());
     bench
         .everybody("aws-sdk-bedrockruntime, converse", |n, stream| {
             let (client, model) = (client.clone(), format!("amazon.nova-lite-v1:{n}"));
@@ -68,7 +68,7 @@ async fn everybody_who_converses_is_seen() {
 #[tokio::test]
 async fn everybody_who_invokes_a_model_is_seen() {
     let bench = Bench::new();
-    let client = client(&bench);
+    let client = client(bench.provider.url());
     bench
         .everybody("aws-sdk-bedrockruntime, invoke_model", |n, stream| {
             let (client, model) = (client.clone(), format!("anthropic.claude-3-haiku-20240307-v1:{n}"));
@@ -91,7 +91,7 @@ async fn everybody_who_invokes_a_model_is_seen() {
 #[tokio::test]
 async fn a_call_is_known_as_what_it_is_and_counts_once_though_registered_twice() {
     let bench = Bench::new();
-    let client = client(&bench);
+    let client = client(bench.provider.url());
     let call = client.converse().model_id("amazon.nova-lite-v1:0").messages(hello());
     let call = call.customize().interceptor(payi::aws::interceptor()).send().with_receipts();
     let (answer, receipts) = bench.of("ada", call).await;
@@ -112,7 +112,7 @@ async fn a_stream_dropped_early_is_aborted() {
     let sample = include_str!("../../../../payi-core/src/testing/answers/converse_stream.json");
     let slow = Answer::sample(sample).unwrap().pieces(150).pause(Duration::from_millis(30));
     bench.provider.next(slow);
-    let client = client(&bench);
+    let client = client(bench.provider.url());
     let call = async {
         let sent = client.converse_stream().model_id("amazon.nova-lite-v1:0").messages(hello()).send().await;
         sent.unwrap().stream.recv().await.unwrap().unwrap();
@@ -149,7 +149,7 @@ async fn nobody_at_home_is_a_failure_and_a_call_given_up_is_aborted() {
     let event = bench.event().await;
     assert_eq!((event.outcome, event.error.as_deref()), (Outcome::Failed, Some("connect")));
     bench.provider.next(Answer::json("{}").delay(Duration::from_secs(5)));
-    let client = client(&bench);
+    let client = client(bench.provider.url());
     let call = client.converse().model_id("amazon.nova-lite-v1:0").messages(hello()).send();
     let limit = Duration::from_millis(100);
     bench.of("ada", tokio::time::timeout(limit, call)).await.unwrap_err();
@@ -160,7 +160,7 @@ async fn nobody_at_home_is_a_failure_and_a_call_given_up_is_aborted() {
 async fn a_refusal_is_inside_the_sdks_own_error_and_nothing_is_sent() {
     let bench = Bench::new();
     let strict = Recorder::new().require([payi::Key::UserId]);
-    let client = client(&bench);
+    let client = client(bench.provider.url());
     let call = client.converse().model_id("amazon.nova-lite-v1:0").messages(hello());
     let call = call.customize().interceptor(payi::aws::interceptor()).send();
     let error = strict.scope(call).await.unwrap_err();

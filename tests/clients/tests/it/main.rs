@@ -8,6 +8,7 @@ mod async_openai;
 mod aws;
 mod bench;
 mod genai;
+mod limits;
 mod relay;
 mod reqwest;
 mod reqwest012;

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::bench::Bench;
 
-fn client() -> ClientWithMiddleware {
+pub(crate) fn client() -> ClientWithMiddleware {
     let client = payi::reqwest::Client::new().as_reqwest().clone();
     ClientBuilder::new(client).with(payi::reqwest_middleware::middleware()).build()
 }

@@ -11,7 +11,7 @@ use rig_reqwest::ReqwestMiddlewareClient;
 
 use crate::{bench::Bench, tracing::listen};
 
-fn config(bench: &Bench) -> OpenAIConfig {
+pub(crate) fn config(bench: &Bench) -> OpenAIConfig {
     OpenAIConfig::new("sk-test").with_base_url(bench.url("/v1"))
 }
 
@@ -23,7 +23,7 @@ fn through_middleware(bench: &Bench) -> OpenAI {
     config(bench).connect(ReqwestMiddlewareClient::from(client))
 }
 
-async fn chat(rig: &OpenAI, model: &str, stream: bool) {
+pub(crate) async fn chat(rig: &OpenAI, model: &str, stream: bool) {
     let model = rig.chat(model);
     let hello = CompletionRequest::new("Hello");
     if stream {

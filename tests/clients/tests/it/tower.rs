@@ -19,9 +19,9 @@ use tower::{BoxError, Layer, ServiceExt};
 
 use crate::bench::Bench;
 
-type Hyper = CallService<Client<HttpConnector, CallBody<Full<Bytes>>>>;
+pub(crate) type Hyper = CallService<Client<HttpConnector, CallBody<Full<Bytes>>>>;
 
-fn client() -> Hyper {
+pub(crate) fn client() -> Hyper {
     CallLayer::new().layer(Client::builder(TokioExecutor::new()).build_http())
 }
 
@@ -30,7 +30,7 @@ fn request(url: &str, model: &str, stream: bool) -> Request<Full<Bytes>> {
     Request::post(url).body(Full::from(body.to_string())).unwrap()
 }
 
-async fn send(
+pub(crate) async fn send(
     http: &Hyper,
     request: Request<Full<Bytes>>,
 ) -> Result<Response<AnswerBody<Incoming>>, BoxError> {
