@@ -46,21 +46,23 @@ async fn fault_31_a_stream_of_garbage_is_passed_on_and_marked() {
     // Twice the same counts once.
     let event = stream(&bench, format!("{}{}", told(GOOD), told(GOOD)).as_bytes(), 50).await;
     assert_eq!(event.usage.output_tokens(), 3);
-    for usage in [
-        "NaN",
-        r#"{"prompt_tokens":NaN,"completion_tokens":3}"#,
-        r#"{"prompt_tokens":-9,"completion_tokens":3}"#,
-        r#"{"prompt_tokens":18446744073709551616,"completion_tokens":3}"#,
-        r#"{"prompt_tokens":1e400,"completion_tokens":3}"#,
-        r#"{"prompt_tokens":{},"completion_tokens":[]}"#,
-        r#"{"prompt_tokens":9,"completion_tokens":3,"total_tokens":7}"#,
-        r#"{"prompt_tokens":9,"#,
-        "[[[[",
+    // What can be read of it counts, and the rest is marked: in, out, suspect, and whether it has a price.
+    for (usage, expected) in [
+        ("NaN", (0, 0, false, false)),
+        (r#"{"prompt_tokens":NaN,"completion_tokens":3}"#, (0, 0, true, false)),
+        (r#"{"prompt_tokens":-9,"completion_tokens":3}"#, (0, 3, true, true)),
+        (r#"{"prompt_tokens":18446744073709551616,"completion_tokens":3}"#, (1 << 40, 3, true, true)),
+        (r#"{"prompt_tokens":1e400,"completion_tokens":3}"#, (0, 0, true, false)),
+        (r#"{"prompt_tokens":{},"completion_tokens":[]}"#, (0, 0, true, true)),
+        (r#"{"prompt_tokens":9,"completion_tokens":3,"total_tokens":7}"#, (9, 3, true, true)),
+        (r#"{"prompt_tokens":9,"#, (0, 0, true, false)),
+        ("[[[[", (0, 0, false, false)),
     ] {
         let event = stream(&bench, format!("{}data: [DONE]\n\n", told(usage)).as_bytes(), 40).await;
-        let marked =
-            event.usage_suspect || event.usage_estimated || event.cost.source == CostSource::Unpriced;
-        assert!(marked && event.outcome == Outcome::Ok, "{usage}: {event:?}");
+        let (input, output) = (event.usage.input_tokens(), event.usage.output_tokens());
+        let found = (input, output, event.usage_suspect, event.cost.source == CostSource::Estimated);
+        assert_eq!(found, expected, "{usage}: {event:?}");
+        assert_eq!((event.outcome, event.cost.known().is_some()), (Outcome::Ok, expected.3), "{usage}");
     }
     for bytes in [
         &b"\xff\xfe\x00data: \xf0\x9f\n\n"[..],

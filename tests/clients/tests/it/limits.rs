@@ -76,13 +76,19 @@ async fn reqwest_in_both_versions() {
     let http = payi::reqwest::Client::new();
     everything("reqwest 0.13", |url| {
         let http = http.clone();
-        async move { Ok(drop(http.post(url + CHAT).body(body()).send().await?.bytes().await?)) }
+        async move {
+            http.post(url + CHAT).body(body()).send().await?.bytes().await?;
+            Ok(())
+        }
     })
     .await;
     let http = payi::reqwest012::Client::from(reqwest012::Client::new());
     everything("reqwest 0.12", |url| {
         let http = http.clone();
-        async move { Ok(drop(http.post(url + CHAT).body(body()).send().await?.bytes().await?)) }
+        async move {
+            http.post(url + CHAT).body(body()).send().await?.bytes().await?;
+            Ok(())
+        }
     })
     .await;
 }
@@ -92,7 +98,10 @@ async fn reqwest_middleware() {
     let http = crate::reqwest_middleware::client();
     everything("reqwest-middleware", |url| {
         let http = http.clone();
-        async move { Ok(drop(http.post(url + CHAT).body(body()).send().await?.bytes().await?)) }
+        async move {
+            http.post(url + CHAT).body(body()).send().await?.bytes().await?;
+            Ok(())
+        }
     })
     .await;
 }
@@ -106,7 +115,8 @@ async fn hyper_below_a_tower_layer() {
             let request = http::Request::post(url + CHAT).body(body().into())?;
             let answer =
                 crate::tower::send(&http, request).await.map_err(|error| -> Box<dyn Error> { error })?;
-            Ok(drop(answer.into_body().collect().await?))
+            answer.into_body().collect().await?;
+            Ok(())
         }
     })
     .await;
@@ -116,7 +126,8 @@ async fn hyper_below_a_tower_layer() {
 async fn async_openai() {
     everything("async-openai", |url| async move {
         let ask = CreateChatCompletionRequestArgs::default().model("gpt-4o-mini").messages(vec![]).build()?;
-        Ok(drop(crate::async_openai::client(&url).chat().create(ask).await?))
+        crate::async_openai::client(&url).chat().create(ask).await?;
+        Ok(())
     })
     .await;
 }
