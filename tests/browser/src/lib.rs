@@ -235,3 +235,51 @@ pub fn cells(csv: &str) -> Vec<String> {
     }
     cells
 }
+
+/// Puts limits and KPIs there by the API, so that their pages have something to show.
+pub async fn define(browser: &Browser, service: &Service) -> u32 {
+    browser.go(&service.url("/")).await;
+    let puts = [
+        ("POST", "/limits", r#"{"limit_id": "all", "limit_name": "All", "max": 50, "scope": "everyone"}"#),
+        (
+            "POST",
+            "/use_cases/definitions",
+            r#"{"name": "summarize", "description": "d", "limit_config": {"max": 1}}"#,
+        ),
+        ("POST", "/use_cases/instances/summarize", "{}"),
+        (
+            "POST",
+            "/use_cases/definitions/summarize/kpis",
+            r#"{"name": "stars", "description": "as they say", "kpi_type": "likert5", "goal": 4}"#,
+        ),
+        ("PUT", "/use_cases/instances/summarize/run-1/kpis/stars", r#"{"score": 5}"#),
+    ];
+    for (method, path, body) in puts {
+        let options = format!("{{method: '{method}', headers: {{'xProxy-api-key': 'any'}}, body: '{body}'}}");
+        let asked = format!("fetch('/api/v1{path}', {options}).then(r => arguments[0](r.ok))");
+        assert_eq!(browser.page.execute_async(&asked, Vec::new()).await.unwrap(), true, "{path}");
+    }
+    browser.go(&service.url("/cost-drivers/use-cases/detail?use_case_name=summarize")).await;
+    let kpis = browser.eval("document.querySelector('#kpis').closest('section').innerText").await;
+    assert!(kpis.as_str().unwrap().contains("5 of 5"), "{kpis}");
+    browser.go(&service.url("/limits")).await;
+    let limits = browser.eval("document.querySelectorAll('main section').length").await;
+    assert_eq!(limits, 2, "that for all, and that of the instance");
+    2
+}
+
+/// A Python with the official SDK, made once.
+pub async fn sdk() -> PathBuf {
+    let venv = root().join("target/payi-sdk");
+    let python = venv.join("bin/python");
+    if !venv.join("ready").exists() {
+        let run = async |program: &Path, args: &[&str]| {
+            let done = tokio::process::Command::new(program).args(args).output().await.unwrap();
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        };
+        run(Path::new("python3"), &["-m", "venv", venv.to_str().unwrap()]).await;
+        run(&python, &["-m", "pip", "install", "-q", "payi", "openai", "anthropic"]).await;
+        std::fs::write(venv.join("ready"), "").unwrap();
+    }
+    python
+}
