@@ -13,7 +13,9 @@ use crate::{
     events::{Event, Opening, Outcome, Sink, Verdict},
     limits::{
         Answer, Ask, Change, Counter, Crossing, Definition, Definitions, Give, History, Later, Limit,
-        LimitState, Rules, Spent, Standing, Store, Subject, Tally, Totals, charge, decayed,
+        LimitState, Rules, Spent, Standing, Store, Subject, Tally, Totals,
+        attempts::{Attempts, Charged},
+        charge, decayed,
         gate::{micros, now_us},
         granted,
         rate::{falls_by, falls_from},
@@ -28,7 +30,8 @@ use crate::{
 /// How long after somebody ran short nobody is given more than he needs.
 pub(crate) const SCARCE: i64 = 2_000_000;
 
-/// Counters of one process.
+/// Counters of one process. It knows the last 65,536 attempts that were settled: what is said of an older one once more
+/// is charged once more.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     state: Mutex<State>,
@@ -44,13 +47,7 @@ struct State {
     /// Attempts under way, by the process they run in.
     open: HashMap<Uuid, (Box<str>, Opening)>,
     /// What each attempt was charged; by estimate if its process was given up.
-    charged: HashMap<Uuid, Charged>,
-}
-
-#[derive(Clone, Debug)]
-struct Charged {
-    estimated: bool,
-    parts: Vec<(Counter, i64, i128)>,
+    charged: Attempts,
 }
 
 #[derive(Debug)]
@@ -173,7 +170,7 @@ impl State {
     fn settle(&mut self, process: &str, event: &Event) -> Vec<Crossing> {
         let spent = Spent::of(event);
         let estimated = event.outcome == Outcome::Abandoned;
-        let before = match self.charged.get(&event.id) {
+        let before = match self.charged.get(event.id) {
             Some(before) if !before.estimated || estimated => return Vec::new(),
             before => before.cloned(),
         };
@@ -216,7 +213,7 @@ impl State {
             }
             parts.push((counter, slot, amount));
         }
-        self.charged.insert(event.id, Charged { estimated, parts });
+        self.charged.note(event.id, Charged { estimated, parts });
         self.open.remove(&event.id);
         crossings
     }
@@ -395,7 +392,7 @@ impl Store for MemoryStore {
     fn open(&self, process: &str, openings: Vec<Opening>) -> Later<'_, ()> {
         let mut state = self.state();
         for opening in openings {
-            if !state.charged.contains_key(&opening.id) {
+            if state.charged.get(opening.id).is_none() {
                 state.open.insert(opening.id, (process.into(), opening));
             }
         }

@@ -16,6 +16,7 @@
     allow(unused_imports, reason = "what only clients, or only the ledger, use")
 )]
 
+mod attempts;
 mod bound;
 mod charge;
 mod clerk;
