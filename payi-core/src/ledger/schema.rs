@@ -120,11 +120,10 @@ CREATE TABLE rollup(
   grain INTEGER NOT NULL, slot INTEGER NOT NULL, run INTEGER NOT NULL, part INTEGER NOT NULL,
   low INTEGER NOT NULL, high INTEGER NOT NULL, body BLOB NOT NULL,
   PRIMARY KEY(grain, slot, run, part)) WITHOUT ROWID;
--- Consecutive runs of facts: the time they span, the most that one of them has, and the chain of digests over them.
+-- Consecutive runs of facts: the time they span, and the chain of digests over them.
 CREATE TABLE batches(
   id INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
-  min_us INTEGER NOT NULL, max_us INTEGER NOT NULL, last_dict INTEGER NOT NULL, head BLOB NOT NULL,
-  max_cost INTEGER NOT NULL, max_latency INTEGER NOT NULL, max_tokens INTEGER NOT NULL);
+  min_us INTEGER NOT NULL, max_us INTEGER NOT NULL, last_dict INTEGER NOT NULL, head BLOB NOT NULL);
 
 -- How far each deliverer has come, in commit order.
 CREATE TABLE cursors(name TEXT PRIMARY KEY, seq INTEGER NOT NULL, updated_us INTEGER NOT NULL) WITHOUT ROWID;
@@ -137,8 +136,6 @@ CREATE TABLE quarantine(
   attempts INTEGER NOT NULL, retry INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(deliverer, seq)) WITHOUT ROWID;
 -- Provider response ids already used as Pay-i's id, by their hash.
 CREATE TABLE response_ids(hash INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
--- Collected events by their provider's response id (see answers.rs).
-CREATE TABLE answers(k INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
 -- Calls without a required key, by the line of code that made them.
 CREATE TABLE unattributed(
   site TEXT NOT NULL, missing TEXT NOT NULL, calls INTEGER NOT NULL, last_us INTEGER NOT NULL,
@@ -181,6 +178,11 @@ CREATE TABLE limit_history(
 const V2: &str = "
 -- What few events have, as JSON: what other models did for the call, and what a guardrail did.
 CREATE TABLE extras(seq INTEGER PRIMARY KEY, elsewhere TEXT, guardrail TEXT);
+-- Collected events by their provider's response id (see answers.rs).
+CREATE TABLE answers(k INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
+-- The most that one fact of a batch has.
+CREATE TABLE peaks(
+  batch INTEGER PRIMARY KEY, cost INTEGER NOT NULL, latency INTEGER NOT NULL, tokens INTEGER NOT NULL);
 ";
 
 /// What a database turns out to be.

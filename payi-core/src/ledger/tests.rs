@@ -5,7 +5,8 @@
 use std::time::{Duration, SystemTime};
 
 use super::{
-    Appender, Collector, Filter, Keep, Ledger, Sort, foreign_id,
+    Appender, Collector, Filter, Keep, Ledger, Sort, fold, foreign_id,
+    read::{Query, RequestOrder},
     sample::{append, event, opening, who},
     schema::writing,
 };
@@ -75,15 +76,25 @@ fn a_ledger_of_the_first_schema_is_read_as_it_is_and_grows_when_it_is_written() 
     let one = |n| (event(n), who("u1"));
     let ledger = Ledger::open(&place).unwrap();
     append(&ledger, &[one(5)]);
-    ledger.with(|conn| conn.execute_batch("DROP TABLE extras; PRAGMA user_version = 1")).unwrap();
+    ledger.with(|conn| fold::finish(conn, None)).unwrap();
+    let first = "DROP TABLE extras; DROP TABLE answers; DROP TABLE peaks; PRAGMA user_version = 1";
+    ledger.with(|conn| conn.execute_batch(first)).unwrap();
     drop(ledger);
     let old = Ledger::open_read_only(&place).unwrap();
     assert_eq!(old.follow(0, 10).unwrap().len(), 1);
+    let dearest = |ledger: &Ledger| {
+        let query = Query { limit: Some(1), ..Query::default() };
+        let found = ledger.view(|view| view.requests(&query, RequestOrder::Cost)).unwrap();
+        found.rows.iter().map(|row| row.cost.amount).collect::<Vec<_>>()
+    };
+    assert_eq!(dearest(&old), [Money::from_pico(5)]);
+    assert_eq!(old.view(|view| view.by_response("system.openai", "nowhere")).unwrap(), None);
     let touched = old.with(|conn| conn.execute_batch("DELETE FROM facts"));
     assert!(touched.is_err(), "a reader wrote");
     drop(old);
     let ledger = Ledger::open(&place).unwrap();
     append(&ledger, &[rich()]);
+    assert_eq!(dearest(&ledger), [Money::from_pico(1_234_567)]);
     let stored = ledger.follow(0, 10).unwrap();
     assert_eq!(stored.iter().map(|it| it.event.elsewhere.len()).collect::<Vec<_>>(), [0, 1]);
     drop(ledger);

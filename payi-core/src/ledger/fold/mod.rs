@@ -240,21 +240,19 @@ fn packs(found: &mut Found, ever_day: i64) -> BTreeMap<Slot, Vec<Piece>> {
 fn write_batch(conn: &Connection, found: &Found) -> rusqlite::Result<()> {
     found.chain.remember_key(conn)?;
     conn.execute(
-        "INSERT INTO batches(first_seq, last_seq, min_us, max_us, last_dict, head,
-           max_cost, max_latency, max_tokens) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO batches(first_seq, last_seq, min_us, max_us, last_dict, head) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
         params![
             found.first_seq,
             found.last_seq,
             found.min_us,
             found.max_us,
             found.chain.last_dict(),
-            found.chain.head(),
-            found.most[0],
-            found.most[1],
-            found.most[2]
+            found.chain.head()
         ],
-    )
-    .map(drop)
+    )?;
+    let [cost, latency, tokens] = found.most;
+    let peaks = params![conn.last_insert_rowid(), cost, latency, tokens];
+    conn.execute("INSERT INTO peaks(batch, cost, latency, tokens) VALUES(?1, ?2, ?3, ?4)", peaks).map(drop)
 }
 
 /// Runs `work` in one write transaction.

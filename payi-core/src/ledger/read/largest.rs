@@ -18,9 +18,9 @@ use crate::ledger::read::{
 fn amount(order: RequestOrder) -> Option<(&'static str, &'static str)> {
     match order {
         RequestOrder::Time => None,
-        RequestOrder::Cost => Some(("f.cost", "max_cost")),
-        RequestOrder::Latency => Some(("f.latency_us", "max_latency")),
-        RequestOrder::Tokens => Some((TOKENS, "max_tokens")),
+        RequestOrder::Cost => Some(("f.cost", "cost")),
+        RequestOrder::Latency => Some(("f.latency_us", "latency")),
+        RequestOrder::Tokens => Some((TOKENS, "tokens")),
     }
 }
 
@@ -74,8 +74,11 @@ pub(super) fn largest(
 /// The folds that have facts of these spans, those with the largest first; before them all, what is not folded.
 fn folds(reader: &Reader<'_>, spans: &[Span], most: &str) -> rusqlite::Result<Vec<Fold>> {
     let mut folds = vec![Fold { first: reader.folded + 1, last: i64::MAX, most: i64::MAX }];
-    let mut statement =
-        reader.conn.prepare(&format!("SELECT first_seq, last_seq, {most}, min_us, max_us FROM batches"))?;
+    // Of a fold of an older payi it is not known: it may have any amount.
+    let mut statement = reader.conn.prepare(&format!(
+        "SELECT first_seq, last_seq, coalesce(p.{most}, 9223372036854775807), min_us, max_us
+         FROM batches b LEFT JOIN peaks p ON p.batch = b.id"
+    ))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let (min, max): (i64, i64) = (row.get(3)?, row.get(4)?);
