@@ -240,3 +240,9 @@ impl Event {
         }
     }
 }
+
+/// Whether the id of an event says that it tells how one really ended that had been given up: the same id as version 8
+/// (RFC 9562: custom).
+pub fn is_correction(id: Uuid) -> bool {
+    id.get_version_num() == 8
+}

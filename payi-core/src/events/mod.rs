@@ -14,7 +14,7 @@ pub(crate) use background::{Background, Bill, Later};
 pub(crate) use clock::deadline;
 pub use clock::{Clock, SystemClock};
 pub(crate) use event::TOO_LATE;
-pub use event::{CallId, Event, Exchange, LimitMark, Opening, Outcome, Verdict};
+pub use event::{CallId, Event, Exchange, LimitMark, Opening, Outcome, Verdict, is_correction};
 pub use mapping::{Mappings, ModelMapping};
 pub use pipeline::{Pipeline, Settings, Sink, StreamUsage};
 pub(crate) use secret::{PAY_I, PayIAccess, Secret};

@@ -46,11 +46,6 @@ pub(crate) fn correction(id: Uuid) -> Uuid {
     Uuid::from_u64_pair((hi & !0xf000) | 0x8000, lo)
 }
 
-/// Whether an event id was made by [`correction`]: it says how an event really ended that had been given up.
-pub fn is_correction(id: Uuid) -> bool {
-    id.get_version_num() == 8
-}
-
 /// The id that [`correction`] was made of.
 pub fn corrected(id: Uuid) -> Uuid {
     let (hi, lo) = id.as_u64_pair();

@@ -42,13 +42,14 @@ use std::{
 use rusqlite::Connection;
 use uuid::Uuid;
 
+pub use crate::events::is_correction;
 pub(crate) use append::{Appended, Appender, Keep, count_losses};
 pub use catalogue::Documents;
 pub use collect::{Collector, Placed, foreign_id};
 pub use follow::{Lease, Loss, Quarantined};
 pub use house::Folder;
 pub(crate) use house::{Housekeeping, sweep};
-pub use ids::{corrected, is_correction};
+pub use ids::corrected;
 pub use limits::LedgerStore;
 pub use manage::{Checked, Forgotten, Imported, Pruned};
 pub use read::{Filter, Sort, UsersReport};

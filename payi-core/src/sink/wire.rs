@@ -15,8 +15,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use crate::{
     context::Resolved,
-    events::{Event, Exchange, Outcome},
-    ledger::is_correction,
+    events::{Event, Exchange, Outcome, is_correction},
     sink::{
         fields::{Answer, Body, Call, Header, Item, fits, millis, pairs, percent_encoded, timestamp},
         units,
