@@ -90,6 +90,13 @@ impl Limits {
         self.changed(block_on(self.store.put(limit, now())))
     }
 
+    /// Makes a limit, or puts it in place of the one of its id, of which stays what it says nothing of.
+    pub(crate) fn declare(&self, limit: &Limit) -> Result<Definition> {
+        self.change(&limit.id, |old| {
+            Ok(old.map_or_else(|| limit.clone(), |old| limit.clone().in_place_of(&old.limit)))
+        })
+    }
+
     /// Makes of a limit what `change` says, which is given the one there is. Nobody else changes it meanwhile, so
     /// that two who change different things of it at once are both heard; a store that cannot lock it asks again.
     /// `change` may not ask for limits itself.

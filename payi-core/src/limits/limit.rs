@@ -320,6 +320,21 @@ impl Limit {
         self.rate().map(|per| i64::try_from(per.as_micros()).unwrap_or(i64::MAX))
     }
 
+    /// This limit, with the name, overrides and properties of `old` where it has none. Overrides that were of
+    /// something else, or for others, are not taken over.
+    pub(crate) fn in_place_of(mut self, old: &Self) -> Self {
+        if self.name == self.id {
+            self.name.clone_from(&old.name);
+        }
+        if self.overrides.is_empty() && (old.measure, old.scope) == (self.measure, self.scope) {
+            self.overrides.clone_from(&old.overrides);
+        }
+        if self.properties.is_empty() {
+            self.properties.clone_from(&old.properties);
+        }
+        self
+    }
+
     /// The limit under an id, if it can be kept.
     pub(crate) fn of_id(mut self, id: &str) -> Result<Self> {
         self.id = id.into();

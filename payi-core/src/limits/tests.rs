@@ -8,8 +8,9 @@ use jiff::{Timestamp, ToSpan as _, tz::TimeZone};
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use crate::{
+    Error,
     limits::{
-        Answer, Ask, Give, Limit, MemoryStore, Store, Subject, Window,
+        Answer, Ask, Definition, Give, Limit, Limits, MemoryStore, Store, Subject, Window,
         conformance::{self, event, whole},
         decayed,
         wait::block_on,
@@ -22,6 +23,38 @@ const US: i64 = 1_000_000;
 #[test]
 fn the_store_in_memory_keeps_the_contract() {
     conformance::suite(&|| Arc::new(MemoryStore::new()));
+}
+
+/// What a start says of a limit holds; what it says nothing of stays as others have made it.
+#[test]
+fn a_limit_that_is_declared_again_keeps_what_others_gave_it() {
+    let usd = |text: &str| text.parse::<Money>().unwrap();
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let limits = Limits::of(Arc::clone(&store));
+    let declared = Limit::block("l", usd("10")).each_user();
+    limits.declare(&declared).unwrap();
+    let theirs = |old: Option<&Definition>| {
+        let old =
+            Limit::clone(&old.unwrap().limit).name("of the sales team").override_for("ada", "", usd("50"));
+        Ok(old.threshold_percent(90))
+    };
+    limits.change::<Error>("l", theirs).unwrap();
+    let ada = Subject::new("ada", "");
+    block_on(store.settle("p", vec![event("ada", crate::limits::gate::now_us(), 7, &[])])).unwrap();
+
+    let again = limits.declare(&declared.clone().threshold_percent(80)).unwrap().limit;
+    assert_eq!((again.threshold, &*again.name), (Some(800), "of the sales team"));
+    let standing = limits.standing("l", &ada).unwrap().unwrap();
+    assert_eq!((standing.settled, standing.max), (7, usd("50").pico()));
+
+    let own = limits.declare(&declared.clone().name("mine").override_for("bob", "", usd("1"))).unwrap().limit;
+    assert_eq!(
+        (&*own.name, own.max_of(&ada)),
+        ("mine", usd("10").pico()),
+        "its own overrides are all there are"
+    );
+    let other = limits.declare(&declared.each_account()).unwrap().limit;
+    assert!(other.overrides.is_empty(), "they were users'");
 }
 
 #[cfg(feature = "ledger")]

@@ -44,7 +44,6 @@ pub struct Builder {
     sinks: Vec<Arc<dyn Sink>>,
     clock: Arc<dyn Clock>,
     book: Option<&'static PriceBook>,
-    limits: Vec<Limit>,
     on_limit: Option<Arc<OnLimit>>,
 }
 
@@ -56,7 +55,6 @@ impl Default for Builder {
             sinks: Vec::new(),
             clock: Arc::new(SystemClock),
             book: None,
-            limits: Vec::new(),
             on_limit: None,
         }
     }
@@ -285,6 +283,12 @@ impl Builder {
 
     /// A limit that is to be in force: it is made, or changed where the ledger has another one of its id.
     ///
+    /// It is said anew at each start, and what it says holds then, whatever was changed meanwhile. What was spent stays,
+    /// unless the limit now counts something else, by other subjects or over another window; and so do its name,
+    /// overrides and properties where this limit has none, as with `payi limits override`.
+    ///
+    /// The file of settings has limits too (`[[limit]]`); of two of one id this one counts.
+    ///
     /// ```
     /// # fn main() -> Result<(), payi_core::Error> {
     /// use payi_core::limits::{Limit, Window};
@@ -298,7 +302,7 @@ impl Builder {
         if let Err(error) = limit.check() {
             self.refuse(error);
         }
-        self.limits.push(limit);
+        self.options.limits.push(limit);
         self
     }
 
@@ -380,7 +384,7 @@ impl Builder {
         let engines = Engines::start(&options, self.on_limit)?;
         if let Some(gate) = engines.gate() {
             let limits = Limits::of_gate(gate);
-            self.limits.into_iter().try_for_each(|limit| limits.update(limit).map(drop))?;
+            options.limits.iter().try_for_each(|limit| limits.declare(limit).map(drop))?;
         }
         let on_spans =
             options.record_on_spans.unwrap_or(false).then(|| -> Arc<dyn Sink> { Arc::new(OnSpans) });

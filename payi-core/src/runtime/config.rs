@@ -1,6 +1,8 @@
 //! The file named by `PAYI_CONFIG`: the options of the builder, in TOML, each by the same name.
 
-use std::{path::Path, time::Duration};
+mod limits;
+
+use std::{path::Path, str::FromStr, time::Duration};
 
 use toml::de::{DeTable, DeValue};
 
@@ -12,7 +14,7 @@ use crate::{
     runtime::options::{self, Options, unknown},
 };
 
-/// The options of the file. `limit` is kept for limits, which have no place here yet.
+/// The options of the file.
 pub(super) const NAMES: &[&str] = &[
     "ledger",
     "durability",
@@ -52,20 +54,24 @@ pub(super) fn load(path: &Path) -> Result<Options> {
 fn read(text: &str) -> Result<Options> {
     let table = DeTable::parse(text).map_err(|e| {
         // The parser's own message may show a line, and the line may be the one with the key.
-        let line = e.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count().max(1));
+        let line = e.span().map_or(0, |span| line(text, span.start));
         Error::new(Kind::Config, format!("line {line} is not TOML: {}", e.message()))
     })?;
     let mut options = Options::default();
     for (name, value) in table.get_ref() {
-        let (name, value) = (name.get_ref().as_ref(), value.get_ref());
-        if name == "price" {
+        match name.get_ref().as_ref() {
             // The book reads them itself, and leaves the rest of the file alone.
-            options.price_texts.push(text.into());
-        } else {
-            set(&mut options, name, value)?;
+            "price" => options.price_texts.push(text.into()),
+            "limit" => options.limits = limits::read(text, value)?,
+            name => set(&mut options, name, value.get_ref())?,
         }
     }
     Ok(options)
+}
+
+/// The line of a byte, counted from 1.
+fn line(text: &str, at: usize) -> usize {
+    1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
 }
 
 fn set(options: &mut Options, name: &str, value: &DeValue<'_>) -> Result<()> {
@@ -79,7 +85,7 @@ fn set(options: &mut Options, name: &str, value: &DeValue<'_>) -> Result<()> {
         #[cfg(not(feature = "ledger"))]
         "durability" => {}
         "keep_prompts_days" => {
-            let days = number(value).ok_or_else(|| wrong(name, "is not a number of days"))?;
+            let days: u32 = number(value).ok_or_else(|| wrong(name, "is not a number of days"))?;
             options.keep_prompts = Some(Duration::from_secs(u64::from(days) * 86_400));
         }
         "api_key" => options.api_key = Some(options::api_key(text_of(name, value)?, name)?),
@@ -120,7 +126,6 @@ fn set(options: &mut Options, name: &str, value: &DeValue<'_>) -> Result<()> {
                 options.context.push(entry(key(name.get_ref())?, value.get_ref())?);
             }
         }
-        "limit" => return Err(wrong(name, "is kept for limits, which are not read from this file")),
         other => return Err(unknown("option", other, NAMES)),
     }
     Ok(())
@@ -156,7 +161,7 @@ fn entry(key: Key, value: &DeValue<'_>) -> Result<Entry> {
     Ok(match key.kind() {
         context::Kind::Text => Entry::of_text(key, text_of(name, value)?),
         context::Kind::Version => {
-            let version = number(value).ok_or_else(|| wrong(name, "is not a whole number"))?;
+            let version: u32 = number(value).ok_or_else(|| wrong(name, "is not a whole number"))?;
             expression::use_case_version(&version)
         }
         context::Kind::Flag => Entry::of_flag(key, flag(name, value)?),
@@ -185,8 +190,9 @@ fn flag(name: &str, value: &DeValue<'_>) -> Result<bool> {
     value.as_bool().ok_or_else(|| wrong(name, "is neither true nor false"))
 }
 
-fn number(value: &DeValue<'_>) -> Option<u32> {
-    let DeValue::Integer(number) = value else { return None };
+/// A whole number, written as people count.
+fn number<T: FromStr>(value: &DeValue<'_>) -> Option<T> {
+    let number = value.as_integer().filter(|number| number.radix() == 10)?;
     number.as_str().replace('_', "").parse().ok()
 }
 

@@ -44,7 +44,7 @@ pub use metrics::{DeliveryMetrics, Metrics};
 /// | pictures, sound and files inside of prompts | [`instrument_inline_data`](Builder::instrument_inline_data) | | `instrument_inline_data` | left out of what is kept |
 /// | as what hosts and models are priced | [`host_mapping`](Builder::host_mapping), [`model_mapping`](Builder::model_mapping) | | `host_mappings`, `model_mapping` (tables) | as they are called |
 /// | the global context, prompts and answers among it | a method for each [`Key`](crate::context::Key), as `use_case_name` | | `context`, a table | the executable's name as use case |
-/// | limits | [`limit`](Builder::limit), [`on_limit`](Builder::on_limit) | | | those in the ledger |
+/// | limits | [`limit`](Builder::limit), [`on_limit`](Builder::on_limit) | | `limit` (tables) | those in the ledger |
 /// | more takers of events | [`sink`](Builder::sink) | | | none |
 /// | times and ids | [`clock`](Builder::clock) | | | the system's |
 ///

@@ -7,6 +7,7 @@ use crate::{
     context::{Entry, KeySet},
     error::{Error, Kind},
     events::{Mappings, PAY_I, PayIAccess, Secret, StreamUsage},
+    limits::Limit,
     pricing::PriceBook,
 };
 
@@ -55,6 +56,8 @@ pub(super) struct Options {
     pub(super) instrument_inline_data: Option<bool>,
     pub(super) stream_usage_hosts: Vec<Box<str>>,
     pub(super) mappings: Mappings,
+    /// Those that are to be in force: of two of one id the later one counts.
+    pub(super) limits: Vec<Limit>,
     /// The process-wide context: of two entries for a key the later one counts.
     pub(super) context: Vec<Entry>,
 }
@@ -127,6 +130,12 @@ impl Options {
             instrument_inline_data: self.instrument_inline_data.or(lower.instrument_inline_data),
             stream_usage_hosts: [self.stream_usage_hosts, lower.stream_usage_hosts].concat(),
             mappings: self.mappings.followed_by(lower.mappings),
+            limits: {
+                let mut limits = lower.limits;
+                limits.retain(|limit| self.limits.iter().all(|own| own.id != limit.id));
+                limits.extend(self.limits);
+                limits
+            },
             context: {
                 let mut context = lower.context;
                 context.retain(|entry| self.context.iter().all(|own| own.key != entry.key));
@@ -347,7 +356,7 @@ mod tests {
             assert_eq!(table.iter().filter(|row| row.contains(&format!("`{name}`"))).count(), 1, "{name}");
         }
         #[cfg(feature = "config")]
-        for name in super::super::config::NAMES.iter().filter(|name| **name != "limit") {
+        for name in super::super::config::NAMES {
             let cell =
                 |row: &&&str| row.split('|').nth(4).is_some_and(|cell| cell.contains(&format!("`{name}`")));
             assert_eq!(table.iter().filter(cell).count(), 1, "{name}");
