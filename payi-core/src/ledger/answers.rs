@@ -3,8 +3,10 @@
 //! Response ids come in no order. One index over all of them would grow in all its pages at once: with some millions
 //! in it, every event costs a page read and a page written. So it is in parts, one for each 65,536 facts, of which
 //! only the last one grows, and that is small enough to stay in memory. A look-up asks each part, the oldest first.
+//!
+//! The first schema had one index, in `response_ids`. What was noted there is looked up there, and never moved.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use uuid::Uuid;
 
 use crate::ledger::{append::last_seq, held::Held, ids};
@@ -40,8 +42,13 @@ impl<'c> Answers<'c> {
 
 /// The first slot for a response id among those of one part. Two providers may use the same id.
 fn slot(part: i64, category: &str, response_id: &str) -> i64 {
-    let hash = ids::hash_text(&format!("{category}\n{response_id}")).cast_unsigned();
+    let hash = hash(category, response_id).cast_unsigned();
     (part << HASH) | (hash >> (u64::BITS - HASH)).cast_signed()
+}
+
+/// By which a response id is found, in the first schema too.
+pub(crate) fn hash(category: &str, response_id: &str) -> i64 {
+    ids::hash_text(&format!("{category}\n{response_id}"))
 }
 
 /// The number of the first fact that is left.
@@ -51,23 +58,34 @@ fn first_seq(conn: &Connection) -> rusqlite::Result<i64> {
 
 /// The event id of the first collected event of this category and response id.
 pub(crate) fn find(conn: &Connection, category: &str, response_id: &str) -> rusqlite::Result<Option<Uuid>> {
-    let mut named = conn.prepare(
-        "SELECT f.id_hi, f.id_lo FROM answers n JOIN facts f ON f.seq = n.seq
-         JOIN details d ON d.seq = f.seq JOIN routes r ON r.id = f.route JOIN dict c ON c.id = r.category
-         WHERE n.k >= ?1 AND n.k < ?2 AND d.response_id = ?3 AND c.text = ?4 ORDER BY n.k LIMIT 1",
-    )?;
+    let id = |row: &Row<'_>| Ok(ids::join(row.get(0)?, row.get(1)?));
+    // Everything that the first schema noted is older than any part.
+    let hash = hash(category, response_id);
+    let first = conn
+        .prepare(&named("response_ids n", "n.hash = ?1"))?
+        .query_row(params![hash, response_id, category], id)
+        .optional()?;
+    if first.is_some() {
+        return Ok(first);
+    }
+    let mut later = conn.prepare(&named("answers n", "n.k >= ?1 AND n.k < ?4 ORDER BY n.k LIMIT 1"))?;
     for part in first_seq(conn)? >> PART..=last_seq(conn)? >> PART {
         let k = slot(part, category, response_id);
-        let found = named
-            .query_row(params![k, k + TRIES, response_id, category], |row| {
-                Ok(ids::join(row.get(0)?, row.get(1)?))
-            })
-            .optional()?;
+        let found = later.query_row(params![k, response_id, category, k + TRIES], id).optional()?;
         if found.is_some() {
             return Ok(found);
         }
     }
     Ok(None)
+}
+
+/// Reads the event id at a place of an index `n`, where the response id (`?2`) and the category (`?3`) are those.
+fn named(index: &str, place: &str) -> String {
+    format!(
+        "SELECT f.id_hi, f.id_lo FROM {index} JOIN facts f ON f.seq = n.seq
+         JOIN details d ON d.seq = f.seq JOIN routes r ON r.id = f.route JOIN dict c ON c.id = r.category
+         WHERE d.response_id = ?2 AND c.text = ?3 AND {place}"
+    )
 }
 
 /// Lets go of the parts that have no facts any more.

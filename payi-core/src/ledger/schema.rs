@@ -134,7 +134,8 @@ CREATE TABLE leases(
 CREATE TABLE quarantine(
   deliverer TEXT NOT NULL, seq INTEGER NOT NULL, reason TEXT NOT NULL, at_us INTEGER NOT NULL,
   attempts INTEGER NOT NULL, retry INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(deliverer, seq)) WITHOUT ROWID;
--- Provider response ids already used as Pay-i's id, by their hash.
+-- Provider response ids already used as Pay-i's id, by their hash; and what was collected before `answers` was there,
+-- by the hash of category and response id.
 CREATE TABLE response_ids(hash INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
 -- Calls without a required key, by the line of code that made them.
 CREATE TABLE unattributed(

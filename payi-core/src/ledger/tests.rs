@@ -5,7 +5,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{
-    Appender, Collector, Filter, Keep, Ledger, Sort, fold, foreign_id,
+    Appender, Collector, Filter, Keep, Ledger, Sort, answers, fold, foreign_id,
     read::{Query, RequestOrder},
     sample::{append, event, opening, who},
     schema::writing,
@@ -73,14 +73,20 @@ fn an_event_comes_back_as_it_went_in() {
 #[test]
 fn a_ledger_of_the_first_schema_is_read_as_it_is_and_grows_when_it_is_written() {
     let place = std::env::temp_dir().join(format!("payi-schema-{}.db", std::process::id()));
-    let one = |n| (event(n), who("u1"));
     let ledger = Ledger::open(&place).unwrap();
-    append(&ledger, &[one(5)]);
+    let named = Event { response_id: Some("resp_1".into()), category: "system.openai".into(), ..event(5) };
+    append(&ledger, &[(named.clone(), who("u1"))]);
     ledger.with(|conn| fold::finish(conn, None)).unwrap();
+    // As a collector of the first schema noted its answers.
+    let note = "INSERT INTO response_ids(hash, seq) SELECT ?1, max(seq) FROM facts";
+    let hash = answers::hash("system.openai", "resp_1");
+    ledger.with(|conn| conn.execute(note, [hash])).unwrap();
     let first = "DROP TABLE extras; DROP TABLE answers; DROP TABLE peaks; PRAGMA user_version = 1";
     ledger.with(|conn| conn.execute_batch(first)).unwrap();
     drop(ledger);
     let old = Ledger::open_read_only(&place).unwrap();
+    let find =
+        |ledger: &Ledger, category: &str, id: &str| ledger.view(|v| v.by_response(category, id)).unwrap();
     assert_eq!(old.follow(0, 10).unwrap().len(), 1);
     let dearest = |ledger: &Ledger| {
         let query = Query { limit: Some(1), ..Query::default() };
@@ -88,13 +94,16 @@ fn a_ledger_of_the_first_schema_is_read_as_it_is_and_grows_when_it_is_written() 
         found.rows.iter().map(|row| row.cost.amount).collect::<Vec<_>>()
     };
     assert_eq!(dearest(&old), [Money::from_pico(5)]);
-    assert_eq!(old.view(|view| view.by_response("system.openai", "nowhere")).unwrap(), None);
+    assert_eq!(find(&old, "system.openai", "resp_1"), Some(named.id));
+    assert_eq!(find(&old, "system.openai", "nowhere"), None);
+    assert_eq!(find(&old, "other", "resp_1"), None);
     let touched = old.with(|conn| conn.execute_batch("DELETE FROM facts"));
     assert!(touched.is_err(), "a reader wrote");
     drop(old);
     let ledger = Ledger::open(&place).unwrap();
     append(&ledger, &[rich()]);
     assert_eq!(dearest(&ledger), [Money::from_pico(1_234_567)]);
+    assert_eq!(find(&ledger, "system.openai", "resp_1"), Some(named.id));
     let stored = ledger.follow(0, 10).unwrap();
     assert_eq!(stored.iter().map(|it| it.event.elsewhere.len()).collect::<Vec<_>>(), [0, 1]);
     drop(ledger);
