@@ -17,6 +17,11 @@ use crate::limits::{
 
 /// A call waits for the store, and for what others give back, no longer than this.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// The watch looks this often while nobody waits,
+const IDLE: Duration = Duration::from_secs(3600);
+/// and at the end: whoever is answered then does not tell it.
+const ENDING: Duration = Duration::from_millis(2);
+
 /// What a call needs of one limit.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
@@ -38,7 +43,7 @@ pub(crate) struct Desk {
 #[derive(Default)]
 pub(crate) struct Todo {
     pub(crate) requests: Vec<Request>,
-    tickets: Vec<(Instant, Weak<Ticket>)>,
+    pub(crate) tickets: Vec<(Instant, Weak<Ticket>)>,
     pub(crate) looks: Vec<(Counter, i64)>,
     pub(crate) returns: Vec<Arc<Slice>>,
     /// Limits whose counters began anew: what was given of the old ones is nobody's.
@@ -53,6 +58,20 @@ impl Todo {
         let tickets = std::mem::take(&mut self.tickets);
         let taken = std::mem::replace(self, Self { tickets, stop, ..Self::default() });
         Self { stop, ..taken }
+    }
+
+    /// Those who wait, and whether they have waited long enough. Whoever waits no more, or has long enough, is off the
+    /// list. To be dropped without the desk's lock: the last one to let go of a ticket gives back what it holds, and
+    /// comes to the desk for that.
+    pub(crate) fn look(&mut self, now: Instant) -> Vec<(Arc<Ticket>, bool)> {
+        let mut seen = Vec::new();
+        self.tickets.retain(|(at, ticket)| {
+            let Some(ticket) = ticket.upgrade() else { return false };
+            let (open, late) = (ticket.is_open(), *at <= now);
+            seen.push((ticket, open && late));
+            open && !late
+        });
+        seen
     }
 }
 
@@ -205,26 +224,20 @@ impl Desk {
 
 /// Answers calls that nobody else has, also after the end.
 pub(crate) fn watch(desk: &Desk) {
-    let mut todo = desk.todo();
     loop {
-        let now = Instant::now();
-        todo.tickets.retain(|(_, ticket)| ticket.upgrade().is_some_and(|ticket| ticket.is_open()));
+        let seen = desk.todo().look(Instant::now());
+        for (ticket, late) in seen {
+            if late {
+                ticket.give_up();
+            }
+        }
+        let todo = desk.todo();
         if todo.stop && todo.tickets.is_empty() {
             return;
         }
-        let due: Vec<_> =
-            todo.tickets.iter().filter(|(at, _)| *at <= now).filter_map(|(_, t)| t.upgrade()).collect();
-        todo.tickets.retain(|(at, _)| *at > now);
         let next = todo.tickets.iter().map(|(at, _)| *at).min();
-        if !due.is_empty() {
-            drop(todo);
-            for ticket in due {
-                ticket.give_up();
-            }
-            todo = desk.todo();
-            continue;
-        }
-        let nap = next.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(now));
-        todo = desk.watch.wait_timeout(todo, nap).unwrap_or_else(PoisonError::into_inner).0;
+        let nap = next.map_or(IDLE, |at| at.saturating_duration_since(Instant::now()));
+        let nap = if todo.stop { nap.min(ENDING) } else { nap };
+        drop(desk.watch.wait_timeout(todo, nap).unwrap_or_else(PoisonError::into_inner));
     }
 }

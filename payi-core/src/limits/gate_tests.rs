@@ -13,6 +13,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc,
     },
     task::{Context as Task, Poll, Waker},
     thread,
@@ -107,6 +108,35 @@ fn who_asks_after_the_end_is_told_at_once() {
     assert_eq!(ask(&gate).unwrap_err().reason, Some("store"));
     assert!(since.elapsed() < Duration::from_millis(400), "there is nobody to wait for");
     assert_eq!(standing(&*store), (0, 0), "and it gave everything back");
+}
+
+/// The watch may be the last one to have a ticket: its call went away while it looked.
+#[test]
+fn what_the_watch_lets_go_of_goes_back() {
+    let store = Arc::new(MemoryStore::new());
+    let gate = start(&store, "p");
+    Limits::of_gate(&gate).create(Limit::block("l", usd(100))).unwrap();
+    let hold = ask(&gate).unwrap();
+    let shared = Arc::clone(&gate.shared);
+    let slice = shared.find(&whole("l")).unwrap();
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let ticket = Ticket::new();
+        slice.scarce.store(true, Relaxed);
+        ticket.answer(Ok(hold));
+        let mut todo = shared.desk.todo();
+        todo.tickets.push((Instant::now(), Arc::downgrade(&ticket)));
+        let seen = todo.look(Instant::now());
+        drop(ticket);
+        let asked = seen.len();
+        drop(todo);
+        drop(seen);
+        tell.send(asked).unwrap();
+    });
+    let asked = told.recv_timeout(Duration::from_secs(10));
+    assert_eq!(asked, Ok(1), "it waits for itself, or has let go under the desk's lock");
+    until("what it held goes back", || standing(&*store) == (0, 0));
+    ask(&gate).expect("and the desk is open");
 }
 
 #[test]
