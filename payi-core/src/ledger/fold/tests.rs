@@ -18,6 +18,7 @@ use crate::{
         read::{
             Detail, Dimension, Figures, Order, PartName, Pick, Query, RequestOrder, Series, Totals, View,
         },
+        rows::micros,
         sample::{event, who},
     },
     money::Money,
@@ -392,8 +393,9 @@ proptest! {
         let (offset, limit, reverse) = page;
         let all = Query { limit: Some(1_000), ..query.clone() };
         let all = busy.ledger.view(|view| view.requests(&all, RequestOrder::Time)).unwrap().rows;
-        for order in [RequestOrder::Cost, RequestOrder::Latency, RequestOrder::Tokens] {
+        for order in [RequestOrder::Time, RequestOrder::Cost, RequestOrder::Latency, RequestOrder::Tokens] {
             let mut wanted: Vec<_> = all.iter().map(|row| match order {
+                RequestOrder::Time => (i128::from(micros(row.at)), row.seq),
                 RequestOrder::Cost => (row.cost.amount.pico(), row.seq),
                 RequestOrder::Latency => (i128::try_from(row.latency.as_micros()).unwrap(), row.seq),
                 _ => (i128::from(row.input_tokens + row.output_tokens), row.seq),
@@ -407,6 +409,9 @@ proptest! {
             let found = busy.ledger.view(|view| view.requests(&query, order)).unwrap();
             prop_assert_eq!(found.rows.iter().map(|row| row.seq).collect::<Vec<_>>(), seqs, "{:?}", query);
             prop_assert_eq!(found.more, offset + limit < wanted.len());
+            let beyond = Query { offset: 1_000_000, ..query };
+            let beyond = busy.ledger.view(|view| view.requests(&beyond, order)).unwrap();
+            prop_assert!(beyond.rows.is_empty() && !beyond.more);
         }
     }
 

@@ -99,7 +99,11 @@ pub(super) const TOKENS: &str =
   + f.image_input + f.image_cache_read + f.video_input
   + f.output + f.reasoning + f.audio_output + f.image_output)";
 
-/// Attempts that match `query`, `query.offset` left out, at most `query.limit` (100 if not given).
+/// How far a list of attempts reaches: whoever wants to see more asks for a narrower range.
+const REACH: usize = 1_000_000;
+
+/// Attempts that match `query`, `query.offset` left out, at most `query.limit` (100 if not given), and none behind the
+/// first [`REACH`]. Of those left out a number and a time are kept, or an amount, and no more.
 ///
 /// The rollup says in which quarters of an hour there are any; only the facts that came in about then are read. In the
 /// order of time that is done from one end until there are enough; in the others, see [`largest`].
@@ -109,26 +113,28 @@ pub(super) fn requests(
     order: RequestOrder,
 ) -> rusqlite::Result<Requests> {
     let limit = query.limit.unwrap_or(100).min(10_000);
-    let wanted = query.offset.saturating_add(limit).saturating_add(1);
+    if query.offset >= REACH {
+        return Ok(Requests::default());
+    }
+    let wanted = query.offset.saturating_add(limit).saturating_add(1).min(REACH);
     let windows = windows(reader, query, order, wanted)?;
-    let mut rows = match largest(reader, query, order, windows.first().map_or(&[], Vec::as_slice), wanted)? {
-        Some(seqs) => full(reader, seqs.get(query.offset..).unwrap_or_default())?,
-        None => in_time(reader, query, windows, wanted)?.into_iter().skip(query.offset).collect(),
+    let seqs = match largest(reader, query, order, windows.first().map_or(&[], Vec::as_slice), wanted)? {
+        Some(seqs) => seqs,
+        None => in_time(reader, query, windows, wanted)?,
     };
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    Ok(Requests { rows, more })
+    let page = seqs.get(query.offset..).unwrap_or_default();
+    Ok(Requests { rows: full(reader, &page[..page.len().min(limit)])?, more: page.len() > limit })
 }
 
-/// The first `wanted` attempts in the order of time.
+/// The numbers of the first `wanted` attempts in the order of time.
 fn in_time(
     reader: &Reader<'_>,
     query: &Query,
     windows: Vec<Vec<Span>>,
     wanted: usize,
-) -> rusqlite::Result<Vec<Request>> {
+) -> rusqlite::Result<Vec<i64>> {
     let mut listing = Listing::prepare(reader.conn, query, wanted)?;
-    let mut rows = Vec::new();
+    let mut seqs = Vec::new();
     for spans in windows {
         let mut found = Vec::new();
         for span in spans {
@@ -136,17 +142,17 @@ fn in_time(
                 listing.read(span, range, &mut found)?;
             }
         }
-        found.sort_by(|a, b| {
-            let by = (a.at, a.seq).cmp(&(b.at, b.seq));
-            if query.reverse { by } else { by.reverse() }
-        });
-        rows.append(&mut found);
-        if rows.len() >= wanted {
+        found.sort_unstable();
+        if !query.reverse {
+            found.reverse();
+        }
+        seqs.extend(found.into_iter().map(|(_, seq)| seq));
+        if seqs.len() >= wanted {
             break;
         }
     }
-    rows.truncate(wanted);
-    Ok(rows)
+    seqs.truncate(wanted);
+    Ok(seqs)
 }
 
 /// The attempts of these numbers, in their order.
@@ -252,7 +258,7 @@ fn select() -> String {
     )
 }
 
-/// The statement that reads attempts, and the values of its conditions.
+/// The statement that finds attempts, and the values of its conditions.
 struct Listing<'c> {
     statement: Statement<'c>,
     conditions: Vec<Value>,
@@ -264,24 +270,24 @@ impl<'c> Listing<'c> {
         let (condition, conditions) = conditions(query);
         let direction = if query.reverse { "ASC" } else { "DESC" };
         let statement = conn.prepare(&format!(
-            "{} WHERE {condition} AND f.seq >= ? AND f.seq <= ? AND f.at_us >= ? AND f.at_us < ?
-             ORDER BY f.at_us {direction}, f.seq {direction} LIMIT ?",
-            select()
+            "SELECT f.at_us, f.seq FROM facts f LEFT JOIN dict u ON u.id = f.user
+             WHERE {condition} AND f.seq >= ? AND f.seq <= ? AND f.at_us >= ? AND f.at_us < ?
+             ORDER BY f.at_us {direction}, f.seq {direction} LIMIT ?"
         ))?;
         Ok(Self { statement, conditions, wanted })
     }
 
-    /// The first attempts of a span of time among the facts of these numbers, as many as may be wanted.
+    /// The first attempts of a span of time among the facts of these numbers, as many as may be wanted: when each
+    /// began, and its number.
     fn read(
         &mut self,
         (since_us, until_us): Span,
         (first, last): (i64, i64),
-        found: &mut Vec<Request>,
+        found: &mut Vec<(i64, i64)>,
     ) -> rusqlite::Result<()> {
         let ends = [first, last, since_us, until_us].map(Value::Integer);
         let values = self.conditions.iter().cloned().chain(ends).chain([integer(self.wanted)]);
-        let rows = self.statement.query_map(params_from_iter(values), request_of)?;
-        for row in rows {
+        for row in self.statement.query_map(params_from_iter(values), |row| Ok((row.get(0)?, row.get(1)?)))? {
             found.push(row?);
         }
         Ok(())

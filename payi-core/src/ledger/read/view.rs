@@ -80,7 +80,7 @@ impl View<'_> {
         Ok(series::series(&self.reader, query, bounds, most)?)
     }
 
-    /// Attempts one by one.
+    /// Attempts one by one, 10,000 at a time and the first million of an order at most.
     pub fn requests(&self, query: &Query, order: RequestOrder) -> Answer<Requests> {
         Ok(requests::requests(&self.reader, query, order)?)
     }
