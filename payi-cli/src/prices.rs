@@ -91,11 +91,6 @@ fn list(
         let message = format!("the book has no provider {id:?}; it has {}", known.join(", "));
         return Err(Failure::Misuse(message));
     }
-    if let Some(id) = provider.filter(|id| !book.models().any(|entry| entry.provider() == *id)) {
-        return Err(Failure::Misuse(format!(
-            "the book has no provider {id}; `payi prices list` names those it has"
-        )));
-    }
     if format == Format::Csv {
         csv::cells(&["provider", "model", "prices", "source"].map(Into::into), 0, false, out)?;
     }
