@@ -55,7 +55,8 @@
   // while somebody is in them, and not while nobody sees it. A page that is hidden does not even listen: browsers
   // open six connections to a host, and the seventh tab wants one too.
   let grown = false; // since the figures were fetched
-  let resting = false; // for two seconds, whatever comes
+  let resting = false; // for `pause`, whatever comes
+  let pause = 2000; // milliseconds; longer after each fetch in a row that failed
   async function refresh() {
     if (!grown || resting || document.hidden) return;
     resting = true;
@@ -63,15 +64,20 @@
       grown = false;
       try {
         const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-        if (answer.ok && !replace(new DOMParser().parseFromString(await answer.text(), "text/html"))) grown = true;
+        if (!answer.ok) throw new Error(answer.statusText);
+        grown = !replace(new DOMParser().parseFromString(await answer.text(), "text/html")) || grown;
+        pause = 2000;
+        if (source?.readyState === EventSource.OPEN) document.documentElement.classList.add("live");
       } catch {
+        grown = true;
+        pause = Math.min(2 * pause, 16000);
         document.documentElement.classList.remove("live");
       }
     }
     setTimeout(() => {
       resting = false;
       refresh();
-    }, 2000);
+    }, pause);
   }
   function busy() {
     const main = document.getElementById("main");

@@ -94,6 +94,16 @@ async fn live() {
     call(&ledger);
     until_shown(&browser, "13").await;
 
+    // A fetch that fails is made again, though nothing more is added.
+    let failing = "(window.fetch = (f => {
+        const failures = [() => Promise.reject(new TypeError('gone')), async () => new Response('', {status: 503})];
+        return (...a) => (failures.pop() ?? f)(...a);
+    })(window.fetch), 0)";
+    browser.eval(failing).await;
+    call(&ledger);
+    until_shown(&browser, "14").await;
+    assert_eq!(browser.eval("document.documentElement.classList.contains('live')").await, true);
+
     // Every tab opens, however many are open.
     for n in 1..TABS {
         let tab = browser.page.new_window(true).await.unwrap().handle;
@@ -102,11 +112,11 @@ async fn live() {
         tokio::time::timeout(Duration::from_secs(20), browser.go(&url))
             .await
             .unwrap_or_else(|_| panic!("tab {n} hangs"));
-        assert_eq!(shown(&browser).await.0, "13");
+        assert_eq!(shown(&browser).await.0, "14");
     }
     browser.close().await;
     println!(
         "evidence live: figures and their moment change together, none while somebody is in them; a hidden page fetches \
-         nothing and is fresh when it is seen; {TABS} tabs open at once"
+         nothing and is fresh when it is seen; a fetch that failed is made again; {TABS} tabs open at once"
     );
 }
