@@ -100,8 +100,8 @@ fn extreme(events: u64, misses: &mut Vec<String>) {
     if largest > 1 << 20 {
         misses.push(format!("a page of {largest} bytes"));
     }
-    let labels = service.get("/metrics").matches("payi_cost_usd_total{").count();
-    if labels > 51 {
+    let labels = service.get("/metrics").matches("payi_model_cost_usd{").count();
+    if !(2..=51).contains(&labels) {
         misses.push(format!("{labels} models in /metrics"));
     }
     let rss = service.peak();

@@ -179,7 +179,7 @@ async fn a_rate_is_kept_and_users_are_apart() {
     }
     let refused = call("ada").await.unwrap_err();
     let refusal = refused.as_payi().and_then(payi::Error::refusal).unwrap().clone();
-    let wait = refusal.frees_at.unwrap().duration_since(std::time::SystemTime::now()).unwrap();
+    let wait = refusal.frees_at.unwrap().duration_since(SystemTime::now()).unwrap();
     assert!(wait <= Duration::from_secs(20) && wait > Duration::from_secs(15), "{wait:?}");
     call("bob").await.unwrap();
     assert_eq!(provider.requests().len(), 4);

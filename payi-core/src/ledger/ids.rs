@@ -46,7 +46,7 @@ pub(crate) fn correction(id: Uuid) -> Uuid {
     Uuid::from_u64_pair((hi & !0xf000) | 0x8000, lo)
 }
 
-/// The id that [`correction`] was made of.
+/// The event id that a correction's id was made of (see [`is_correction`](crate::ledger::is_correction)).
 pub fn corrected(id: Uuid) -> Uuid {
     let (hi, lo) = id.as_u64_pair();
     Uuid::from_u64_pair((hi & !0xf000) | 0x7000, lo)
