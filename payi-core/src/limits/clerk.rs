@@ -108,11 +108,11 @@ impl Clerk {
 
     /// One turn; `false` when it was the last.
     fn turn(&mut self) -> bool {
-        let Todo { requests, looks, returns, stop, .. } = self.gather();
+        let Todo { requests, tickets: _, looks, returns, lost, stop } = self.gather();
         let shared = Arc::clone(&self.shared);
         let turn = shared.turn();
         self.waiting.extend(requests);
-        self.disown();
+        self.disown(lost);
         self.collect(returns);
         self.changed |= self.shared.store.changed();
         let done = self.alive(!self.waiting.is_empty()).and_then(|()| self.exchange());
@@ -134,7 +134,7 @@ impl Clerk {
     fn exchange(&mut self) -> Result<()> {
         if self.changed {
             learn(&self.shared)?;
-            self.disown();
+            self.disown(Vec::new());
         }
         self.give_back()?;
         self.serve()?;
@@ -185,17 +185,16 @@ impl Clerk {
         self.outbox.retain(|(_, used_at_us), _| used_at_us.is_some());
     }
 
-    /// Forgets what was given of counters that began anew since.
-    fn disown(&mut self) {
-        let lost = std::mem::take(&mut self.shared.desk.todo().lost);
-        if lost.is_empty() {
-            return;
-        }
-        for request in &mut self.waiting {
-            let parts = request.wanted.iter().zip(&mut request.have);
-            parts.filter(|(want, _)| lost.contains(&want.rule.id)).for_each(|(_, have)| *have = 0);
-        }
+    /// Forgets what was given of counters that are `lost`, or that the desk has heard are, because they are gone or began
+    /// anew; and measures calls that wait by the limits in force.
+    fn disown(&mut self, mut lost: Vec<Arc<str>>) {
+        lost.append(&mut self.shared.desk.todo().lost);
         self.outbox.retain(|(counter, _), _| !lost.contains(&counter.limit));
+        let rules = self.shared.rules();
+        let over: Vec<_> = self.waiting.iter_mut().flat_map(|request| request.measure(&rules)).collect();
+        for (counter, amount) in &over {
+            self.post(counter, None, *amount);
+        }
     }
 
     /// Takes from slices what was used of them, and what is over.
@@ -375,13 +374,11 @@ impl Clerk {
         taken && Arc::strong_count(&request.ticket) > 1
     }
 
-    /// A limit is gone: the others are asked anew.
+    /// A limit is gone, which this process is about to learn: all are asked anew then.
     fn again(&mut self, mut request: Request) {
-        let rules = self.shared.rules();
         put_back(&self.shared, &request);
-        request.wanted.retain(|want| rules.get(&want.rule.id).is_some());
-        request.have = vec![0; request.wanted.len()];
-        request.recalled = vec![None; request.wanted.len()];
+        request.have.fill(0);
+        request.recalled.fill(None);
         self.waiting.push(request);
     }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::limits::{
-    Counter, Hold, Rule,
+    Counter, Hold, Kind, Rule, Rules,
     gate::Refused,
     slice::Slice,
     sync::{Condvar, Instant, Mutex, MutexGuard, atomic::Ordering::Relaxed},
@@ -88,6 +88,29 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// By the limits in force: one that is gone, or was made anew since, counts nothing that began before it, and what
+    /// was collected of it is nobody's; one that only counts by now reserves nothing, and what was collected of it is
+    /// to be given back.
+    pub(crate) fn measure(&mut self, rules: &Rules) -> Vec<(Counter, i128)> {
+        let mut over = Vec::new();
+        for part in (0..self.wanted.len()).rev() {
+            let want = &mut self.wanted[part];
+            let now = rules.get(&want.rule.id).filter(|rule| rule.created_us == want.rule.created_us);
+            let Some(rule) = now else {
+                self.wanted.remove(part);
+                self.have.remove(part);
+                self.recalled.remove(part);
+                continue;
+            };
+            want.rule = Arc::clone(rule);
+            if rule.limit.kind == Kind::Allow {
+                want.amount = None;
+                over.push((want.counter.clone(), std::mem::take(&mut self.have[part])));
+            }
+        }
+        over
+    }
+
     /// What it has collected of counters that others ask for, to be given back. What it has got in the order of its
     /// limits, without a gap, it keeps: else two calls that hold one of two limits each would hand them to and fro.
     pub(crate) fn let_go(&mut self, asked: &[Counter]) -> Vec<(Counter, i128)> {

@@ -52,7 +52,12 @@ fn start(store: &Arc<impl Store + 'static>, process: &str) -> Arc<Gate> {
 
 /// Asks for a call that costs a dollar at most.
 fn ask(gate: &Gate) -> std::result::Result<Hold, Refusal> {
-    let who = Resolved { limit_ids: vec!["l".into()], ..Resolved::default() };
+    ask_of(gate, &["l"])
+}
+
+/// The same of these limits.
+fn ask_of(gate: &Gate, limits: &[&str]) -> std::result::Result<Hold, Refusal> {
+    let who = Resolved { limit_ids: limits.iter().map(|id| (*id).into()).collect(), ..Resolved::default() };
     let cost = Cost { amount: usd(1), source: CostSource::Estimated };
     let estimate = Estimate { usage: Usage::new(), cost, unbounded: None };
     let hold = match gate.admit(&Asked { who: &who, at_us: now_us(), estimate: &move || estimate }) {
@@ -182,6 +187,55 @@ fn a_limit_made_anew_is_shared_anew() {
     let held: Vec<Hold> = (0..4).flat_map(|n| ask(&gates[n % 2])).collect();
     assert_eq!(held.len(), 2, "what was free of the old one is nobody's");
     assert_eq!(standing(&*store), (0, 2 * USD));
+}
+
+/// What a call that waits for its second limit has of its first one is worth nothing once that is another one.
+#[test]
+fn a_limit_that_changes_while_a_call_waits_keeps_to_its_maximum() {
+    type Remake = fn(&Limits);
+    let remakes: [(Remake, usize); 3] = [
+        (|limits| drop(limits.update(Limit::calls("a", 10)).unwrap()), 10),
+        (
+            |limits| {
+                limits.delete("a").unwrap();
+                limits.create(Limit::calls("a", 10)).unwrap();
+            },
+            10,
+        ),
+        // This one is the same one still, and the call was measured by it.
+        (|limits| drop(limits.update(Limit::block("a", usd(7))).unwrap()), 7),
+    ];
+    for (remake, fit) in remakes {
+        // A machine that is busy lets the call wait for too long.
+        let (store, gate, hold) = (0..5).find_map(|_| changed_while_waiting(remake)).unwrap();
+        let cost = Cost { amount: usd(0), source: CostSource::Computed };
+        hold.settle(&Spent { outcome: Outcome::Ok, cost, tokens: 0, free: false });
+        let calls: Vec<Hold> = (0..30).filter_map(|_| ask_of(&gate, &["a"]).ok()).collect();
+        assert_eq!(calls.len(), fit);
+        let held = block_on(store.counter(&whole("a"), now_us())).unwrap().unwrap();
+        assert_eq!((held.room(), held.settled), (0, 0), "and the store knows of each");
+    }
+}
+
+/// A call that holds some of `a`, which is remade, while it waits for `b`.
+fn changed_while_waiting(remake: impl Fn(&Limits)) -> Option<(Arc<MemoryStore>, Arc<Gate>, Hold)> {
+    let store = Arc::new(MemoryStore::new());
+    let gate = start(&store, "p");
+    let limits = Limits::of_gate(&gate);
+    limits.create(Limit::block("a", usd(100))).unwrap();
+    limits.create(Limit::calls("b", 1)).unwrap();
+    let one = Ask { counter: whole("b"), need: 1, want: 1, at_us: now_us(), recall: None };
+    block_on(store.keep("other", Duration::from_secs(60))).unwrap();
+    block_on(store.take("other", vec![one])).unwrap();
+    let asks = Arc::clone(&gate);
+    let call = thread::spawn(move || ask_of(&asks, &["a", "b"]));
+    until("it has some of the first", || {
+        block_on(store.counter(&whole("a"), now_us())).unwrap().unwrap().held > 0
+    });
+    remake(&limits);
+    let back = Give { counter: whole("b"), amount: 1, used_at_us: None };
+    block_on(store.give("other", vec![back], vec![whole("b")])).unwrap();
+    call.join().unwrap().ok().map(|hold| (store, gate, hold))
 }
 
 #[test]
