@@ -3,7 +3,7 @@
 //! Every wrapper that can refuse begins its attempts here. What is refused is recorded as blocked and
 //! never leaves the process.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use crate::{
     clients::{
@@ -53,12 +53,49 @@ pub(crate) async fn begin(
     sent: Sent<'_>,
     repeat: Repeat,
 ) -> crate::Result<Admitted> {
-    let gate = pipeline.gate.clone().and_then(|gate| gate.downcast::<Gate>().ok());
-    let Some(gate) = gate.filter(|gate| gate.has_limits() && !request.endpoint.free) else {
+    let Some(gate) = before(&pipeline, &request) else {
         return Ok(Admitted { attempt: Attempt::begin(pipeline, context, request, repeat), body: None });
     };
     // On the heap, so that the futures of callers without limits stay small.
     Box::pin(through(&gate, pipeline, context, request, sent, repeat)).await
+}
+
+/// Reserves for an attempt that is yet to begin what it may come to; when limits were asked, if any has to do with it.
+///
+/// # Errors
+///
+/// As [`begin`].
+pub(crate) async fn reserve(
+    pipeline: &Arc<Pipeline>,
+    context: &Context,
+    request: Request,
+    prompt: &Prompt,
+) -> crate::Result<Option<(SystemTime, Held)>> {
+    let Some(gate) = before(pipeline, &request) else { return Ok(None) };
+    let asked_at = pipeline.clock.now();
+    let who = context.resolve();
+    match ask(&gate, pipeline, &who, &request, prompt, micros(asked_at)).await {
+        Ok(held) => Ok(held.map(|held| (asked_at, held))),
+        Err(no) => Err(block(Arc::clone(pipeline), context.clone(), request, Repeat::NONE, *no)),
+    }
+}
+
+/// The gate, if there is one before such calls.
+fn before(pipeline: &Pipeline, request: &Request) -> Option<Arc<Gate>> {
+    let gate = pipeline.gate.clone().and_then(|gate| gate.downcast::<Gate>().ok());
+    gate.filter(|gate| gate.has_limits() && !request.endpoint.free)
+}
+
+/// Records what is refused; the error that says so.
+fn block(
+    pipeline: Arc<Pipeline>,
+    context: Context,
+    request: Request,
+    repeat: Repeat,
+    no: Refused,
+) -> crate::Error {
+    Attempt::block(pipeline, context, request, repeat, no.marks);
+    refused(no.refusal)
 }
 
 /// Begins an attempt that limits may have something to say about.
@@ -86,10 +123,7 @@ async fn through(
             let attempt = Attempt::begin_held(pipeline, context, request, repeat, (started_at, held));
             Ok(Admitted { attempt, body })
         }
-        Err(no) => {
-            Attempt::block(pipeline, context, request, repeat, no.marks.clone());
-            Err(refused(no.refusal))
-        }
+        Err(no) => Err(block(pipeline, context, request, repeat, *no)),
     }
 }
 

@@ -3,12 +3,19 @@
 //!
 //! A session is not one call: every response in it is billed by itself, and says its own usage. So each of them
 //! leaves an event, and so does each transcription of what the user said, which another model makes.
+//!
+//! The socket is another library's: messages are seen here, and neither sent nor held back. So a response can be
+//! refused only where the caller asks before it ([`Session::admit`]); one that nobody asked for is charged to its
+//! limits, and never refused.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
+
+#[cfg(feature = "_http")]
+use crate::{Result, clients::gate, limits::Prompt};
 
 use crate::{
     clients::{
-        call::{Attempt, End, PriceAs, Repeat, Request},
+        call::{Attempt, End, Held, PriceAs, Repeat, Request},
         detect::{Endpoint, detect},
         receipt::Receipt,
     },
@@ -25,13 +32,14 @@ enum Key {
     Type,
     Model,
     Transcriber,
+    Maximum,
     Status,
     Usage,
     Content,
 }
 
 /// Level 0 is the message, 1 the session, 2 to 4 the way to the model that transcribes, 5 Gemini's setup, 6 a
-/// response.
+/// response, 7 a part of one of Gemini's.
 const RULES: &Rules<Key> = &Rules::new(&[
     Rule { level: 0, key: "type", then: Then::Keep(Key::Type) },
     Rule { level: 0, key: "usageMetadata", then: Then::Keep(Key::Usage) },
@@ -39,8 +47,12 @@ const RULES: &Rules<Key> = &Rules::new(&[
     Rule { level: 7, key: "modelTurn", then: Then::Each(7, Key::Content) },
     Rule { level: 0, key: "setup", then: Then::Enter(5) },
     Rule { level: 5, key: "model", then: Then::Keep(Key::Model) },
+    Rule { level: 5, key: "generationConfig", then: Then::Enter(5) },
+    Rule { level: 5, key: "maxOutputTokens", then: Then::Keep(Key::Maximum) },
     Rule { level: 0, key: "session", then: Then::Enter(1) },
     Rule { level: 1, key: "model", then: Then::Keep(Key::Model) },
+    Rule { level: 1, key: "max_output_tokens", then: Then::Keep(Key::Maximum) },
+    Rule { level: 1, key: "max_response_output_tokens", then: Then::Keep(Key::Maximum) },
     Rule { level: 1, key: "input_audio_transcription", then: Then::Enter(4) },
     Rule { level: 1, key: "audio", then: Then::Enter(2) },
     Rule { level: 2, key: "input", then: Then::Enter(3) },
@@ -65,6 +77,11 @@ const RULES: &Rules<Key> = &Rules::new(&[
 /// }
 /// assert!(session.last().is_none(), "no response has begun");
 /// ```
+///
+/// # Limits
+///
+/// Every response is charged to the limits that it counts against. It is refused only where you ask before it, with
+/// [`admit`](Self::admit), and act on the answer: the socket is not payi's to close.
 #[derive(Debug)]
 #[must_use = "show it the messages of the socket"]
 pub struct Session {
@@ -80,6 +97,11 @@ struct Live {
     price_as: PriceAs,
     model: Option<Box<str>>,
     transcriber: Option<Box<str>>,
+    /// The most that a response writes, and how much was said so far, in tokens.
+    maximum: Option<u64>,
+    kept: u64,
+    /// What is reserved for the next response, since when.
+    admitted: Option<(SystemTime, Held)>,
     /// The response under way.
     open: Option<Attempt>,
 }
@@ -102,9 +124,50 @@ impl Session {
             price_as,
             model: model.map(Into::into),
             transcriber: None,
+            maximum: None,
+            kept: 0,
+            admitted: None,
             open: None,
         };
         Self { live: Some(live), last: None }
+    }
+
+    /// Asks the limits whether the session may have its next response, and reserves what that may come to.
+    ///
+    /// Call it before you send `response.create`; where the provider answers by itself (voice detection, Gemini),
+    /// before you pass on the user's sound, that is after each response. What is reserved is settled by the message
+    /// that says the response's usage, and given back if the session is dropped before the response begins. To limits,
+    /// the response began when it was admitted. Admitted twice is admitted once: there is one next response.
+    ///
+    /// Reserved are the tokens of everything said before, as the last response counted them, and the session's
+    /// `max_output_tokens`, else the most that its model writes, at the model's dearest price, which is that of sound.
+    /// What the user says next is not in it, so no response has a bound: limits with
+    /// [`Policy::Strict`](crate::limits::Policy::Strict) or `InjectMaxTokens` refuse them all. A session whose model
+    /// was not named yet, by its address or by a message, has no price.
+    ///
+    /// Neither transcriptions nor a session that nobody asks for are refused: both are charged.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_limit`](crate::Error::is_limit), with the [`Refusal`](crate::limits::Refusal): let the user know,
+    /// and send nothing more, or close the socket. The refusal is recorded, and the session can go on.
+    ///
+    /// ```
+    /// use payi_core::clients::realtime::Session;
+    ///
+    /// async fn answer(session: &mut Session) -> Result<(), payi_core::Error> {
+    ///     session.admit().await?; // the user's budget is used up: nothing is sent
+    ///     let ask = r#"{"type":"response.create"}"#;
+    ///     session.sent(ask); // and the socket sends it
+    ///     Ok(())
+    /// }
+    /// ```
+    #[cfg(feature = "_http")]
+    pub async fn admit(&mut self) -> Result<()> {
+        match &mut self.live {
+            Some(live) => live.admit().await,
+            None => Ok(()),
+        }
     }
 
     /// A message that was sent, as text.
@@ -162,13 +225,34 @@ impl Live {
         if let Some(model) = picked.text(Key::Transcriber) {
             self.transcriber = Some(model);
         }
+        if let Some(most) = picked.last(Key::Maximum) {
+            // Else it says that there is none (`"inf"`).
+            self.maximum = std::str::from_utf8(most).ok().and_then(|most| most.parse().ok());
+        }
     }
 
-    fn attempt(&self, endpoint: Endpoint, model: Option<Box<str>>) -> Attempt {
-        let request =
-            Request { endpoint, model, price_as: self.price_as.clone(), picture: None, exchange: None };
-        let pipeline = Arc::clone(&self.pipeline);
-        let mut attempt = Attempt::begin(pipeline, self.context.clone(), request, Repeat::NONE);
+    #[cfg(feature = "_http")]
+    async fn admit(&mut self) -> Result<()> {
+        if self.admitted.is_none() {
+            let request = self.request(self.endpoint.clone(), self.model.clone());
+            let prompt = Prompt::of_session(self.kept, self.maximum);
+            self.admitted = gate::reserve(&self.pipeline, &self.context, request, &prompt).await?;
+        }
+        Ok(())
+    }
+
+    fn request(&self, endpoint: Endpoint, model: Option<Box<str>>) -> Request {
+        Request { endpoint, model, price_as: self.price_as.clone(), picture: None, exchange: None }
+    }
+
+    fn attempt(&self, request: Request, admitted: Option<(SystemTime, Held)>) -> Attempt {
+        let (pipeline, context) = (Arc::clone(&self.pipeline), self.context.clone());
+        let mut attempt = match admitted {
+            Some((at, held)) => {
+                Attempt::begin_held(pipeline, context, request, Repeat::NONE, (at, Some(held)))
+            }
+            None => Attempt::begin(pipeline, context, request, Repeat::NONE),
+        };
         // How HTTP says that a socket was opened.
         attempt.head(101, true);
         attempt
@@ -179,7 +263,8 @@ impl Live {
         if self.open.is_some() {
             return None;
         }
-        let attempt = self.attempt(self.endpoint.clone(), self.model.clone());
+        let admitted = self.admitted.take();
+        let attempt = self.attempt(self.request(self.endpoint.clone(), self.model.clone()), admitted);
         let receipt = attempt.receipt();
         self.open = Some(attempt);
         receipt
@@ -197,7 +282,11 @@ impl Live {
         let mut meter = Meter::json(self.endpoint.api);
         meter.push(message.as_bytes());
         let end = if status == Some("cancelled") { End::Dropped } else { End::Complete };
-        open.settle(meter.finish(), &end);
+        let reading = meter.finish();
+        if let Some(usage) = &reading.usage {
+            self.kept = usage.input_tokens() + usage.output_tokens();
+        }
+        open.settle(reading, &end);
     }
 
     fn transcribed(&self, message: &str) {
@@ -207,7 +296,8 @@ impl Live {
         if reading.usage.is_some() {
             let operation = "realtime.transcription".into();
             let endpoint = Endpoint { operation, api: Api::Audio, ..self.endpoint.clone() };
-            self.attempt(endpoint, self.transcriber.clone()).settle(reading, &End::Complete);
+            let request = self.request(endpoint, self.transcriber.clone());
+            self.attempt(request, None).settle(reading, &End::Complete);
         }
     }
 }

@@ -59,6 +59,14 @@ impl Prompt {
         }
     }
 
+    /// Of a session's next response, to which the provider reads the `kept` tokens of what was said before; whatever is
+    /// said beside that may be sound.
+    #[cfg(feature = "_http")]
+    pub(crate) fn of_session(kept: u64, max_output: Option<u64>) -> Self {
+        let unbounded = Some(Unbounded::Kept);
+        Self { bytes: kept, copies: 1, max_output, unbounded, audio_input: true, ..Self::default() }
+    }
+
     /// At least as many tokens as the input is.
     pub(crate) fn input(&self) -> u64 {
         let tools = if self.tools { TOOLS } else { 0 };
