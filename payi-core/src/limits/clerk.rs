@@ -305,6 +305,7 @@ impl Clerk {
     fn answer(&mut self, places: Vec<(usize, usize)>, answers: Vec<Answer>) {
         let mut verdicts: Vec<Option<(usize, Standing, bool)>> = vec![None; self.waiting.len()];
         let mut gone: Vec<usize> = Vec::new();
+        let mut freed: HashSet<Counter> = HashSet::new();
         for ((r, p), answer) in places.into_iter().zip(answers) {
             let request = &mut self.waiting[r];
             let want = &request.wanted[p];
@@ -316,6 +317,8 @@ impl Clerk {
                     slice.seen(standing.settled, standing.max);
                     request.have[p] += need;
                     slice.put(want.slot, amount - need);
+                    // Given in advance: it may be what another call of this turn is short of.
+                    freed.extend((amount > need).then(|| want.counter.clone()));
                 }
                 Answer::Short { standing, asked } => {
                     slice.scarce.store(true, Relaxed);
@@ -327,7 +330,6 @@ impl Clerk {
                 Answer::Gone => gone.push(r),
             }
         }
-        let mut freed: HashSet<Counter> = HashSet::new();
         let mut short = Vec::new();
         let waiting = std::mem::take(&mut self.waiting);
         for (request, (r, verdict)) in waiting.into_iter().zip(verdicts.into_iter().enumerate()) {

@@ -5,7 +5,8 @@
 //! time, at random and by priorities that change at random places; and the clock, which the test moves.
 //!
 //! Modelled: calls of two processes that reserve, settle for all or part of it, or are cancelled, against one or two
-//! limits; parts that are asked back, swept and given back at the end; a process that dies with a call under way.
+//! limits; parts that are asked back, swept and given back at the end; calls that are refused for one limit while
+//! others wait for what they had of another; a process that dies with a call under way.
 //!
 //! Not modelled: SQLite, whose transactions are one step here (`limits::race` in payi-core races on real files);
 //! a store that fails or hangs; limits that change meanwhile; rates and windows, which other tests hold against
@@ -243,10 +244,10 @@ impl Process {
         Arc::new(Self { name: name.into(), gate, store })
     }
 
-    /// One call that may cost [`NEED`] of each limit; whether it was let through.
-    fn call(&self, then: Then) -> bool {
+    /// One call that may cost [`NEED`] of each of `limits`; whether it was let through.
+    fn call(&self, limits: Limits, then: Then) -> bool {
         CALLS.fetch_add(1, Relaxed);
-        let through = self.call_for(NEED, self.store.limits, then);
+        let through = self.call_for(NEED, limits, then);
         REFUSED.fetch_add(usize::from(!through), Relaxed);
         through
     }
@@ -322,7 +323,7 @@ fn race() {
         .enumerate()
         .map(|(n, &then)| {
             let process = Arc::clone(&processes[n % 2]);
-            thread::spawn(move || process.call(then))
+            thread::spawn(move || process.call(limits, then))
         })
         .collect();
     // Long enough for slices to be swept, too short for a call to have waited long enough.
@@ -346,6 +347,35 @@ fn race() {
     end();
 }
 
+/// Calls of one process, some for a limit that there is enough of and one that there is not: whoever is refused for
+/// the second leaves the first to the others.
+fn mixed() {
+    begin();
+    let mut random = thread_rng();
+    let limits: Limits = &["l", "m"];
+    let fit = [random.gen_range(2..=4), 1];
+    let store = store(limits, &fit.map(|fit| NEED * fit as i128));
+    let process = Process::start("a", &store, limits);
+    let wants: Vec<Limits> = (0..6).map(|_| &limits[..random.gen_range(1..=2)]).collect();
+    let calls: Vec<_> = wants
+        .iter()
+        .map(|&limits| {
+            let process = Arc::clone(&process);
+            thread::spawn(move || process.call(limits, Then::Costs(NEED)))
+        })
+        .collect();
+    let admitted = calls.into_iter().map(|call| call.join().unwrap()).filter(|&through| through).count();
+    let of_both = wants.iter().filter(|limits| limits.len() == 2).count();
+    let could = fit[0].min(wants.len() - of_both + of_both.min(fit[1]));
+    assert!(admitted >= could, "{admitted} of {could} that fit were let through, of {wants:?}");
+    process.stop();
+    assert_eq!(stands(&*store, "l").settled, NEED * admitted as i128);
+    limits
+        .iter()
+        .for_each(|limit| assert_eq!(stands(&*store, limit).held, 0, "all of {limit} has come back"));
+    end();
+}
+
 /// A process dies in the middle of a call, and its end is told after all, while another one wants what it held.
 fn lease() {
     begin();
@@ -362,7 +392,7 @@ fn lease() {
     let calls: Vec<_> = (0..2)
         .map(|_| {
             let alive = Arc::clone(&alive);
-            thread::spawn(move || alive.call(Then::Costs(NEED)))
+            thread::spawn(move || alive.call(limits, Then::Costs(NEED)))
         })
         .collect();
     let grave = Arc::clone(&dead);
@@ -380,7 +410,7 @@ fn lease() {
     let mut admitted = calls.into_iter().map(|call| call.join().unwrap()).filter(|&through| through).count();
     // Whoever waited for the dead one may have waited for too long; now nothing is in the way.
     if admitted == 0 {
-        assert!(alive.call(Then::Costs(NEED)), "there is room");
+        assert!(alive.call(limits, Then::Costs(NEED)), "there is room");
         admitted = 1;
     }
     alive.stop();
@@ -404,13 +434,13 @@ fn check(scheduler: impl Scheduler + 'static, scenario: fn()) {
 
 #[test]
 fn limits_hold_in_every_schedule() {
-    for (scenario, schedules) in [(race as fn(), 800), (lease, 400)] {
+    for (scenario, schedules) in [(race as fn(), 800), (mixed, 200), (lease, 400)] {
         check(RandomScheduler::new(schedules), scenario);
         check(PctScheduler::new(3, schedules / 2), scenario);
     }
     let [schedules, steps, calls, refused, recalls] =
         [&SCHEDULES, &STEPS, &CALLS, &REFUSED, &RECALLS].map(|count| count.load(Relaxed));
-    assert_eq!(schedules, 1_800);
+    assert_eq!(schedules, 2_100);
     assert!(refused > 0 && recalls > 0, "there was a race");
     println!(
         "evidence limits-model: {schedules} schedules, {calls} calls of which {refused} refused, {recalls} waits for what \
