@@ -332,7 +332,6 @@ impl Inner {
     }
 
     fn end(self: Box<Self>, reading: Reading, end: End) {
-        self.pipeline.background.tidy();
         #[cfg(feature = "tracing")]
         if let Some(sent) = &self.sent {
             sent.end(reading.response_id.as_deref());

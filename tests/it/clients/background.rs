@@ -33,6 +33,22 @@ fn completed() -> Answer {
 
 const COST: &str = "0.000825";
 
+/// With a limit for each user.
+fn limited() -> Bench {
+    let mut bench = Bench::new();
+    let limit = Limit::block("l", "0.01".parse().expect("USD")).each_user();
+    bench.recorder = bench.recorder.limit(limit).expect("a limit");
+    bench
+}
+
+/// An event of a stream.
+fn announced(kind: &str, status: &str, usage: &str) -> String {
+    format!(
+        "event: {kind}\ndata: {{\"type\":\"{kind}\",\"response\":{{\"id\":\"resp_1\",\"background\":true,\
+         \"model\":\"gpt-5-mini\",\"status\":\"{status}\",\"usage\":{usage}}}}}\n\n"
+    )
+}
+
 impl Bench {
     async fn ask(&self, user: &'static str) {
         let sent = async {
@@ -103,15 +119,9 @@ async fn an_answer_that_another_process_asked_for_is_billed_where_it_is_fetched_
 
 #[tokio::test]
 async fn a_stream_that_ended_is_not_billed_again_and_one_that_broke_off_is_when_it_is_fetched() {
-    let event = |kind: &str, status: &str, usage: &str| {
-        format!(
-            "event: {kind}\ndata: {{\"type\":\"{kind}\",\"response\":{{\"id\":\"resp_1\",\"background\":true,\
-             \"model\":\"gpt-5-mini\",\"status\":\"{status}\",\"usage\":{usage}}}}}\n\n"
-        )
-    };
     let usage = r#"{"input_tokens":100,"output_tokens":400,"total_tokens":500}"#;
-    let created = event("response.created", "queued", "null");
-    let whole = format!("{created}{}", event("response.completed", "completed", usage));
+    let created = announced("response.created", "queued", "null");
+    let whole = format!("{created}{}", announced("response.completed", "completed", usage));
     for stream in [whole, created] {
         let bench = Bench::new();
         bench.provider.next(Answer::sse(stream).same_id());
@@ -124,10 +134,29 @@ async fn a_stream_that_ended_is_not_billed_again_and_one_that_broke_off_is_when_
 }
 
 #[tokio::test]
+async fn a_stream_dropped_after_somebody_fetched_its_bill_is_not_charged_besides() {
+    let bench = limited();
+    bench.provider.next(Answer::sse(announced("response.created", "queued", "null")).same_id());
+    let mut stream = bench
+        .recorder
+        .scope(async {
+            let sent = async { bench.http.post(bench.url("/v1/responses")).body(ASK).send().await };
+            payi::track_context!(user_id = "ada", { sent.await.expect("a head") })
+        })
+        .await;
+    stream.chunk().await.expect("a piece").expect("some bytes");
+    bench.fetch(completed()).await;
+    drop(stream);
+    assert_eq!(bench.bills(), [(None, COST.to_owned())]);
+    assert_eq!(bench.recorder.open_calls(), 0, "it does not wait for a bill that has come");
+    let limits = bench.recorder.limits().expect("limits");
+    let standing = limits.standing("l", &Subject::new("ada", "")).expect("a store").expect("a limit");
+    assert_eq!(standing.settled, 0);
+}
+
+#[tokio::test]
 async fn what_is_reserved_stays_reserved_until_the_bill_is_known() {
-    let mut bench = Bench::new();
-    let limit = Limit::block("l", "0.01".parse().expect("USD")).each_user();
-    bench.recorder = bench.recorder.limit(limit).expect("a limit");
+    let bench = limited();
     let limits = bench.recorder.limits().expect("limits");
     let standing = || limits.standing("l", &Subject::new("ada", "")).expect("a store").expect("a limit");
     bench.provider.next(queued());
@@ -137,8 +166,11 @@ async fn what_is_reserved_stays_reserved_until_the_bill_is_known() {
     bench.fetch(completed()).await;
     bench.fetch(completed()).await;
     assert_eq!(standing().settled, COST.parse::<Money>().expect("USD").pico());
+}
 
-    // Cancelled, and nobody says what it had used by then.
+#[tokio::test]
+async fn what_is_cancelled_without_a_bill_is_charged_what_was_reserved() {
+    let bench = limited();
     bench.provider.next(queued());
     bench.ask("bob").await;
     bench.provider.next(response("cancelled", "null"));

@@ -23,6 +23,11 @@ impl Later for Waiting {
         self.call.close(reading, &End::Complete);
     }
 
+    fn charged_already(mut self: Box<Self>) {
+        self.call.shown = true;
+        self.call.close(self.reading, &self.end);
+    }
+
     fn given_up(self: Box<Self>) -> bool {
         let charged = self.reading.usage.is_some() || self.call.reserves();
         self.call.close(self.reading, &self.end);
