@@ -1,18 +1,13 @@
 //! The KPIs of a use case on its page: what they were to come to, and what its instances came to.
 
-use std::time::SystemTime;
-
 use jiff::tz::TimeZone;
 
 use crate::server::{
-    api::kpis::{self, Kpi, Score},
+    api::kpis::{self, Kpi, Score, Scores},
     app::{App, Failed},
     format,
     range::Resolved,
 };
-
-/// How many of the newest scores are shown one by one.
-const NEWEST: usize = 10;
 
 /// What the page shows of them.
 #[derive(Debug)]
@@ -53,50 +48,43 @@ impl Kpis {
         range: &Resolved,
         zone: &TimeZone,
     ) -> Result<Option<Self>, Failed> {
-        let (case, since, until) = (case.to_owned(), range.since(), range.until());
-        let kpis = app.read(move |ledger| kpis::of(ledger, &case)).await?.map_err(Failed::Ledger)?;
-        Ok((!kpis.is_empty()).then(|| Self::of(kpis, since, until, zone)))
+        let (case, range) = (case.to_owned(), range.since()..range.until());
+        let scores = app.read(move |ledger| kpis::of(ledger, &case, &range)).await?;
+        let scores = scores.map_err(Failed::Ledger)?;
+        Ok((!scores.kpis.is_empty()).then(|| Self::of(&scores, zone)))
     }
 
-    fn of(mut kpis: Vec<Kpi>, since: SystemTime, until: SystemTime, zone: &TimeZone) -> Self {
-        for kpi in &mut kpis {
-            kpi.scores.retain(|score| since <= score.at && score.at < until);
-        }
-        let mut newest: Vec<(&Kpi, &Score)> =
-            kpis.iter().flat_map(|kpi| kpi.scores.iter().map(move |score| (kpi, score))).collect();
-        newest.sort_by(|(_, a), (_, b)| b.at.cmp(&a.at).then_with(|| a.instance.cmp(&b.instance)));
-        let mut instances: Vec<&str> = newest.iter().map(|(_, score)| &*score.instance).collect();
-        instances.sort_unstable();
-        instances.dedup();
-        let note = match instances.len() {
+    fn of(scores: &Scores, zone: &TimeZone) -> Self {
+        let note = match scores.instances {
             0 => "no instance was scored in this range".into(),
             1 => "1 instance was scored in this range".into(),
-            n => format!("{} instances were scored in this range", format::count(n as u64)),
+            n => format!("{} instances were scored in this range", format::count(n)),
         };
-        let given = |(kpi, score): &(&Kpi, &Score)| Given {
-            instance: format::clipped(&score.instance),
-            kpi: format::clipped(&kpi.name),
-            score: one(&kpi.kind, score.value),
-            when: format::moment(score.at, zone),
+        let given = |score: &Score| {
+            let kpi = &scores.kpis[score.kpi];
+            Given {
+                instance: format::clipped(&score.instance),
+                kpi: format::clipped(&kpi.name),
+                score: one(&kpi.kind, score.value),
+                when: format::moment(score.at, zone),
+            }
         };
         Self {
-            newest: newest.iter().take(NEWEST).map(given).collect(),
-            rows: kpis.iter().map(row).collect(),
+            newest: scores.newest.iter().map(given).collect(),
+            rows: scores.kpis.iter().map(row).collect(),
             note,
         }
     }
 }
 
 fn row(kpi: &Kpi) -> Row {
-    let scores = || kpi.scores.iter().map(|score| score.value);
-    let count = u32::try_from(kpi.scores.len()).unwrap_or(u32::MAX);
-    let mean = (count > 0).then(|| scores().sum::<f64>() / f64::from(count));
+    let mean = (kpi.scored > 0).then(|| kpi.sum / f64::from(kpi.scored));
     let (state, class) = match mean {
         None => ("not scored", ""),
         Some(mean) if mean >= kpi.goal => ("reached", "ok"),
         Some(_) => ("missed", "missed"),
     };
-    let shown = |value: Option<f64>| value.map_or_else(|| "—".into(), |value| one(&kpi.kind, value));
+    let shown = |value: f64| if kpi.scored > 0 { one(&kpi.kind, value) } else { "—".into() };
     Row {
         name: format::clipped(&kpi.name),
         description: format::clipped(&kpi.description),
@@ -104,9 +92,9 @@ fn row(kpi: &Kpi) -> Row {
         mean: mean.map_or_else(|| "—".into(), |mean| average(&kpi.kind, mean)),
         state,
         class,
-        least: shown(scores().reduce(f64::min)),
-        most: shown(scores().reduce(f64::max)),
-        scored: format::count(count.into()),
+        least: shown(kpi.least),
+        most: shown(kpi.most),
+        scored: format::count(kpi.scored.into()),
     }
 }
 

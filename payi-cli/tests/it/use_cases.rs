@@ -343,8 +343,8 @@ async fn a_use_cases_page_shows_its_kpis_and_what_its_instances_came_to() {
     for case in ["run", "other"] {
         define(&service, case).await;
     }
-    let page = "/cost-drivers/use-cases/detail?use_case_name=run";
-    assert!(!service.page(page).await.contains("KPIs"), "there are none");
+    let address = "/cost-drivers/use-cases/detail?use_case_name=run";
+    assert!(!service.page(address).await.contains("KPIs"), "there are none");
     for (case, kpi, kind, goal) in [
         ("run", "sta<r>s", "likert5", 3.5),
         ("run", "done", "boolean", 0.8),
@@ -353,7 +353,7 @@ async fn a_use_cases_page_shows_its_kpis_and_what_its_instances_came_to() {
         let kpi = json!({"name": kpi, "description": "what <they> say", "kpi_type": kind, "goal": goal});
         ok(&service, Method::POST, &format!("{CASES}/{case}/kpis"), kpi).await;
     }
-    let empty = service.page(page).await;
+    let empty = service.page(address).await;
     assert!(empty.contains("sta&#60;r&#62;s") && empty.contains("no instance was scored"), "{empty}");
     for (case, instance, kpi, score) in [
         ("run", "i-1", "sta%3Cr%3Es", json!(4)),
@@ -366,7 +366,7 @@ async fn a_use_cases_page_shows_its_kpis_and_what_its_instances_came_to() {
         let path = format!("/api/v1/use_cases/instances/{case}/{instance}/kpis/{kpi}");
         ok(&service, Method::PUT, &path, json!({"score": score})).await;
     }
-    let page = service.page(page).await;
+    let page = service.page(address).await;
     for shown in [
         "3.67 of 5",
         "3.5 of 5",
@@ -380,6 +380,16 @@ async fn a_use_cases_page_shows_its_kpis_and_what_its_instances_came_to() {
         assert!(page.contains(shown), "{shown}: {page}");
     }
     assert!(!page.contains("77") && !page.contains("<they>"), "{page}");
+    // The newest ten are shown one by one, the last one first; the figures are of all.
+    for n in 10..22 {
+        let path = format!("/api/v1/use_cases/instances/run/i-{n}/kpis/sta%3Cr%3Es");
+        ok(&service, Method::PUT, &path, json!({"score": 2})).await;
+    }
+    let many = service.page(address).await;
+    let newest = (10..22).filter(|n| many.contains(&format!("i-{n}"))).collect::<Vec<_>>();
+    assert_eq!(newest, (12..22).collect::<Vec<_>>());
+    assert!(many.find("i-21") < many.find("i-12") && !many.contains("i-3"), "{many}");
+    assert!(many.contains("15 instances were scored") && many.contains("2.33 of 5"), "{many}");
     let long_ago =
         service.page("/cost-drivers/use-cases/detail?use_case_name=run&from=2020-01-01&to=2020-01-02").await;
     assert!(long_ago.contains("no instance was scored"), "{long_ago}");

@@ -53,6 +53,18 @@ impl Ledger {
 
     /// Documents of a kind with their keys, in the order of these. Nothing else is read.
     pub fn documents(&self, kind: &str, which: &Documents<'_>) -> Result<Vec<(String, String)>> {
+        let mut found = Vec::new();
+        self.each_document(kind, which, |key, body| found.push((key.to_owned(), body.to_owned())))?;
+        Ok(found)
+    }
+
+    /// Shows `see` the key and the body of each of them, one after the other, and keeps none.
+    pub fn each_document(
+        &self,
+        kind: &str,
+        which: &Documents<'_>,
+        mut see: impl FnMut(&str, &str),
+    ) -> Result<()> {
         let Documents { below, after, falls, most } = *which;
         let (mut low, mut high) = (below, end(below));
         match after {
@@ -64,14 +76,17 @@ impl Ledger {
         let most = most.and_then(|most| i64::try_from(most).ok()).unwrap_or(-1);
         self.with(|conn| {
             if !exists(conn)? {
-                return Ok(Vec::new());
+                return Ok(());
             }
-            conn.prepare(&format!(
+            let mut statement = conn.prepare(&format!(
                 "SELECT key, body FROM catalogue WHERE kind = ?1 AND key > ?2 AND key < ?3
                  ORDER BY key {order} LIMIT ?4"
-            ))?
-            .query_map(params![kind, low, high, most], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect()
+            ))?;
+            let mut rows = statement.query(params![kind, low, high, most])?;
+            while let Some(row) = rows.next()? {
+                see(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
+            }
+            Ok(())
         })
     }
 

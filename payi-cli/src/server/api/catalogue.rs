@@ -102,6 +102,17 @@ impl Kind {
         self.behind(ledger, &prefix(names))
     }
 
+    /// Shows `see` the key and the body of each below `names`, by their keys, and keeps none.
+    pub(crate) fn each(
+        self,
+        ledger: &Ledger,
+        names: &[&str],
+        see: impl FnMut(&str, &str),
+    ) -> payi_core::Result<()> {
+        let below = prefix(names);
+        ledger.each_document(self.0, &Documents { below: &below, ..Documents::default() }, see)
+    }
+
     fn behind(self, ledger: &Ledger, below: &str) -> payi_core::Result<Vec<(String, Value)>> {
         let found = ledger.documents(self.0, &Documents { below, ..Documents::default() })?;
         Ok(found.into_iter().filter_map(read).collect())

@@ -1,6 +1,6 @@
 //! Measures of a use case's success: their definitions, and the score of each instance.
 
-use std::time::SystemTime;
+use std::{ops::Range, time::SystemTime};
 
 use axum::{
     Json,
@@ -126,54 +126,101 @@ pub(crate) async fn scores(
     SCORES.page(&api, &[&case, &id], (&at, at.kpi_name.as_deref()), |item| item).await.map(Json)
 }
 
-/// A KPI of a use case, with the scores that its instances have.
+/// How many of the newest scores are known one by one.
+const NEWEST: usize = 10;
+
+/// The KPIs of a use case, with what the scores that were given in a range come to.
+#[derive(Debug, Default)]
+pub(crate) struct Scores {
+    /// By their names.
+    pub(crate) kpis: Vec<Kpi>,
+    /// The newest scores, the last one first.
+    pub(crate) newest: Vec<Score>,
+    /// How many instances were scored.
+    pub(crate) instances: u64,
+}
+
 #[derive(Debug)]
 pub(crate) struct Kpi {
     pub(crate) name: String,
     pub(crate) description: String,
     pub(crate) kind: String,
     pub(crate) goal: f64,
-    pub(crate) scores: Vec<Score>,
+    /// How many scores there are, their sum, and the least and the most of them.
+    pub(crate) scored: u32,
+    pub(crate) sum: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
 }
 
 /// What an instance came to, and when that was said.
 #[derive(Debug)]
 pub(crate) struct Score {
+    /// Which of the KPIs it is one of.
+    pub(crate) kpi: usize,
     pub(crate) instance: String,
     pub(crate) value: f64,
     pub(crate) at: SystemTime,
 }
 
-/// The KPIs of a use case, by their names.
-pub(crate) fn of(ledger: &Ledger, case: &str) -> payi_core::Result<Vec<Kpi>> {
+/// A score as it is kept.
+#[derive(Deserialize)]
+struct Kept {
+    kpi_name: String,
+    score: f64,
+    update_timestamp: jiff::Timestamp,
+}
+
+/// The KPIs of a use case. Its scores are read one by one: of all there ever were, none is kept but the newest.
+pub(crate) fn of(ledger: &Ledger, case: &str, range: &Range<SystemTime>) -> payi_core::Result<Scores> {
     let text = |item: &Value, field: &str| item[field].as_str().unwrap_or_default().to_owned();
-    let mut kpis: Vec<Kpi> = DEFINITIONS
-        .below(ledger, &[case])?
-        .iter()
-        .map(|(_, item)| Kpi {
-            name: text(item, "name"),
-            description: text(item, "description"),
-            kind: text(item, "kpi_type"),
-            goal: item["goal"].as_f64().unwrap_or_default(),
-            scores: Vec::new(),
-        })
-        .collect();
-    if kpis.is_empty() {
-        return Ok(kpis);
+    let kpi = |(_, item): &(String, Value)| Kpi {
+        name: text(item, "name"),
+        description: text(item, "description"),
+        kind: text(item, "kpi_type"),
+        goal: item["goal"].as_f64().unwrap_or_default(),
+        scored: 0,
+        sum: 0.0,
+        least: f64::INFINITY,
+        most: f64::NEG_INFINITY,
+    };
+    let kpis = DEFINITIONS.below(ledger, &[case])?.iter().map(kpi).collect();
+    let mut scores = Scores { kpis, ..Scores::default() };
+    if scores.kpis.is_empty() {
+        return Ok(scores);
     }
-    for (key, item) in SCORES.below(ledger, &[case])? {
-        let at = item["update_timestamp"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
-        let at = at.and_then(|at| SystemTime::try_from(at).ok());
-        let (Some(instance), Some(value), Some(at)) =
-            (key.split(SEPARATOR).nth(1), item["score"].as_f64(), at)
+    let mut last = String::new();
+    SCORES.each(ledger, &[case], |key, body| {
+        let (Some(instance), Ok(kept)) = (key.split(SEPARATOR).nth(1), serde_json::from_str::<Kept>(body))
         else {
-            continue;
+            return;
         };
-        if let Some(kpi) = kpis.iter_mut().find(|kpi| item["kpi_name"] == kpi.name.as_str()) {
-            kpi.scores.push(Score { instance: instance.to_owned(), value, at });
+        // Those of one instance come one after the other.
+        if scores.add(instance, &kept, range) && last != instance {
+            instance.clone_into(&mut last);
+            scores.instances += 1;
         }
+    })?;
+    Ok(scores)
+}
+
+impl Scores {
+    /// Whether the score is one of a KPI that there is, and was given in the range.
+    fn add(&mut self, instance: &str, kept: &Kept, range: &Range<SystemTime>) -> bool {
+        let Ok(at) = SystemTime::try_from(kept.update_timestamp) else { return false };
+        let found = self.kpis.iter_mut().enumerate().find(|(_, kpi)| kpi.name == kept.kpi_name);
+        let Some((index, kpi)) = found.filter(|_| range.contains(&at)) else { return false };
+        kpi.scored = kpi.scored.saturating_add(1);
+        kpi.sum += kept.score;
+        (kpi.least, kpi.most) = (kpi.least.min(kept.score), kpi.most.max(kept.score));
+        let place = self.newest.partition_point(|newer| newer.at >= at);
+        if place < NEWEST {
+            let score = Score { kpi: index, instance: instance.to_owned(), value: kept.score, at };
+            self.newest.insert(place, score);
+            self.newest.truncate(NEWEST);
+        }
+        true
     }
-    Ok(kpis)
 }
 
 #[derive(Debug, Deserialize)]
