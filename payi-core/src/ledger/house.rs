@@ -10,6 +10,9 @@ use crate::{
     ledger::{Ledger, fold, fold::chain::ChainKey, limits, rows::micros},
 };
 
+/// How long prompts and answers are kept where nobody has said otherwise: 30 days.
+pub const KEEP_PROMPTS: Duration = Duration::from_secs(30 * 86_400);
+
 /// One process's part in it.
 #[derive(Debug)]
 pub(crate) struct Housekeeping {
@@ -29,8 +32,9 @@ impl Housekeeping {
     }
 }
 
-/// Keeps the rollups of a ledger up to date, for a service that writes it with a [`Collector`](super::Collector).
-/// An instrumented process does so by itself. Reports are exact without it; they only take longer.
+/// Keeps the rollups of a ledger up to date, and lets go of what has had its time, for a service that writes it with a
+/// [`Collector`](super::Collector). An instrumented process does so by itself. Reports are exact without it; they only
+/// take longer, and the file grows.
 ///
 /// ```
 /// use payi_core::ledger::{Folder, Ledger};
@@ -38,6 +42,7 @@ impl Housekeeping {
 /// let ledger = Ledger::in_memory()?;
 /// let folder = Folder::new(&ledger)?;
 /// while folder.fold()? {}
+/// folder.sweep(Some(payi_core::ledger::KEEP_PROMPTS))?; // every few minutes
 /// # Ok::<(), payi_core::Error>(())
 /// ```
 #[derive(Debug)]
@@ -64,18 +69,26 @@ impl Folder {
     pub fn fold(&self) -> Result<bool> {
         self.housekeeping.fold(&self.ledger)
     }
+
+    /// Lets go of what nobody needs any more: what limits have counted in windows that are over for a day, exchanges
+    /// that every deliverer has passed, and prompts and answers older than `keep_prompts`. With `None` those stay:
+    /// their retention is a matter of the process that keeps them.
+    ///
+    /// # Errors
+    /// [`Error::is_ledger`](crate::Error::is_ledger) if the ledger cannot be read or written.
+    pub fn sweep(&self, keep_prompts: Option<Duration>) -> Result<()> {
+        sweep(&self.ledger, keep_prompts)
+    }
 }
 
-/// Lets go of what nobody needs any more: prompts older than `keep_prompts`, exchanges that every deliverer has
-/// passed, and what was counted in windows that are over.
-pub(crate) fn sweep(ledger: &Ledger, keep_prompts: Duration) -> Result<()> {
+/// See [`Folder::sweep`].
+pub(crate) fn sweep(ledger: &Ledger, keep_prompts: Option<Duration>) -> Result<()> {
     ledger.with(|conn| {
-        let oldest = SystemTime::now().checked_sub(keep_prompts).map_or(0, micros);
-        delete(
-            conn,
-            "DELETE FROM prompts WHERE seq IN (SELECT seq FROM prompts WHERE at_us < ?1 LIMIT 500)",
-            oldest,
-        )?;
+        if let Some(keep) = keep_prompts {
+            let oldest = SystemTime::now().checked_sub(keep).map_or(0, micros);
+            let sql = "DELETE FROM prompts WHERE seq IN (SELECT seq FROM prompts WHERE at_us < ?1 LIMIT 500)";
+            delete(conn, sql, oldest)?;
+        }
         let passed: Option<i64> =
             conn.query_row("SELECT min(seq) FROM cursors", [], |row| row.get(0)).optional()?.flatten();
         // What a deliverer has set aside keeps its exchange.

@@ -47,7 +47,7 @@ pub(crate) use append::{Appended, Appender, Keep, count_losses};
 pub use catalogue::Documents;
 pub use collect::{Collector, Placed, foreign_id};
 pub use follow::{Lease, Loss, Quarantined};
-pub use house::Folder;
+pub use house::{Folder, KEEP_PROMPTS};
 pub(crate) use house::{Housekeeping, sweep};
 pub use ids::corrected;
 pub use limits::LedgerStore;

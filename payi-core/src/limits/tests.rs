@@ -72,7 +72,7 @@ fn the_ledger_keeps_the_contract() {
 #[cfg(feature = "ledger")]
 #[test]
 fn what_counts_no_longer_is_forgotten_and_the_rest_stays() {
-    use crate::ledger::{Ledger, LedgerStore, sweep};
+    use crate::ledger::{Folder, Ledger, LedgerStore};
     let ledger = Ledger::in_memory().unwrap();
     let store = LedgerStore::new(ledger.reopen().unwrap());
     let now = crate::limits::gate::now_us();
@@ -86,7 +86,7 @@ fn what_counts_no_longer_is_forgotten_and_the_rest_stays() {
     }
     let rows = |sql| ledger.with(|conn| conn.query_row(sql, [], |row| row.get::<_, i64>(0))).unwrap();
     assert_eq!(rows("SELECT count(*) FROM counters"), 5);
-    sweep(&ledger, Duration::from_secs(1)).unwrap();
+    Folder::new(&ledger).unwrap().sweep(None).unwrap();
     assert_eq!(rows("SELECT count(*) FROM counters"), 3);
     for (id, settled) in [("ever", 15), ("hour", 12)] {
         assert_eq!(block_on(store.counter(&whole(id), now)).unwrap().unwrap().settled, settled, "{id}");

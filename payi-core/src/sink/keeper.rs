@@ -57,7 +57,7 @@ impl Keeper {
     fn work(&self, housekeeping: &Housekeeping, swept: &mut Option<Instant>) -> Result<bool> {
         if swept.is_none_or(|at| at.elapsed() > SWEEP) {
             *swept = Some(Instant::now());
-            sweep(&self.ledger, self.keep_prompts)?;
+            sweep(&self.ledger, Some(self.keep_prompts))?;
         }
         let lost = self.ledger.trim_memory(IN_MEMORY)?;
         if lost > 0 {

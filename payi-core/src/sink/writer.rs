@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::{
     error::{Error, Kind, Result},
     events::Sink,
-    ledger::{Durability, Keep, Ledger},
+    ledger::{Durability, KEEP_PROMPTS, Keep, Ledger},
     limits::OnLimit,
     sink::{
         drain::Drain,
@@ -62,7 +62,7 @@ impl Default for WriterOptions {
             durability: Durability::default(),
             capacity: 16_384,
             keep_exchanges: false,
-            keep_prompts: Duration::from_secs(30 * 86_400),
+            keep_prompts: KEEP_PROMPTS,
             deadline: DEADLINE,
             after_commit: None,
             on_limit: None,

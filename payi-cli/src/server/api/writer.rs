@@ -4,13 +4,13 @@
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use payi_core::{
     context::{Properties, Resolved},
     events::Event,
-    ledger::{Collector, Folder, Ledger, Placed},
+    ledger::{Collector, Folder, KEEP_PROMPTS, Ledger, Placed},
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,6 +20,8 @@ use crate::server::api::error::Refusal;
 const WAITING: usize = 256;
 /// Events in one transaction at most, unless one batch alone has more.
 const EVENTS: usize = 8_192;
+/// What has had its time is looked for this often.
+const SWEEP: Duration = Duration::from_secs(180);
 
 type Events = Vec<(Event, Resolved)>;
 
@@ -42,7 +44,9 @@ impl Writer {
         let (news, grown) = sync_channel(1);
         let threads = [
             thread::Builder::new().name("payi-collector".into()).spawn(move || write(collector, jobs, &news)),
-            thread::Builder::new().name("payi-folder".into()).spawn(move || fold(&folder, &grown)),
+            thread::Builder::new()
+                .name("payi-folder".into())
+                .spawn(move || keep(&folder, &grown, keep_prompts)),
         ];
         for e in threads.into_iter().filter_map(Result::err) {
             tracing::error!(error = %e, "payi serve: no thread for the collector; events are refused");
@@ -72,24 +76,34 @@ impl Writer {
     }
 }
 
-/// Folds when something was written, and from time to time what other processes wrote, until the writer ends.
-fn fold(folder: &Folder, grown: &Receiver<()>) {
+/// Folds when something was written, and from time to time what other processes wrote, and lets go of what has had its
+/// time, until the writer ends.
+fn keep(folder: &Folder, grown: &Receiver<()>, keep_prompts: bool) {
     const PAUSE: Duration = Duration::from_secs(1);
-    let mut warned = false;
+    // What others keep is theirs to let go of: they may keep it longer.
+    let keep_prompts = keep_prompts.then_some(KEEP_PROMPTS);
+    let mut swept: Option<Instant> = None;
+    let (mut fold_warned, mut sweep_warned) = (false, false);
     while grown.recv_timeout(PAUSE) != Err(RecvTimeoutError::Disconnected) {
-        loop {
-            match folder.fold() {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(e) => {
-                    if !std::mem::replace(&mut warned, true) {
-                        tracing::warn!(error = %e, "payi serve: the rollups are behind; reports stay exact, but take longer");
-                    }
-                    break;
-                }
+        if let Err(e) = fold(folder)
+            && !std::mem::replace(&mut fold_warned, true)
+        {
+            tracing::warn!(error = %e, "payi serve: the rollups are behind; reports stay exact, but take longer");
+        }
+        if swept.is_none_or(|at| at.elapsed() >= SWEEP) {
+            swept = Some(Instant::now());
+            if let Err(e) = folder.sweep(keep_prompts)
+                && !std::mem::replace(&mut sweep_warned, true)
+            {
+                tracing::warn!(error = %e, "payi serve: what has had its time could not be deleted; it is tried again");
             }
         }
     }
+}
+
+fn fold(folder: &Folder) -> payi_core::Result<()> {
+    while folder.fold()? {}
+    Ok(())
 }
 
 fn write(mut collector: Collector, mut jobs: mpsc::Receiver<Job>, news: &SyncSender<()>) {
@@ -147,8 +161,10 @@ fn failed(e: &payi_core::Error) {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+    use std::time::SystemTime;
+
     use axum::{extract::State, http::StatusCode};
-    use payi_core::pricing::PriceBook;
+    use payi_core::{events::Exchange, pricing::PriceBook, testing::sample_event};
 
     use super::*;
     use crate::server::{app::App, health::ready};
@@ -162,5 +178,38 @@ mod tests {
         // As a panic of its thread does.
         drop(jobs);
         assert_eq!(ready(State((app, writer))).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[tokio::test]
+    async fn a_service_lets_go_of_the_prompts_that_it_has_kept_long_enough() {
+        let prompt = |age: Duration| {
+            let mut exchange = Exchange::default();
+            exchange.request_json = Some("{}".into());
+            let mut event = sample_event();
+            event.started_at = SystemTime::now() - age;
+            event.exchange = Some(Box::new(exchange));
+            event
+        };
+        let (old, young) = (prompt(KEEP_PROMPTS + Duration::from_secs(60)), prompt(Duration::from_secs(60)));
+        let ledger = Ledger::in_memory().unwrap();
+        let kept = |id| {
+            let found = ledger.view(|view| view.request(id)).unwrap().unwrap();
+            found.0.event.exchange.is_some_and(|exchange| exchange.request_json.is_some())
+        };
+        let mut collector = Collector::new(&ledger, true).unwrap();
+        let events = [&old, &young].map(|event| (event.clone(), event.context.resolve()));
+        collector.place(&events).unwrap();
+        assert!(kept(old.id) && kept(young.id));
+
+        // One that keeps none itself leaves others theirs.
+        for (keeps, stays) in [(false, true), (true, false)] {
+            let folder = Folder::new(&ledger).unwrap();
+            let (news, grown) = sync_channel(1);
+            let thread = thread::spawn(move || keep(&folder, &grown, keeps));
+            news.send(()).unwrap();
+            drop(news);
+            thread.join().unwrap();
+            assert_eq!((kept(old.id), kept(young.id)), (stays, true));
+        }
     }
 }
