@@ -42,6 +42,13 @@ impl Attempts {
             self.charged.remove(&oldest);
         }
     }
+
+    /// The counters of a limit begin anew: nothing of what attempts were charged is in them.
+    pub(crate) fn forget(&mut self, limit: &str) {
+        for charged in self.charged.values_mut() {
+            charged.parts.retain(|(counter, ..)| *counter.limit != *limit);
+        }
+    }
 }
 
 #[cfg(test)]

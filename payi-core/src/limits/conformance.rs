@@ -194,27 +194,40 @@ fn settles_each_attempt_once(store: &dyn Store) {
 
 fn charges_a_dead_process_by_estimate_and_replaces_it_late(store: &dyn Store) {
     put(store, Limit::block("l", pico(1_000)));
-    let counter = whole("l");
-    assert!(!block_on(store.keep("a", Duration::from_millis(30))).unwrap(), "new here");
-    assert!(block_on(store.keep("a", Duration::from_millis(30))).unwrap());
-    take(store, "a", ask(&counter, 300, 300));
-    let mut begun = opening("u", now_us(), &["l"]);
-    let usage = Usage::new().with(Bucket::Input, 10).with(Bucket::Output, 20);
-    let cost = Cost { amount: pico(200), source: CostSource::Estimated };
-    begun.estimate = Some(Box::new((usage, cost)));
-    block_on(store.open("a", vec![begun.clone()])).unwrap();
-    assert_eq!(stands(store, &counter, now_us()), (0, 300));
-    thread::sleep(Duration::from_millis(60));
-    assert_eq!(block_on(store.expire()).unwrap(), 1);
-    assert_eq!(block_on(store.expire()).unwrap(), 0);
-    assert_eq!(stands(store, &counter, now_us()), (200, 0), "charged by estimate; the rest is free");
-    assert!(!block_on(store.keep("a", Duration::from_secs(60))).unwrap(), "it was given up");
-    let mut late = event("u", micros(begun.started_at), 120, &["l"]);
-    (late.id, late.call_id) = (begun.id, begun.id);
-    for _ in 0..2 {
-        block_on(store.settle("a", vec![late.clone()])).unwrap();
-        assert_eq!(stands(store, &counter, now_us()), (120, 0), "how it really ended takes its place");
+    let late = given_up(store);
+    assert_eq!(stands(store, &whole("l"), now_us()), (200, 0), "charged by estimate; the rest is free");
+    for late in [vec![late.clone(), late.clone()], vec![late]] {
+        block_on(store.settle("a", late)).unwrap();
+        assert_eq!(stands(store, &whole("l"), now_us()), (120, 0), "how it really ended takes its place");
     }
+    for remove in [false, true] {
+        let (late, since) = (given_up(store), now_us() - 60 * US);
+        if remove {
+            block_on(store.remove("l")).unwrap();
+            let limit = Limit::block("l", pico(1_000));
+            block_on(store.update("l", (now_us(), since), &mut |_| Ok(limit.clone()))).unwrap();
+        } else {
+            block_on(store.reset("l", since)).unwrap();
+        }
+        block_on(store.settle("a", vec![late])).unwrap();
+        assert_eq!(stands(store, &whole("l"), now_us()), (120, 0), "the estimate is not in there");
+        assert_eq!(block_on(store.tally("l")).unwrap().total(), 1);
+    }
+}
+
+/// How an attempt really ended whose process was given up: it held 300, and was charged 200 by estimate.
+fn given_up(store: &dyn Store) -> Event {
+    assert!(!block_on(store.keep("a", Duration::from_millis(30))).unwrap(), "new here, or given up");
+    assert!(block_on(store.keep("a", Duration::from_millis(30))).unwrap());
+    take(store, "a", ask(&whole("l"), 300, 300));
+    let mut begun = opening("u", now_us(), &["l"]);
+    let cost = Cost { amount: pico(200), source: CostSource::Estimated };
+    begun.estimate = Some(Box::new((Usage::new(), cost)));
+    block_on(store.open("a", vec![begun.clone()])).unwrap();
+    thread::sleep(Duration::from_millis(60));
+    assert_eq!([(); 2].map(|()| block_on(store.expire()).unwrap()), [1, 0]);
+    let (late, id) = (event("u", micros(begun.started_at), 120, &["l"]), begun.id);
+    Event { id, call_id: id, ..late }
 }
 
 fn counts_by_window(store: &dyn Store) {
@@ -416,7 +429,7 @@ fn states_and_tallies(store: &dyn Store) {
     refused.outcome = Outcome::Blocked;
     refused.limits = vec![LimitMark { limit: "l".into(), verdict: Verdict::Blocked }];
     let mut other = refused.clone();
-    (other.id, other.call_id) = (Uuid::now_v7(), Uuid::now_v7());
+    other.id = Uuid::now_v7();
     other.call_id = other.id;
     other.limits[0].verdict = Verdict::BlockedExternal;
     let mut failed = event("u", now_us(), 0, &["l"]);

@@ -212,8 +212,8 @@ fn a_limit_that_changes_while_a_call_waits_keeps_to_its_maximum() {
         hold.settle(&Spent { outcome: Outcome::Ok, cost, tokens: 0, free: false });
         let calls: Vec<Hold> = (0..30).filter_map(|_| ask_of(&gate, &["a"]).ok()).collect();
         assert_eq!(calls.len(), fit);
-        let held = block_on(store.counter(&whole("a"), now_us())).unwrap().unwrap();
-        assert_eq!((held.room(), held.settled), (0, 0), "and the store knows of each");
+        let left = block_on(store.counter(&whole("a"), now_us())).unwrap().unwrap();
+        assert_eq!((left.room(), left.settled), (0, 0), "and the store knows of each");
     }
 }
 

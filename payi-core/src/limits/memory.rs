@@ -175,9 +175,10 @@ impl State {
             before => before.cloned(),
         };
         let again = before.is_some();
-        for (counter, slot, amount) in before.into_iter().flat_map(|charged| charged.parts) {
-            if let Some(entry) = self.entry(&counter) {
-                *entry.slots.entry(slot).or_default() -= amount;
+        let before = before.map(|charged| charged.parts).unwrap_or_default();
+        for (counter, slot, amount) in &before {
+            if let Some(entry) = self.entry(counter) {
+                *entry.slots.entry(*slot).or_default() -= amount;
             }
         }
         let at_us = micros(event.started_at);
@@ -205,7 +206,7 @@ impl State {
             let settled = old.settled + amount;
             let was = LimitState::of(&rule.limit, old.max, old.settled);
             let is = LimitState::of(&rule.limit, old.max, settled);
-            if !again {
+            if before.iter().all(|(old, ..)| old.limit != counter.limit) {
                 kept.tally.count(state_of(verdict, event.outcome, amount, is));
             }
             if is != was && amount > 0 {
@@ -261,6 +262,9 @@ impl State {
         let old = self.limits.remove(id);
         let anew_us = if old.is_some() { at_us } else { since_us };
         let same = old.filter(|kept| comparable(&kept.definition.limit, &limit));
+        if same.is_none() {
+            self.charged.forget(id);
+        }
         let (tally, counters, (created_us, epoch_us)) = match same {
             Some(Kept { definition: old, tally, counters }) => {
                 (tally, counters, (old.created_us, old.epoch_us))
@@ -274,6 +278,7 @@ impl State {
 
     fn reset(&mut self, id: &str, at_us: i64) -> Option<History> {
         let kept = self.limits.get_mut(id)?;
+        self.charged.forget(id);
         self.version += 1;
         let Totals { settled, overrun, tally } = kept.totals(at_us);
         let limit = Limit::clone(&kept.definition.limit);

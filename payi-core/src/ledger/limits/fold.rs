@@ -140,7 +140,12 @@ impl Folder {
             if fact.at_us < definition.epoch_us {
                 continue;
             }
-            let change = amount - old.map_or(0, |old| charge(&limit, &old));
+            // What was charged before the counters began anew is not in them.
+            let counted = match fact.corrects {
+                Some(seq) if seq > manage::begun(file.conn, number)? => old,
+                _ => None,
+            };
+            let change = amount - counted.map_or(0, |old| charge(&limit, &old));
             let slot = limit.window.slot(fact.at_us).0;
             let sum = self.sum(file, at, key, (slot, fact.at_us))?;
             if limit.settles() {
@@ -149,7 +154,7 @@ impl Folder {
             let (before, max) = (sum.before, sum.max);
             let is = LimitState::of(&limit, max, before + added(&self.sums, key, limit.window.counted(slot)));
             let state = state_of(mark, fact.spent.outcome, amount, is);
-            if old.is_none() {
+            if counted.is_none() {
                 self.tallies.entry(number).or_default().count(state);
             }
             if self.states.is_some() {

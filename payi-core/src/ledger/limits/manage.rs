@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::{
-    ledger::{follow, limits::standings, schema::writing},
+    ledger::{append::last_seq, dict::meta, fold::set_meta, follow, limits::standings, schema::writing},
     limits::{Definition, Definitions, History, Limit, LimitState, Tally, comparable},
 };
 
@@ -14,7 +14,7 @@ const VERSION: &str = "limits_version";
 
 /// Grows with every change of a limit.
 pub(crate) fn version(conn: &Connection) -> rusqlite::Result<u64> {
-    crate::ledger::dict::meta(conn, VERSION).map(i64::cast_unsigned)
+    meta(conn, VERSION).map(i64::cast_unsigned)
 }
 
 /// To be called by whoever changes a limit, in the same transaction.
@@ -76,6 +76,7 @@ pub(crate) fn put(
             "INSERT INTO limits(id, body, created_us, updated_us, epoch_us) VALUES(?1, ?2, ?3, ?3, ?4)",
             params![limit.id, body, at_us, since_us],
         )?;
+        begin(conn, conn.last_insert_rowid())?;
         return Ok(Definition {
             limit: Arc::new(limit),
             created_us: at_us,
@@ -101,7 +102,22 @@ fn clear(conn: &Connection, number: i64) -> rusqlite::Result<()> {
     for table in ["counters", "tallies"] {
         conn.execute(&format!("DELETE FROM {table} WHERE limit_no = ?1"), [number])?;
     }
-    Ok(())
+    begin(conn, number)
+}
+
+/// For the fact in `meta` after which a limit's counters begin.
+fn beginning(number: i64) -> String {
+    format!("limit_since.{number}")
+}
+
+/// From here on facts are in the limit's counters.
+fn begin(conn: &Connection, number: i64) -> rusqlite::Result<()> {
+    set_meta(conn, &beginning(number), last_seq(conn)?)
+}
+
+/// The last fact that is not in a limit's counters because they began after it.
+pub(crate) fn begun(conn: &Connection, number: i64) -> rusqlite::Result<i64> {
+    meta(conn, &beginning(number))
 }
 
 pub(crate) fn remove(conn: &Connection, id: &str) -> rusqlite::Result<bool> {
@@ -111,6 +127,7 @@ pub(crate) fn remove(conn: &Connection, id: &str) -> rusqlite::Result<bool> {
     for table in ["holdings", "recalls"] {
         conn.execute(&format!("DELETE FROM {table} WHERE limit_no = ?1"), [number])?;
     }
+    conn.execute("DELETE FROM meta WHERE key = ?1", [beginning(number)])?;
     conn.execute("DELETE FROM limits WHERE number = ?1", [number])?;
     Ok(true)
 }
