@@ -333,6 +333,42 @@ fn the_architecture_names_what_exists() {
 }
 
 #[test]
+fn what_has_one_place_is_named_there_alone() {
+    let sync = "payi-core/src/limits/sync.rs";
+    let schema = "payi-core/src/ledger/schema.rs";
+    let waits = ["Mutex", "RwLock", "Condvar", "OnceLock", "atomic", "mpsc", "thread", "Instant"];
+    let clock: &[&str] = &["SystemTime::now"];
+    let mut wrong = Vec::new();
+    for (below, home, names) in [
+        ("payi-core/src/limits", sync, clock),
+        ("payi-core/src/ledger/limits", sync, clock),
+        ("payi-core/src", schema, &["TransactionBehavior", "new_unchecked"]),
+        ("payi-cli/src", schema, &["TransactionBehavior", "new_unchecked"]),
+    ] {
+        for file in rust_files(below).iter().filter(|f| f.path != home && !is_test(&f.path)) {
+            let code = code_of(&file.text);
+            let of_std = (below == "payi-core/src/limits").then(|| from_std(&code)).unwrap_or_default();
+            let waits = waits.iter().filter(|name| of_std.contains(**name));
+            let named = names.iter().filter(|name| code.contains(**name)).chain(waits);
+            wrong.extend(named.map(|name| format!("{}: `{name}` belongs to {home}", file.path)));
+        }
+    }
+    none("use what the one place offers (see ARCHITECTURE.md)", &wrong);
+    assert!(from_std("use std::{\n    sync::{Arc, Mutex},\n};\n").contains("Mutex"), "the check can fail");
+}
+
+fn is_test(path: &str) -> bool {
+    ["tests.rs", "conformance.rs"].iter().any(|end| path.ends_with(end)) || path.contains("/tests/")
+}
+
+/// The names in what the code takes from the standard library.
+fn from_std(code: &str) -> BTreeSet<String> {
+    let uses = code.split("std::").skip(1).filter_map(|rest| rest.split([';', '(']).next());
+    let names = uses.flat_map(|names| names.split(|c: char| !c.is_alphanumeric() && c != '_'));
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
 fn every_guide_is_part_of_the_docs() {
     let lib = read("src/lib.rs") + &read("src/guides.rs");
     let missing: Vec<_> = files("src/guides", |name| name.ends_with(".md"))

@@ -3,11 +3,11 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params, types::Value};
+use rusqlite::{Connection, OptionalExtension as _, params, types::Value};
 
 use crate::{
     error::Result,
-    ledger::{Ledger, rows::micros},
+    ledger::{Ledger, rows::micros, schema::writing},
 };
 
 /// Made on first use: ledgers that never collect have no need of it.
@@ -107,7 +107,7 @@ impl Ledger {
         change: impl FnOnce(Option<String>) -> (Option<String>, T),
     ) -> Result<T> {
         self.with(|conn| {
-            let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+            let transaction = writing(conn)?;
             transaction.execute_batch(TABLE)?;
             let (put, answer) = change(find(&transaction, kind, key)?);
             if let Some(body) = put {

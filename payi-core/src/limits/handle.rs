@@ -9,7 +9,8 @@ use std::{
 use crate::{
     error::{Error, Kind, Result},
     limits::{
-        Counter, Definition, Gate, History, Limit, Standing, Store, Subject, Tally, Totals, gate::micros,
+        Counter, Definition, Gate, History, Limit, Standing, Store, Subject, Tally, Totals,
+        gate::{micros, now_us},
         wait::block_on,
     },
 };
@@ -87,7 +88,7 @@ impl Limits {
     /// from it. What was spent stays, unless the limit now counts something else, by other subjects or over another
     /// window.
     pub fn update(&self, limit: Limit) -> Result<Definition> {
-        self.changed(block_on(self.store.put(limit, now())))
+        self.changed(block_on(self.store.put(limit, now_us())))
     }
 
     /// Makes a limit, or puts it in place of the one of its id, of which stays what it says nothing of.
@@ -138,7 +139,7 @@ impl Limits {
                 Error::new(Kind::Config, "the limit stays as it is")
             })
         };
-        let at_us = now();
+        let at_us = now_us();
         let times = (at_us, since_us.unwrap_or(at_us));
         let done = self.changed(block_on(self.store.update(id, times, &mut changes)));
         refused.map_or_else(|| done.map_err(E::from), Err)
@@ -161,7 +162,7 @@ impl Limits {
     /// A `from` before now does not count anew what is written already: of calls that began since then, those count
     /// that are written after the reset.
     pub fn reset(&self, id: &str, from: Option<SystemTime>) -> Result<Option<History>> {
-        self.changed(block_on(self.store.reset(id, from.map_or_else(now, micros))))
+        self.changed(block_on(self.store.reset(id, from.map_or_else(now_us, micros))))
     }
 
     /// Removes a limit and its counters; whether there was one.
@@ -172,28 +173,24 @@ impl Limits {
     /// How one counter of a limit stands; `None` if there is no such limit.
     pub fn standing(&self, id: &str, subject: &Subject) -> Result<Option<Standing>> {
         let counter = Counter { limit: id.into(), subject: subject.clone() };
-        block_on(self.store.counter(&counter, now()))
+        block_on(self.store.counter(&counter, now_us()))
     }
 
     /// The counters of a limit that something was spent or reserved of, those nearest to their maximum
     /// first, `most` at most.
     pub fn status(&self, id: &str, most: usize) -> Result<Vec<(Subject, Standing)>> {
-        block_on(self.store.counters(id, now(), most))
+        block_on(self.store.counters(id, now_us(), most))
     }
 
     /// What a limit has come to over all its counters; `None` if there is no such limit.
     pub fn totals(&self, id: &str) -> Result<Option<Totals>> {
-        block_on(self.store.totals(id, now()))
+        block_on(self.store.totals(id, now_us()))
     }
 
     /// How many calls left a limit in which state since its last reset.
     pub fn tally(&self, id: &str) -> Result<Tally> {
         block_on(self.store.tally(id))
     }
-}
-
-fn now() -> i64 {
-    micros(SystemTime::now())
 }
 
 impl fmt::Debug for Limits {

@@ -8,7 +8,7 @@ mod standings;
 use std::{
     fmt,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -21,10 +21,10 @@ use self::rows::Key;
 use crate::{
     error::Result,
     events::{Event, Opening},
-    ledger::{Appender, Keep, Ledger, dict::Dictionary, follow, rows::micros, schema::writing},
+    ledger::{Appender, Keep, Ledger, dict::Dictionary, follow, schema::writing},
     limits::{
         Answer, Ask, Change, Counter, Crossing, Definition, Definitions, Give, History, Later, SCARCE,
-        Standing, Store, Subject, Tally, Totals, decayed, falls_from, granted,
+        Standing, Store, Subject, Tally, Totals, decayed, falls_from, granted, now_us,
     },
 };
 
@@ -110,7 +110,7 @@ fn take(conn: &Connection, dictionary: &mut Dictionary, holder: i64, ask: &Ask) 
     let Some((number, definition)) = manage::find(conn, &ask.counter.limit)? else { return Ok(Answer::Gone) };
     let (limit, subject) = (&definition.limit, &ask.counter.subject);
     let key = Key::of(conn, dictionary, (number, limit.scope), subject)?;
-    let now = micros(SystemTime::now());
+    let now = now_us();
     if limit.rate().is_some() {
         let (level, then) = rows::level(conn, key)?;
         let from = falls_from(then, now);
