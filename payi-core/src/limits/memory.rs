@@ -16,9 +16,10 @@ use crate::{
         LimitState, Rules, Spent, Standing, Store, Subject, Tally, Totals,
         attempts::{Attempts, Charged},
         charge, decayed,
+        entry::Entry,
         gate::{micros, now_us},
         granted,
-        rate::{falls_by, falls_from},
+        rate::falls_from,
         sync::{
             Instant, Mutex, MutexGuard,
             atomic::{AtomicBool, Ordering::Relaxed},
@@ -31,7 +32,7 @@ use crate::{
 pub(crate) const SCARCE: i64 = 2_000_000;
 
 /// Counters of one process. It knows the last 65,536 attempts that were settled: what is said of an older one once more
-/// is charged once more.
+/// is charged once more. Counters are forgotten a day after they count no longer; those over a lifetime never are.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     state: Mutex<State>,
@@ -39,22 +40,27 @@ pub struct MemoryStore {
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(crate) struct State {
     version: u64,
-    limits: BTreeMap<Arc<str>, Kept>,
+    pub(crate) limits: BTreeMap<Arc<str>, Kept>,
     /// When each process is given up.
     alive: HashMap<Box<str>, Instant>,
     /// Attempts under way, by the process they run in.
     open: HashMap<Uuid, (Box<str>, Opening)>,
     /// What each attempt was charged; by estimate if its process was given up.
     charged: Attempts,
+    /// So many attempts later, counters are looked through for what counts no longer.
+    tidy_after: usize,
 }
 
+/// The fewest attempts from one look through the counters to the next; with more counters, there are as many.
+const TIDY: usize = 1_024;
+
 #[derive(Debug)]
-struct Kept {
+pub(crate) struct Kept {
     definition: Definition,
     tally: Tally,
-    counters: HashMap<Subject, Entry>,
+    pub(crate) counters: HashMap<Subject, Entry>,
 }
 
 impl Kept {
@@ -69,52 +75,13 @@ impl Kept {
     }
 }
 
-/// One counter.
-#[derive(Debug, Default)]
-struct Entry {
-    /// What was spent, by slot of the window.
-    slots: BTreeMap<i64, i128>,
-    /// Of a rate: its level, and when it was that.
-    level: (i128, i64),
-    held: HashMap<Box<str>, Held>,
-    recall: u64,
-    recalled_us: i64,
-}
-
-#[derive(Debug, Default)]
-struct Held {
-    amount: i128,
-    answered: u64,
-}
-
-impl Entry {
-    fn held(&self) -> i128 {
-        self.held.values().map(|held| held.amount).sum()
-    }
-
-    fn standing(&self, limit: &Limit, subject: &Subject, at_us: i64) -> Standing {
-        let max = limit.max_of(subject);
-        let held = self.held();
-        if let Some(per) = limit.rate_us() {
-            let (level, then) = decayed(self.level.0, self.level.1, at_us, max, per);
-            let frees_us = (level > 0).then(|| falls_by(1, then, max, per)).flatten();
-            return Standing { max, settled: level, held, frees_us };
-        }
-        let slot = limit.window.slot(at_us).0;
-        let counts = || self.slots.range(limit.window.counted(slot)).filter(|(_, spent)| **spent > 0);
-        let settled = counts().map(|(_, spent)| *spent).sum();
-        let frees_us = counts().next().and_then(|(slot, _)| limit.window.forgotten(*slot));
-        Standing { max, settled, held, frees_us }
-    }
-}
-
 impl MemoryStore {
     /// An empty one.
     pub fn new() -> Self {
         Self::default()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -177,8 +144,9 @@ impl State {
         let again = before.is_some();
         let before = before.map(|charged| charged.parts).unwrap_or_default();
         for (counter, slot, amount) in &before {
-            if let Some(entry) = self.entry(counter) {
-                *entry.slots.entry(*slot).or_default() -= amount;
+            // What is forgotten is not in there any more.
+            if let Some(spent) = self.entry(counter).and_then(|entry| entry.slots.get_mut(slot)) {
+                *spent -= amount;
             }
         }
         let at_us = micros(event.started_at);
@@ -216,7 +184,26 @@ impl State {
         }
         self.charged.note(event.id, Charged { estimated, parts });
         self.open.remove(&event.id);
+        self.tidy();
         crossings
+    }
+
+    /// Forgets counters that count no longer. It takes as many attempts as there are counters for it to look again, so
+    /// each attempt pays for one.
+    fn tidy(&mut self) {
+        if self.tidy_after > 0 {
+            self.tidy_after -= 1;
+            return;
+        }
+        let now = now_us();
+        let mut left = 0;
+        for kept in self.limits.values_mut() {
+            let limit = &kept.definition.limit;
+            let from = limit.window.kept_from(now);
+            kept.counters.retain(|subject, entry| entry.forget(limit, subject, now, from));
+            left += kept.counters.len();
+        }
+        self.tidy_after = left.max(TIDY);
     }
 
     fn entry(&mut self, counter: &Counter) -> Option<&mut Entry> {
@@ -291,17 +278,6 @@ impl State {
         kept.definition.epoch_us = at_us;
         kept.definition.updated_us = at_us;
         Some(history)
-    }
-}
-
-impl Entry {
-    fn let_go(&mut self, process: &str, amount: i128) {
-        if let Some(held) = self.held.get_mut(process) {
-            held.amount -= amount;
-            if held.amount <= 0 {
-                self.held.remove(process);
-            }
-        }
     }
 }
 

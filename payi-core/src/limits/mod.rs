@@ -23,6 +23,7 @@ mod clerk;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod desk;
+mod entry;
 mod gate;
 #[cfg(test)]
 #[path = "gate_tests.rs"]

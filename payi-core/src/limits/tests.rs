@@ -9,10 +9,11 @@ use proptest::{prelude::*, test_runner::TestRunner};
 
 use crate::{
     Error,
+    events::{Event, Outcome},
     limits::{
-        Answer, Ask, Definition, Give, Limit, Limits, MemoryStore, Store, Subject, Window,
+        Answer, Ask, Counter, Definition, Give, Limit, Limits, MemoryStore, Store, Subject, Window,
         conformance::{self, event, whole},
-        decayed,
+        decayed, gate,
         wait::block_on,
     },
     money::Money,
@@ -40,7 +41,7 @@ fn a_limit_that_is_declared_again_keeps_what_others_gave_it() {
     };
     limits.change::<Error>("l", theirs).unwrap();
     let ada = Subject::new("ada", "");
-    block_on(store.settle("p", vec![event("ada", crate::limits::gate::now_us(), 7, &[])])).unwrap();
+    block_on(store.settle("p", vec![event("ada", gate::now_us(), 7, &[])])).unwrap();
 
     let again = limits.declare(&declared.clone().threshold_percent(80)).unwrap().limit;
     assert_eq!((again.threshold, &*again.name), (Some(800), "of the sales team"));
@@ -75,7 +76,7 @@ fn what_counts_no_longer_is_forgotten_and_the_rest_stays() {
     use crate::ledger::{Folder, Ledger, LedgerStore};
     let ledger = Ledger::in_memory().unwrap();
     let store = LedgerStore::new(ledger.reopen().unwrap());
-    let now = crate::limits::gate::now_us();
+    let now = gate::now_us();
     let hour = 3_600 * US;
     for (id, window) in [("ever", Window::Lifetime), ("hour", Window::rolling(Duration::from_secs(3_600)))] {
         let limit = Limit::block(id, Money::from_pico(1_000)).everyone().window(window);
@@ -91,6 +92,56 @@ fn what_counts_no_longer_is_forgotten_and_the_rest_stays() {
     for (id, settled) in [("ever", 15), ("hour", 12)] {
         assert_eq!(block_on(store.counter(&whole(id), now)).unwrap().unwrap().settled, settled, "{id}");
     }
+}
+
+#[test]
+fn a_store_in_memory_grows_no_further_than_what_counts() {
+    let (store, now, hour) = (MemoryStore::new(), gate::now_us(), 3_600 * US);
+    let one = |id| Limit::block(id, Money::from_pico(1_000));
+    let day = Window::rolling(Duration::from_secs(86_400));
+    let each = one("each").each_user().window(day.clone());
+    for limit in [one("ever").everyone(), one("all").everyone().window(day), each] {
+        block_on(store.put(limit, now - 900 * hour)).unwrap();
+    }
+    let settle = |user: &str, hours: i64| {
+        block_on(store.settle("p", vec![event(user, now - hours * hour, 1, &[])])).unwrap();
+    };
+    let holds = Counter { limit: "each".into(), subject: Subject::new("holds", "") };
+    let ask = Ask { counter: holds, at_us: now, need: 1, want: 1, recall: None };
+    block_on(store.take("p", vec![ask])).unwrap();
+    for n in 0..3_000 {
+        settle(&format!("old-{n}"), 800 - n / 8);
+    }
+    // As many as there can be counters: by then they have been looked through.
+    for _ in 0..=3_003 {
+        settle("new", 1);
+    }
+    let state = store.state();
+    let left = |id: &str| {
+        let counters = state.limits[id].counters.iter();
+        let mut left: Vec<_> = counters.map(|(of, entry)| (of.name.to_string(), entry.slots.len())).collect();
+        left.sort_unstable();
+        left
+    };
+    assert_eq!(left("each"), [("holds".to_owned(), 0), ("new".to_owned(), 1)]);
+    assert_eq!(left("all").iter().map(|(_, slots)| slots).collect::<Vec<_>>(), [&1]);
+    drop(state);
+    for (id, settled) in [("ever", 6_004), ("all", 3_004)] {
+        assert_eq!(block_on(store.counter(&whole(id), now)).unwrap().unwrap().settled, settled, "{id}");
+    }
+}
+
+#[test]
+fn what_a_store_in_memory_has_forgotten_is_not_taken_off_again() {
+    let (store, long_ago) = (MemoryStore::new(), gate::now_us() - 240 * 3_600 * US);
+    let limit = Limit::block("l", Money::from_pico(1_000)).everyone().window(Window::day("UTC").unwrap());
+    block_on(store.put(limit, long_ago)).unwrap();
+    let late = event("u", long_ago, 2, &[]);
+    let guessed = Event { outcome: Outcome::Abandoned, id: late.id, ..event("u", long_ago, 100, &[]) };
+    block_on(store.settle("p", vec![guessed])).unwrap();
+    assert!(store.state().limits["l"].counters.is_empty());
+    block_on(store.settle("p", vec![late])).unwrap();
+    assert_eq!(block_on(store.counter(&whole("l"), long_ago)).unwrap().unwrap().settled, 2);
 }
 
 fn at(text: &str) -> i64 {

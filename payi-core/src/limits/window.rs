@@ -49,6 +49,8 @@ pub enum Window {
 /// How many slots a rolling window has.
 const SLOTS: i64 = 60;
 const SECOND: i64 = 1_000_000;
+/// How long a clock may have been ahead, or a fact under way, for its slot of a window still to be there.
+pub(crate) const GRACE: i64 = 86_400 * SECOND;
 
 impl Window {
     /// Days of a time zone (`UTC`, `Europe/Berlin`).
@@ -123,6 +125,11 @@ impl Window {
             }
             _ => Some(self.slot(slot).1),
         }
+    }
+
+    /// The first slot that a store still keeps: those before have not counted for a day. `None` if none is forgotten.
+    pub(crate) fn kept_from(&self, now_us: i64) -> Option<i64> {
+        self.forgotten(0).map(|_| self.oldest(self.slot(now_us.saturating_sub(GRACE)).0))
     }
 
     /// For people: `month (Europe/Berlin)`.

@@ -235,18 +235,12 @@ pub(crate) fn dead(now: &str) -> String {
     format!("FROM holders h WHERE NOT {}", follow::lasts("h.name", now))
 }
 
-/// How long a clock may have been ahead, or a fact under way, for its slot of a window still to be there.
-const GRACE: i64 = 86_400_000_000;
-
 /// Forgets slots that have not counted for a day, some at a time; `false` once none is left.
 pub(crate) fn forget(conn: &Connection, now_us: i64) -> rusqlite::Result<bool> {
     const SOME: usize = 500;
     let mut stale: Vec<(i64, i64, i64, i64)> = Vec::new();
-    for (number, definition) in
-        all(conn)?.into_iter().filter(|(_, of)| of.limit.window.forgotten(0).is_some())
-    {
-        let window = &definition.limit.window;
-        let oldest = window.oldest(window.slot(now_us.saturating_sub(GRACE)).0);
+    for (number, definition) in all(conn)? {
+        let Some(oldest) = definition.limit.window.kept_from(now_us) else { continue };
         let found = format!("SELECT a, b, slot FROM counters WHERE limit_no = ?1 AND slot < ?2 LIMIT {SOME}");
         let mut found = conn.prepare(&found)?;
         for slot in found.query_map([number, oldest], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))? {

@@ -10,6 +10,8 @@ mod charge;
 mod clerk;
 #[path = "../../../../payi-core/src/limits/desk.rs"]
 mod desk;
+#[path = "../../../../payi-core/src/limits/entry.rs"]
+mod entry;
 #[path = "../../../../payi-core/src/limits/gate.rs"]
 mod gate;
 #[path = "../../../../payi-core/src/limits/hold.rs"]
