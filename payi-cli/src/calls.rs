@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use payi_core::{
     ledger::{
         Ledger,
-        read::{Request, group, inert},
+        read::{Found, Request, group, inert},
     },
     pricing::PriceBook,
 };
@@ -22,7 +22,7 @@ use crate::{
         csv,
         rows::Attempt,
     },
-    server::{differs, explanations_of, moment, money, sum_of},
+    server::{differs, doubts_of, explanations_of, moment, money, sum_of, within_year},
 };
 
 #[derive(Serialize)]
@@ -54,19 +54,34 @@ pub(crate) fn run(
             }
         }
         Format::Csv => csv::attempts(&found.rows, terminal.is_some(), out)?,
-        format => table(&found.rows, found.more, zone).write(format, terminal, out)?,
+        format => {
+            table(&found.rows, found.more, zone, is_narrow(format, terminal)).write(format, terminal, out)?
+        }
     }
     Ok(out.flush()?)
 }
 
-fn table(rows: &[Request], more: bool, zone: &TimeZone) -> Table {
+/// Columns of text below which a whole id leaves no room for what the rows are about.
+const WIDE: usize = 120;
+
+fn is_narrow(format: Format, terminal: Option<Terminal>) -> bool {
+    format == Format::Table && terminal.and_then(|t| t.width).is_some_and(|width| width < WIDE)
+}
+
+/// The end of an id, by which `explain` finds it: ids of one time all begin alike.
+fn tail(id: Uuid) -> String {
+    id.to_string().rsplit('-').next().unwrap_or_default().to_owned()
+}
+
+fn table(rows: &[Request], more: bool, zone: &TimeZone, narrow: bool) -> Table {
+    // When it began, which call it is and what it cost stand apart from the names, because they are never cut.
     let columns = vec![
         Column::new(format!("Began ({})", zone.iana_name().unwrap_or("UTC"))),
         Column::new("User"),
         Column::spare("Use case", 4),
         Column::spare("Model", 1),
         Column::new("Outcome"),
-        Column::new("Event id"),
+        Column::new(if narrow { "Id ends" } else { "Event id" }),
         Column::spare("In", 3),
         Column::spare("Out", 3),
         Column::spare("ms", 2),
@@ -80,12 +95,12 @@ fn table(rows: &[Request], more: bool, zone: &TimeZone) -> Table {
             (None, Some(error)) => format!("{} {error}", row.outcome.name()),
         };
         vec![
-            moment(row.at, zone),
+            if narrow { within_year(row.at, zone) } else { moment(row.at, zone) },
             text(&row.user_id),
             text(&row.use_case_name),
             text(&row.model),
             outcome,
-            row.id.to_string(),
+            if narrow { tail(row.id) } else { row.id.to_string() },
             group(row.input_tokens),
             group(row.output_tokens),
             group(u64::try_from(row.latency.as_millis()).unwrap_or(u64::MAX)),
@@ -98,7 +113,7 @@ fn table(rows: &[Request], more: bool, zone: &TimeZone) -> Table {
         (_, true) => Some("there are more: narrow, or raise --limit"),
         _ => None,
     };
-    Table { columns, names: 6, rows, footer: None, notes: note.map(Into::into).into_iter().collect() }
+    Table { columns, names: 1..5, rows, footer: None, notes: note.map(Into::into).into_iter().collect() }
 }
 
 pub(crate) fn explain(
@@ -107,9 +122,7 @@ pub(crate) fn explain(
     book: &PriceBook,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let id: Uuid = args.call.parse().map_err(|_| {
-        Failure::Misuse(format!("{} is no event id; `payi calls` lists them", inert(&args.call)))
-    })?;
+    let id = one(&args.call, ledger.view(|view| view.find(&args.call))?)?;
     let found = ledger.view(|view| view.request(id))?;
     let Some((stored, attempts)) = found else {
         return Err(Failure::Failed(format!("the ledger has no call {id}")));
@@ -133,8 +146,29 @@ pub(crate) fn explain(
     }
     let told = event.cost.known().map_or_else(|| "unpriced".into(), |cost| format!("{cost} USD"));
     writeln!(out, "in the ledger: {told} ({})", event.cost.source.name())?;
+    for (what, doubt) in doubts_of(event) {
+        writeln!(out, "{}: {doubt}", what.to_lowercase())?;
+    }
     if let Some(why) = differs(event, &explained) {
         writeln!(out, "{why}")?;
     }
     Ok(out.flush()?)
+}
+
+/// The one call that is meant by `asked`.
+fn one(asked: &str, found: Option<Found>) -> Result<Uuid, Failure> {
+    let asked = inert(asked);
+    let Some(found) = found else {
+        return Err(Failure::Misuse(format!(
+            "{asked} is no event id, nor four digits or more of one; `payi calls` lists them"
+        )));
+    };
+    match found.ids[..] {
+        [id] => Ok(id),
+        [] => Err(Failure::Failed(format!("the ledger has no call {asked}"))),
+        [id, ..] => Err(Failure::Misuse(format!(
+            "the ids of {} calls begin or end with {asked}: write more of it, such as {id}",
+            group(found.count)
+        ))),
+    }
 }

@@ -69,7 +69,7 @@ pub(crate) fn run(
         let heads = ["File", "Provider", "Model", "Outcome", "Source", "Warnings", "In", "Out", "Cost USD"];
         let table = columns::Table {
             columns: heads.map(columns::Column::new).into(),
-            names: 6,
+            names: 0..6,
             rows: found,
             footer: None,
             notes: Vec::new(),

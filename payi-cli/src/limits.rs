@@ -403,7 +403,7 @@ fn table(rows: &[Row]) -> Table {
     };
     Table {
         columns: heads.map(Column::new).into(),
-        names: 4,
+        names: 0..4,
         rows: rows.iter().map(cells).collect(),
         footer: None,
         notes: if rows.is_empty() {

@@ -98,7 +98,7 @@ fn table(report: &Drivers, query: &Query, sites: &[CallSite], zone: &TimeZone) -
     if more > 0 {
         notes.push(format!("{} more rows; the total has them", group(more as u64)));
     }
-    Table { columns, names, rows, footer: Some(footer), notes }
+    Table { columns, names: 0..names, rows, footer: Some(footer), notes }
 }
 
 fn named(by: &[Dimension], row: &Driver, nameless: bool) -> Vec<String> {
@@ -230,5 +230,5 @@ fn compared(by: &[Dimension], found: &[Row], total: Both, format: Format) -> Tab
         let names = n.iter().map(|n| n.clone().unwrap_or_else(|| none.into()));
         names.chain(cells(*both)).collect()
     });
-    Table { columns, names, rows: rows.collect(), footer: Some(footer), notes: Vec::new() }
+    Table { columns, names: 0..names, rows: rows.collect(), footer: Some(footer), notes: Vec::new() }
 }

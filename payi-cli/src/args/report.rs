@@ -118,7 +118,7 @@ pub(crate) struct Calls {
 pub(crate) struct Explain {
     #[command(flatten)]
     pub(crate) source: Source,
-    /// The call's event id, as `payi calls` lists it.
+    /// The call's event id, as `payi calls` lists it; how it begins or ends is enough where no other does.
     pub(crate) call: String,
     #[command(flatten)]
     pub(crate) book: Book,

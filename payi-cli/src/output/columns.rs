@@ -1,6 +1,9 @@
 //! Tables of names and figures for people: in a terminal, and in Markdown.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    ops::Range,
+};
 
 use clap::ValueEnum;
 use payi_core::ledger::read::{inert, text_table};
@@ -42,11 +45,11 @@ impl Column {
     }
 }
 
-/// A table: names on the left, figures on the right.
+/// A table: names on the left, figures on the right, and where something stands before the names, it is never cut.
 pub(crate) struct Table {
     pub(crate) columns: Vec<Column>,
-    /// How many columns hold names.
-    pub(crate) names: usize,
+    /// The columns that hold names, which may be cut.
+    pub(crate) names: Range<usize>,
     pub(crate) rows: Vec<Vec<String>>,
     pub(crate) footer: Option<Vec<String>>,
     pub(crate) notes: Vec<String>,
@@ -67,7 +70,7 @@ impl Table {
                 let heads: Vec<_> =
                     self.columns.iter().map(|c| c.head.to_lowercase().replace(' ', "_")).collect();
                 csv::cells(&heads, 0, false, out)?;
-                self.rows.iter().try_for_each(|row| csv::cells(row, self.names, terminal.is_some(), out))
+                self.rows.iter().try_for_each(|row| csv::cells(row, self.names.end, terminal.is_some(), out))
             }
             Format::Md => self.markdown(out),
             Format::Table | Format::Json | Format::Jsonl => {
@@ -84,7 +87,7 @@ impl Table {
             writeln!(out, "| {} |", cells.join(" | "))
         };
         line(out, &self.columns.iter().map(|c| c.head.clone()).collect::<Vec<_>>())?;
-        let rule = |i: usize| if i < self.names { "---" } else { "---:" };
+        let rule = |i: usize| if i < self.names.end { "---" } else { "---:" };
         writeln!(out, "| {} |", (0..self.columns.len()).map(rule).collect::<Vec<_>>().join(" | "))?;
         for row in self.rows.iter().chain(&self.footer) {
             line(out, row)?;
@@ -118,14 +121,15 @@ impl Table {
             let width = |(i, column): (usize, &Column)| {
                 let cells = self.rows.iter().chain(&self.footer).map(|row| inert(&row[i]).width());
                 let widest = cells.max().unwrap_or(0).max(column.head.width());
-                if i < self.names { widest.min(NAME) } else { widest }
+                if self.names.contains(&i) { widest.min(NAME) } else { widest }
             };
             let least: usize = self.columns.iter().enumerate().map(width).sum();
             let spare =
                 self.columns.iter().enumerate().max_by_key(|(_, c)| c.spare).filter(|(_, c)| c.spare > 0);
             let Some((i, _)) = spare.filter(|_| least + 2 * (self.columns.len() - 1) > most) else { return };
             self.columns.remove(i);
-            self.names -= usize::from(i < self.names);
+            self.names.start -= usize::from(i < self.names.start);
+            self.names.end -= usize::from(i < self.names.end);
             for row in self.rows.iter_mut().chain(&mut self.footer) {
                 row.remove(i);
             }

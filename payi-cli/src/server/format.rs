@@ -149,6 +149,11 @@ pub(crate) fn moment(at: SystemTime, zone: &TimeZone) -> String {
     written(at, zone, "%Y-%m-%d %H:%M:%S")
 }
 
+/// `11-23 20:59:07`, where there is no room for the year.
+pub(crate) fn within_year(at: SystemTime, zone: &TimeZone) -> String {
+    written(at, zone, "%m-%d %H:%M:%S")
+}
+
 /// `23 Nov 20:59`.
 pub(crate) fn brief(at: SystemTime, zone: &TimeZone) -> String {
     written(at, zone, "%-d %b %H:%M")

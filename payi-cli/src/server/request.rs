@@ -59,8 +59,14 @@ pub(crate) async fn show(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failed> {
     let params = Params::read(&query.unwrap_or_default());
-    let Ok(id) = id.parse::<Uuid>() else {
-        return Ok(page::not_found("A request is named by its event id."));
+    let Some(found) = app.view(move |view| view.find(&id)).await? else {
+        return Ok(page::not_found("A request is named by its event id, or by how it begins or ends."));
+    };
+    let &[id] = &found.ids[..] else {
+        return Ok(page::not_found(&match found.count {
+            0 => "The ledger has no request of this id.".to_owned(),
+            count => format!("The ids of {} requests begin or end so.", format::count(count)),
+        }));
     };
     let (as_of, found, health) =
         app.view(move |view| Ok((view.as_of(), view.request(id)?, view.health()?))).await?;
@@ -236,6 +242,13 @@ fn timing(event: &Event, params: &Params) -> Vec<(String, String)> {
     rows
 }
 
+/// Why its usage is not to be trusted to the last token, and what of it.
+pub(crate) fn doubts(event: &Event) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let estimated = event.usage_estimated.then_some(("Usage", "estimated: the answer does not say"));
+    let suspect = event.usage_suspect.then_some(("Usage counts", "contradicted each other and were clamped"));
+    estimated.into_iter().chain(suspect)
+}
+
 fn receipt(stored: &StoredEvent) -> Vec<(String, String)> {
     let event = &stored.event;
     let mut rows = Vec::new();
@@ -256,8 +269,9 @@ fn receipt(stored: &StoredEvent) -> Vec<(String, String)> {
     row("Attempt", Some(event.attempt.to_string()));
     row("Call id", (event.call_id != event.id).then(|| event.call_id.to_string()));
     row("Corrects fact", stored.corrects.map(|seq| seq.to_string()));
-    row("Usage", event.usage_estimated.then(|| "estimated: the answer does not say".into()));
-    row("Usage counts", event.usage_suspect.then(|| "contradicted each other and were clamped".into()));
+    for (name, doubt) in doubts(event) {
+        row(name, Some(doubt.into()));
+    }
     row("Fact", Some(stored.seq.to_string()));
     rows
 }

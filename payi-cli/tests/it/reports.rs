@@ -79,6 +79,54 @@ fn a_call_explains_itself_and_others_are_refused() {
 }
 
 #[test]
+fn a_narrow_list_of_calls_tells_them_apart_and_its_ids_are_taken() {
+    let place = Place::new();
+    let terminal = Some(payi_cli::Terminal { width: Some(80), color: false });
+    let (code, out, _) = payi(&["calls", "--ledger", &place.ledger], terminal);
+    assert_eq!(code, 0, "{out}");
+    let heads: Vec<_> = out.lines().next().unwrap().split("  ").map(str::trim).collect();
+    assert!(heads.contains(&"ID ENDS") && out.lines().all(|line| line.chars().count() <= 80), "{out}");
+    let calls = place.json("calls");
+    for row in calls["rows"].as_array().unwrap() {
+        let (id, at) = (row["id"].as_str().unwrap(), row["at"].as_str().unwrap());
+        let (tail, began) = (&id[24..], at[5..19].replace('T', " "));
+        let line = out.lines().find(|line| line.contains(tail)).unwrap_or_else(|| panic!("{id}: {out}"));
+        assert!(line.starts_with(&began), "{line}");
+        for part in [tail, &id[4..], id] {
+            let (code, out, err) = place.run(&format!("explain {part}"));
+            // `id[4..]` is an ending, too, with hyphens in it.
+            assert!(code == 0 && out.starts_with(id), "{part}: {out}{err}");
+        }
+    }
+    let first = calls["rows"][0]["id"].as_str().unwrap();
+    let alike = calls["rows"].as_array().unwrap().iter();
+    let alike = alike.filter(|row| row["id"].as_str().unwrap().starts_with(&first[..4])).count();
+    assert!(alike > 1);
+    let (code, _, err) = place.run(&format!("explain {}", &first[..4]));
+    assert!(code == 2 && err.contains(&format!("the ids of {alike} calls begin or end with")), "{err}");
+    assert_eq!(place.run("explain 000000000000").0, 1);
+    assert_eq!(place.run("explain 01a").0, 2, "it is too short");
+}
+
+#[test]
+fn an_estimated_call_says_why_it_is_one() {
+    let place = support::Place::new();
+    let (ledger, lines) = (place.file("payi.db"), place.file("lines.jsonl"));
+    let id = "019ac2f1-5c00-7ae1-9a74-aa22fdf22b06";
+    let line = json!({
+        "event_id": id, "call_id": id, "attempt": 1, "provider": "anthropic", "operation": "messages",
+        "category": "system.anthropic", "request_model": "claude-sonnet-4-5", "streamed": true,
+        "started_at": "2026-11-23T12:00:00Z", "latency_us": 5, "outcome": "aborted", "http_status": 200,
+        "usage": {"input": 100, "output": 10}, "usage_estimated": true,
+        "cost_usd": "0.00045", "cost_source": "estimated",
+    });
+    std::fs::write(&lines, line.to_string()).unwrap();
+    support::ok(&["ledger", "import", &lines, "--ledger", &ledger]);
+    let told = support::ok(&["explain", "aa22fdf22b06", "--ledger", &ledger]);
+    assert!(told.contains("(estimated)\nusage: estimated: the answer does not say\n"), "{told}");
+}
+
+#[test]
 fn several_models_in_one_call_are_explained_line_by_line_to_the_last_digit() {
     let place = support::Place::new();
     let (ledger, lines) = (place.file("payi.db"), place.file("lines.jsonl"));

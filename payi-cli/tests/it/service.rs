@@ -107,7 +107,10 @@ fn a_server_reports_what_its_file_does() {
     let explain = |place: [&str; 2]| ok(&["explain", first["id"].as_str().unwrap(), place[0], place[1]]);
     assert_eq!(explain(["--server", &served.url()]), explain(["--ledger", &ledger]));
     let (code, _, err) = payi(&["explain", "nothing", "--server", &served.url()], None);
-    assert_eq!((code, err.trim_end()), (2, "payi: nothing is no event id; `payi calls` lists them"));
+    assert_eq!(
+        (code, err.trim_end()),
+        (2, "payi: nothing is no event id, nor four digits or more of one; `payi calls` lists them")
+    );
     let url = served.url();
     served.terminate();
     let (code, _, err) = payi(&["users", "--server", &url], None);

@@ -1,6 +1,7 @@
 //! Reports: what was spent, summed exactly, at any moment.
 
 mod drivers;
+mod find;
 mod groups;
 mod largest;
 mod query;
@@ -15,6 +16,7 @@ mod view;
 use std::{collections::HashMap, time::SystemTime};
 
 pub use drivers::{Detail, Driver, Drivers, Figures};
+pub use find::Found;
 pub use query::{Dimension, Order, Pick, Query};
 use query::{Key, Plan};
 pub use requests::{Request, RequestOrder, Requests, WithAttempts};

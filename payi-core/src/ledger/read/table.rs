@@ -1,6 +1,6 @@
 //! Tables for a terminal; the per-user one among them.
 
-use std::{fmt, time::SystemTime};
+use std::{fmt, ops::Range, time::SystemTime};
 
 use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr as _;
@@ -24,7 +24,7 @@ const HEADINGS: [&str; 10] = [
 ];
 
 /// Columns that hold names and read from the left.
-const NAMES: usize = 2;
+const NAMES: Range<usize> = 0..2;
 
 /// The table of a report, in at most `width` columns of text: long names are cut, figures never.
 pub fn users_table(report: &UsersReport, width: Option<usize>) -> String {
@@ -139,19 +139,19 @@ fn plural(n: u64, what: &str) -> String {
     format!("{} {what}{}", group(n), if n == 1 { "" } else { "s" })
 }
 
-/// Rows in columns, the heading first and, if there is a `footer`, the total last, each behind a rule. The first
-/// `names` columns read from the left, the others from the right. In at most `width` columns of text where that
-/// can be had by cutting names, down to eight; figures are never cut.
+/// Rows in columns, the heading first and, if there is a `footer`, the total last, each behind a rule. The
+/// columns `names` read from the left, the others from the right. In at most `width` columns of text where that
+/// can be had by cutting names, down to eight; the others are never cut.
 ///
 /// ```
 /// let rows = [["USER", "CALLS"], ["ada", "3"]].map(|row| row.map(String::from).to_vec());
-/// let table = payi_core::ledger::read::text_table(&rows, 1, false, None);
+/// let table = payi_core::ledger::read::text_table(&rows, 0..1, false, None);
 /// assert_eq!(table, "USER  CALLS\n───────────\nada       3\n");
 /// ```
-pub fn text_table(rows: &[Vec<String>], names: usize, footer: bool, width: Option<usize>) -> String {
+pub fn text_table(rows: &[Vec<String>], names: Range<usize>, footer: bool, width: Option<usize>) -> String {
     let mut widths = widths(rows);
     if let Some(most) = width {
-        shrink(&mut widths, names, most);
+        shrink(&mut widths, &names, most);
     }
     let rule = "─".repeat(full(&widths)) + "\n";
     let mut out = String::new();
@@ -159,7 +159,7 @@ pub fn text_table(rows: &[Vec<String>], names: usize, footer: bool, width: Optio
         if i == 1 || (footer && i > 0 && i + 1 == rows.len()) {
             out.push_str(&rule);
         }
-        out.push_str(line(row, names, &widths).trim_end());
+        out.push_str(line(row, &names, &widths).trim_end());
         out.push('\n');
     }
     out
@@ -182,22 +182,22 @@ fn full(widths: &[usize]) -> usize {
     widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1)
 }
 
-fn line(row: &[String], names: usize, widths: &[usize]) -> String {
+fn line(row: &[String], names: &Range<usize>, widths: &[usize]) -> String {
     let mut line = String::new();
     for (i, (cell, &width)) in row.iter().zip(widths).enumerate() {
         let cell = cut(cell, width);
         let pad = " ".repeat(width.saturating_sub(cell.width()));
         let gap = if i == 0 { "" } else { "  " };
-        let (before, after) = if i < names { ("", pad.as_str()) } else { (pad.as_str(), "") };
+        let (before, after) = if names.contains(&i) { ("", pad.as_str()) } else { (pad.as_str(), "") };
         line.push_str(&[gap, before, &cell, after].concat());
     }
     line
 }
 
 /// Takes what is too much from the names, the longest first, down to eight columns each.
-fn shrink(widths: &mut [usize], names: usize, most: usize) {
+fn shrink(widths: &mut [usize], names: &Range<usize>, most: usize) {
     for _ in 0..full(widths).saturating_sub(most) {
-        let longest = widths.iter_mut().take(names).rev().max_by_key(|width| **width);
+        let longest = widths.iter_mut().take(names.end).skip(names.start).rev().max_by_key(|width| **width);
         if let Some(width) = longest.filter(|width| **width > 8) {
             *width -= 1;
         }

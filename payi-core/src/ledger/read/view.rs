@@ -12,6 +12,7 @@ use crate::{
         Ledger, answers,
         read::{
             drivers::{self, Drivers},
+            find::{self, Found},
             query::{Dimension, Query},
             requests::{self, RequestOrder, Requests, WithAttempts},
             scan::Reader,
@@ -88,6 +89,12 @@ impl View<'_> {
     /// One attempt in full, and the event ids of all attempts of its call where there were more.
     pub fn request(&self, id: Uuid) -> Answer<Option<WithAttempts>> {
         Ok(requests::request(self.conn, id)?)
+    }
+
+    /// The attempts whose event id is `part`, or begins or ends with it, hyphens or not; `None` if it can be no part of
+    /// one: at least four hexadecimal digits. A part takes the time that reading all attempts takes.
+    pub fn find(&self, part: &str) -> Answer<Option<Found>> {
+        Ok(find::find(self.conn, part)?)
     }
 
     /// The event id of a collected event, by its category and its provider's response id.
