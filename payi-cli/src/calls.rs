@@ -82,8 +82,9 @@ fn table(rows: &[Request], more: bool, zone: &TimeZone, narrow: bool) -> Table {
         Column::spare("Model", 1),
         Column::new("Outcome"),
         Column::new(if narrow { "Id ends" } else { "Event id" }),
-        Column::spare("In", 3),
-        Column::spare("Out", 3),
+        Column::spare("Input", 3),
+        Column::spare("Cached", 5),
+        Column::spare("Output", 3),
         Column::spare("ms", 2),
         Column::new("Cost (USD)"),
     ];
@@ -101,8 +102,9 @@ fn table(rows: &[Request], more: bool, zone: &TimeZone, narrow: bool) -> Table {
             text(&row.model),
             outcome,
             if narrow { tail(row.id) } else { row.id.to_string() },
-            group(row.input_tokens),
-            group(row.output_tokens),
+            group(row.tokens.input),
+            group(row.tokens.cache_read + row.tokens.cache_write),
+            group(row.tokens.output + row.tokens.reasoning),
             group(u64::try_from(row.latency.as_millis()).unwrap_or(u64::MAX)),
             row.cost.known().map_or_else(|| "unpriced".into(), money),
         ]

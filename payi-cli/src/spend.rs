@@ -135,17 +135,28 @@ struct Change {
     change_usd: String,
 }
 
-/// What was spent in the one range and in the other.
+/// What was spent in the one range and in the other; in the one nothing is, where it has no such row.
 #[derive(Clone, Copy, Debug, Default)]
-struct Both(Money, Money);
+struct Both {
+    before: Option<Money>,
+    after: Money,
+}
 
 impl Both {
     fn change(self) -> Money {
-        Money::from_pico(self.1.pico() - self.0.pico())
+        Money::from_pico(self.after.pico() - self.before().pico())
+    }
+
+    fn before(self) -> Money {
+        self.before.unwrap_or_default()
+    }
+
+    fn amounts(self) -> [Money; 3] {
+        [self.before(), self.after, self.change()]
     }
 
     fn exact(self) -> Change {
-        let [before_usd, after_usd, change_usd] = [self.0, self.1, self.change()].map(|m| m.to_string());
+        let [before_usd, after_usd, change_usd] = self.amounts().map(|m| m.to_string());
         Change { before_usd, after_usd, change_usd }
     }
 }
@@ -172,14 +183,15 @@ pub(crate) fn diff(
     let (was, is) = ledger.view(|view| Ok((view.drivers(&before, &[])?, view.drivers(&after, &[])?)))?;
     let mut by_name: BTreeMap<Vec<Option<String>>, Both> = BTreeMap::new();
     for row in rows::all(&was) {
-        by_name.entry(row.names.clone()).or_default().0 += row.figures.totals.cost;
+        *by_name.entry(row.names.clone()).or_default().before.get_or_insert_default() +=
+            row.figures.totals.cost;
     }
     for row in rows::all(&is) {
-        by_name.entry(row.names.clone()).or_default().1 += row.figures.totals.cost;
+        by_name.entry(row.names.clone()).or_default().after += row.figures.totals.cost;
     }
     let mut found: Vec<Row> = by_name.into_iter().collect();
     found.sort_by_key(|(names, both)| (std::cmp::Reverse(both.change().pico().abs()), names.clone()));
-    let total = Both(was.total.totals.cost, is.total.totals.cost);
+    let total = Both { before: Some(was.total.totals.cost), after: is.total.totals.cost };
     match args.format {
         Format::Json => {
             let rows = found.iter().map(|row| pair(&after.by, row));
@@ -195,7 +207,18 @@ pub(crate) fn diff(
                 writeln!(out)?;
             }
         }
-        format => compared(&after.by, &found, total, format).write(format, terminal, out)?,
+        format => {
+            if format != Format::Csv {
+                let span = |since, until| format!("{} to {}", moment(since, zone), moment(until, zone));
+                let (was, is) = (span(against, against + length), span(since, until));
+                let zone = zone.iana_name().unwrap_or("UTC");
+                writeln!(out, "Before: {was}. After: {is} ({zone}).")?;
+            }
+            if format == Format::Md {
+                writeln!(out)?;
+            }
+            compared(&after.by, &found, total, format).write(format, terminal, out)?;
+        }
     }
     Ok(out.flush()?)
 }
@@ -206,17 +229,22 @@ fn pair<'r>(by: &'r [Dimension], (names, both): &'r Row) -> Pair<'r> {
 
 fn compared(by: &[Dimension], found: &[Row], total: Both, format: Format) -> Table {
     let exact = format == Format::Csv;
-    let decimals = found.iter().flat_map(|(_, both)| [both.0, both.1, both.change()]);
+    let decimals = found.iter().flat_map(|(_, both)| both.amounts());
     let decimals = decimals.map(crate::server::decimals).max().unwrap_or(6);
     let cells = |both: Both| {
-        [both.0, both.1, both.change()].map(|amount| {
+        let mut cells = both.amounts().map(|amount| {
             let text = amount.to_string();
             if exact {
                 return text;
             }
             let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
             format!("{whole}.{fraction:0<decimals$}")
-        })
+        });
+        if !exact && both.before.is_none() {
+            // Nothing has changed where nothing was; how much it is, the column before says.
+            cells[2] = "new".into();
+        }
+        cells
     };
     let mut columns: Vec<Column> =
         by.iter().map(|d| Column::new(if exact { d.name() } else { title(*d) })).collect();

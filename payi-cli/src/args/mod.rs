@@ -38,7 +38,7 @@ pub(crate) enum Command {
     Calls(Calls),
     /// How the cost of one call came about, line by line.
     Explain(Explain),
-    /// What changed between two ranges of time.
+    /// What changed between two ranges of time: the last seven days against the seven before, unless asked otherwise.
     Diff(Diff),
     /// A script that completes this command in a shell.
     Completions(Completions),

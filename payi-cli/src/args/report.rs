@@ -68,7 +68,7 @@ impl Spend {
     }
 }
 
-/// Two ranges.
+/// Two ranges: the last seven days and the seven before them, unless asked otherwise.
 #[derive(Debug, Arguments)]
 pub(crate) struct Diff {
     #[command(flatten)]

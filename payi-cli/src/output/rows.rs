@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use payi_core::{
     ledger::{
         CallSite,
-        read::{Dimension, Driver, Drivers, Figures as Sums, Request},
+        read::{Dimension, Driver, Drivers, Figures as Sums, Request, Tokens as Groups},
     },
     pricing::CostSource,
 };
@@ -114,6 +114,18 @@ struct Tokens {
     reasoning: u64,
 }
 
+impl From<&Groups> for Tokens {
+    fn from(tokens: &Groups) -> Self {
+        Self {
+            input: tokens.input,
+            cache_read: tokens.cache_read,
+            cache_write: tokens.cache_write,
+            output: tokens.output,
+            reasoning: tokens.reasoning,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct BySource {
     reported: String,
@@ -128,7 +140,7 @@ pub(crate) fn timestamp(at: SystemTime) -> Option<Timestamp> {
 
 impl From<&Sums> for Figures {
     fn from(sums: &Sums) -> Self {
-        let (totals, calls, tokens) = (&sums.totals, &sums.totals.calls, &sums.totals.tokens);
+        let (totals, calls) = (&sums.totals, &sums.totals.calls);
         let from = |source| sums.from_source(source).to_string();
         Self {
             calls: Calls {
@@ -139,13 +151,7 @@ impl From<&Sums> for Figures {
                 abandoned: calls.abandoned,
             },
             attempts: totals.attempts,
-            tokens: Tokens {
-                input: tokens.input,
-                cache_read: tokens.cache_read,
-                cache_write: tokens.cache_write,
-                output: tokens.output,
-                reasoning: tokens.reasoning,
-            },
+            tokens: Tokens::from(&totals.tokens),
             cost_usd: totals.cost.to_string(),
             cost_usd_by_source: BySource {
                 reported: from(CostSource::Reported),
@@ -234,8 +240,7 @@ pub(crate) struct Attempt<'r> {
     outcome: &'static str,
     http_status: Option<u16>,
     error: Option<&'r str>,
-    input_tokens: u64,
-    output_tokens: u64,
+    tokens: Tokens,
     latency_ms: u64,
     cost_usd: Option<String>,
     cost_source: &'static str,
@@ -254,8 +259,7 @@ impl<'r> From<&'r Request> for Attempt<'r> {
             outcome: row.outcome.name(),
             http_status: row.http_status,
             error: row.error.as_deref(),
-            input_tokens: row.input_tokens,
-            output_tokens: row.output_tokens,
+            tokens: Tokens::from(&row.tokens),
             latency_ms: u64::try_from(row.latency.as_millis()).unwrap_or(u64::MAX),
             cost_usd: row.cost.known().map(|cost| cost.to_string()),
             cost_source: row.cost.source.name(),
@@ -264,7 +268,7 @@ impl<'r> From<&'r Request> for Attempt<'r> {
 }
 
 /// The columns of an attempt in CSV; the first [`ATTEMPT_NAMES`] hold texts from outside.
-pub(crate) const ATTEMPT: [&str; 15] = [
+pub(crate) const ATTEMPT: [&str; 18] = [
     "id",
     "user_id",
     "account_name",
@@ -276,7 +280,10 @@ pub(crate) const ATTEMPT: [&str; 15] = [
     "outcome",
     "http_status",
     "input_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
     "output_tokens",
+    "reasoning_tokens",
     "latency_ms",
     "cost_usd",
     "cost_source",
@@ -286,7 +293,7 @@ pub(crate) const ATTEMPT: [&str; 15] = [
 pub(crate) const ATTEMPT_NAMES: usize = 7;
 
 /// An attempt's cells in the order of [`ATTEMPT`].
-pub(crate) fn attempt(row: &Request) -> [String; 15] {
+pub(crate) fn attempt(row: &Request) -> [String; 18] {
     let row = Attempt::from(row);
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     [
@@ -300,8 +307,11 @@ pub(crate) fn attempt(row: &Request) -> [String; 15] {
         row.at.map(|at| at.to_string()).unwrap_or_default(),
         row.outcome.into(),
         row.http_status.map(|status| status.to_string()).unwrap_or_default(),
-        row.input_tokens.to_string(),
-        row.output_tokens.to_string(),
+        row.tokens.input.to_string(),
+        row.tokens.cache_read.to_string(),
+        row.tokens.cache_write.to_string(),
+        row.tokens.output.to_string(),
+        row.tokens.reasoning.to_string(),
         row.latency_ms.to_string(),
         row.cost_usd.unwrap_or_default(),
         row.cost_source.into(),

@@ -33,6 +33,7 @@ pub(crate) struct Line {
     pub(crate) outcome: &'static str,
     pub(crate) why: String,
     pub(crate) input: String,
+    pub(crate) cached: String,
     pub(crate) output: String,
     pub(crate) latency: String,
     pub(crate) cost: String,
@@ -54,8 +55,9 @@ impl Line {
             model: clipped(&row.model),
             outcome: row.outcome.name(),
             why: why(row),
-            input: format::count(row.input_tokens),
-            output: format::count(row.output_tokens),
+            input: format::count(row.tokens.input),
+            cached: format::count(row.tokens.cache_read + row.tokens.cache_write),
+            output: format::count(row.tokens.output + row.tokens.reasoning),
             latency: format::duration(row.latency),
             cost: cost(row),
             source: row.cost.source.name(),
@@ -75,9 +77,7 @@ fn why(row: &Request) -> String {
 /// What it cost; nothing was used by what was refused, and what is unpriced has no figure.
 fn cost(row: &Request) -> String {
     match row.cost.source {
-        CostSource::Unpriced if row.input_tokens + row.output_tokens > 0 || row.outcome == Outcome::Ok => {
-            "unpriced".into()
-        }
+        CostSource::Unpriced if row.tokens.total() > 0 || row.outcome == Outcome::Ok => "unpriced".into(),
         _ => format::money(row.cost.amount),
     }
 }

@@ -60,6 +60,33 @@ fn every_report_adds_up_to_the_users() {
 }
 
 #[test]
+fn tokens_are_counted_in_the_same_groups_for_calls_as_for_users() {
+    let place = Place::new();
+    let (users, calls) = (place.json("users"), place.json("calls"));
+    let column = |csv: &str, name: &str| -> u64 {
+        let mut lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+        let heads = lines.next().unwrap();
+        let at = heads.iter().position(|head| *head == name).unwrap_or_else(|| panic!("{name}: {heads:?}"));
+        // Counted from the end: names may have commas in them, and line breaks, before which there are fewer cells.
+        let from_end = heads.len() - at;
+        lines
+            .filter_map(|cells| cells.len().checked_sub(from_end).map(|at| cells[at].parse::<u64>().unwrap()))
+            .sum()
+    };
+    let csv = |report: &str| place.run(&format!("{report} --format csv")).1;
+    let mut cached = 0;
+    for group in ["input", "cache_read", "cache_write", "output", "reasoning"] {
+        let total = users["total"]["tokens"][group].as_u64().unwrap();
+        let rows = calls["rows"].as_array().unwrap().iter();
+        assert_eq!(rows.map(|row| row["tokens"][group].as_u64().unwrap()).sum::<u64>(), total, "{group}");
+        let name = format!("{group}_tokens");
+        assert_eq!((column(&csv("users"), &name), column(&csv("calls"), &name)), (total, total), "{group}");
+        cached += if group.starts_with("cache") { total } else { 0 };
+    }
+    assert!(cached > 0, "or the groups could overlap unseen");
+}
+
+#[test]
 fn a_call_explains_itself_and_others_are_refused() {
     let place = Place::new();
     let calls = place.json("calls --user ada --outcome ok --sort cost");
@@ -198,4 +225,14 @@ fn a_difference_is_the_after_without_the_before() {
     assert_eq!(json["total"]["after_usd"], total);
     assert_eq!(json["total"]["before_usd"], "0");
     assert_eq!(sum(&json["rows"], "change_usd").to_string(), total.as_str().unwrap());
+    let (_, table, _) = place.run("diff --since 2026-11-23 --until 2026-11-24 --group-by model");
+    let ranges = "Before: 2026-11-22 00:00:00 to 2026-11-23 00:00:00. \
+                  After: 2026-11-23 00:00:00 to 2026-11-24 00:00:00 (UTC).";
+    assert_eq!(table.lines().next(), Some(ranges));
+    let new = table.lines().filter(|line| line.ends_with(" new")).count();
+    assert_eq!(new, json["rows"].as_array().unwrap().len(), "{table}");
+    let total = table.lines().last().unwrap();
+    assert!(total.starts_with("TOTAL") && !total.ends_with("new"), "{table}");
+    let (_, csv, _) = place.run("diff --since 2026-11-23 --until 2026-11-24 --group-by model --format csv");
+    assert!(!csv.contains("Before:") && !csv.contains("new"), "{csv}");
 }

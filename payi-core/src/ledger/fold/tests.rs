@@ -398,7 +398,7 @@ proptest! {
                 RequestOrder::Time => (i128::from(micros(row.at)), row.seq),
                 RequestOrder::Cost => (row.cost.amount.pico(), row.seq),
                 RequestOrder::Latency => (i128::try_from(row.latency.as_micros()).unwrap(), row.seq),
-                _ => (i128::from(row.input_tokens + row.output_tokens), row.seq),
+                _ => (i128::from(row.tokens.total()), row.seq),
             }).collect();
             wanted.sort_unstable();
             if !reverse {

@@ -20,6 +20,7 @@ use crate::{
             largest::largest,
             query::{Dimension, Pick, Plan, Query, part},
             scan::{Reader, Scope},
+            sums::Tokens,
         },
         rows::time,
         stored::{self, outcome, source},
@@ -66,10 +67,8 @@ pub struct Request {
     pub provider: Option<String>,
     /// The model.
     pub model: Option<String>,
-    /// Tokens read, cached ones included.
-    pub input_tokens: u64,
-    /// Tokens written, reasoning included.
-    pub output_tokens: u64,
+    /// Its tokens, in the groups of every other report.
+    pub tokens: Tokens,
     /// What it cost.
     pub cost: Cost,
 }
@@ -89,11 +88,15 @@ pub enum RequestOrder {
     Tokens,
 }
 
-const INPUT: &str =
-    "f.input + f.cache_read + f.cache_write + f.cache_write_1h + f.audio_input + f.audio_cache_read
-  + f.image_input + f.image_cache_read + f.video_input";
-const OUTPUT: &str = "f.output + f.reasoning + f.audio_output + f.image_output";
-/// The sum of both.
+/// The groups of [`Tokens`], in its order.
+const GROUPS: [&str; 5] = [
+    "f.input + f.audio_input + f.image_input + f.video_input",
+    "f.cache_read + f.audio_cache_read + f.image_cache_read",
+    "f.cache_write + f.cache_write_1h",
+    "f.output + f.audio_output + f.image_output",
+    "f.reasoning",
+];
+/// The sum of all.
 pub(super) const TOKENS: &str =
     "(f.input + f.cache_read + f.cache_write + f.cache_write_1h + f.audio_input + f.audio_cache_read
   + f.image_input + f.image_cache_read + f.video_input
@@ -248,9 +251,10 @@ fn windows(
 
 /// Attempts as lists show them, with the texts behind their numbers.
 fn select() -> String {
+    let groups = GROUPS.join(", ");
     format!(
         "SELECT f.seq, f.id_hi, f.id_lo, f.at_us, f.latency_us, f.outcome, f.http, e.text, u.text, a.text,
-           c.text, v.text, m.text, {INPUT}, {OUTPUT}, f.cost, f.cost_source, f.user
+           c.text, v.text, m.text, {groups}, f.cost, f.cost_source, f.user
          FROM facts f JOIN purposes p ON p.id = f.purpose JOIN routes r ON r.id = f.route
          LEFT JOIN dict u ON u.id = f.user LEFT JOIN dict a ON a.id = f.account
          LEFT JOIN dict c ON c.id = p.use_case LEFT JOIN dict v ON v.id = r.provider
@@ -296,7 +300,7 @@ impl<'c> Listing<'c> {
 
 fn request_of(row: &Row<'_>) -> rusqlite::Result<Request> {
     let count = |i: usize| row.get::<_, i64>(i).map(|n| n.max(0).cast_unsigned());
-    let user: i64 = row.get(17)?;
+    let user: i64 = row.get(20)?;
     let user_id: Option<String> = row.get(8)?;
     Ok(Request {
         seq: row.get(0)?,
@@ -311,9 +315,14 @@ fn request_of(row: &Row<'_>) -> rusqlite::Result<Request> {
         use_case_name: row.get(10)?,
         provider: row.get(11)?,
         model: row.get(12)?,
-        input_tokens: count(13)?,
-        output_tokens: count(14)?,
-        cost: Cost { amount: Money::from_pico(row.get::<_, i64>(15)?.into()), source: source(row.get(16)?) },
+        tokens: Tokens {
+            input: count(13)?,
+            cache_read: count(14)?,
+            cache_write: count(15)?,
+            output: count(16)?,
+            reasoning: count(17)?,
+        },
+        cost: Cost { amount: Money::from_pico(row.get::<_, i64>(18)?.into()), source: source(row.get(19)?) },
     })
 }
 
@@ -349,7 +358,7 @@ pub(super) fn conditions(query: &Query) -> (String, Vec<Value>) {
         values.push(integer(source as usize));
         if source == CostSource::Unpriced {
             // A refused attempt used nothing; it is not "of unknown cost".
-            terms.push(format!("(f.outcome IN (0, 2) OR {INPUT} > 0 OR {OUTPUT} > 0)"));
+            terms.push(format!("(f.outcome IN (0, 2) OR {TOKENS} > 0)"));
         }
     }
     if !query.search.is_empty() {
@@ -443,8 +452,10 @@ mod tests {
             names.sort();
             names
         };
-        assert_eq!(columns(INPUT), buckets(Bucket::is_input_token));
-        assert_eq!(columns(OUTPUT), buckets(Bucket::is_output_token));
+        let [input, cache_read, cache_write, output, reasoning] = GROUPS;
+        let joined = [input, cache_read, cache_write].join("+");
+        assert_eq!(columns(&joined), buckets(Bucket::is_input_token));
+        assert_eq!(columns(&[output, reasoning].join("+")), buckets(Bucket::is_output_token));
         assert_eq!(columns(TOKENS), buckets(|b| b.is_input_token() || b.is_output_token()));
     }
 }
