@@ -51,8 +51,8 @@ async fn main() -> Result<()> {
     }
 
     // A stream read to its end, and one whose reader has had enough: both are counted.
-    println!("a chat with {}: {} pieces", GRACE.id, chat(&api, &GRACE, usize::MAX).await?);
-    println!("a chat with {}: left after {} pieces", JOAN.id, chat(&api, &JOAN, 2).await?);
+    println!("a chat with {}, read to its end; pieces: {}", GRACE.id, chat(&api, &GRACE, usize::MAX).await?);
+    println!("a chat with {}, broken off; pieces: {}", JOAN.id, chat(&api, &JOAN, 2).await?);
 
     // A refusal is counted too (a real provider cannot be told to refuse, so there it succeeds) ..
     if let Some(stand_in) = &stand_in {
@@ -82,6 +82,8 @@ async fn main() -> Result<()> {
         println!("All of it is in {place}. Next:");
     }
     println!("  cargo run -p payi-cli -- users     the same table, with filters; --format json or csv");
+    println!("  cargo run -p payi-cli -- calls     each of these calls, newest first");
+    println!("  cargo run -p payi-cli -- serve     the dashboard, in your browser");
     println!("  cargo test --workspace             what we promise, tested");
     guard.shutdown().await?;
     Ok(())

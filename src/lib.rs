@@ -44,9 +44,14 @@
 //!
 //! # What it does not do
 //!
-//! It does not patch clients at run time, does not change your requests (with the one exception of
-//! [`StreamUsage`](events::StreamUsage)), and never makes a call fail or wait. It is an independent
-//! implementation, not affiliated with Pay-i.
+//! It does not patch clients at run time. It makes no call fail or wait, unless you set a limit that blocks:
+//! that one refuses what does not fit, and may wait for other processes' share of it, for half a second at
+//! the most. What is said in a request stays as you wrote it, with two exceptions:
+//! [`StreamUsage`](events::StreamUsage) asks streams for their usage, which can be switched off, and a limit
+//! with [`Policy::InjectMaxTokens`](limits::Policy::InjectMaxTokens) sets `max_tokens`. (`xProxy-*` headers
+//! are payi's: they are kept from providers, and made for Pay-i's [`proxy`] where that is switched on.)
+//!
+//! It is an independent implementation, not affiliated with Pay-i.
 //!
 //! # Features
 //!
@@ -55,6 +60,8 @@
 //! | `reqwest` (default) | `payi::reqwest`, and delivery to Pay-i |
 //! | `ledger` (default) | the embedded SQLite ledger; needs a C compiler |
 //! | `rustls` (default) | TLS by rustls with ring; `native-tls` is the other choice |
+//! | `pseudonym` (default) | `payi::UserId`: pseudonyms and anonymous ids; needs a C compiler |
+//! | `config` | settings and limits in the file that `PAYI_CONFIG` names, and prices of your own, in TOML |
 //! | `async-openai` | `payi::async_openai::service()` |
 //! | `aws` | `payi::aws::interceptor()`, for the AWS SDK's Bedrock; needs rustc 1.94 |
 //! | `reqwest-0_12` | `payi::reqwest012`, over the older reqwest |
