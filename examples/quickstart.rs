@@ -82,8 +82,8 @@ async fn main() -> Result<()> {
         println!("All of it is in {place}. Next:");
     }
     println!("  cargo run -p payi-cli -- users     the same table, with filters; --format json or csv");
-    println!("  cargo run -p payi-cli -- calls     each of these calls, newest first");
-    println!("  cargo run -p payi-cli -- serve     the dashboard, in your browser");
+    println!("  cargo run -p payi-cli -- calls     call by call, each with its outcome and cost");
+    println!("  cargo run -p payi-cli -- serve     the dashboard; --open opens it in the browser");
     println!("  cargo test --workspace             what we promise, tested");
     guard.shutdown().await?;
     Ok(())
