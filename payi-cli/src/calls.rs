@@ -55,7 +55,7 @@ pub(crate) fn run(
         }
         Format::Csv => csv::attempts(&found.rows, terminal.is_some(), out)?,
         format => {
-            table(&found.rows, found.more, zone, is_narrow(format, terminal)).write(format, terminal, out)?
+            table(&found.rows, found.more, zone, is_narrow(format, terminal)).write(format, terminal, out)?;
         }
     }
     Ok(out.flush()?)
