@@ -22,7 +22,7 @@ use crate::{
         csv,
         rows::Attempt,
     },
-    server::{differs, doubts_of, explanations_of, moment, money, sum_of, within_year},
+    server::{differs, doubts_of, explanations_of, moment, money, source, sum_of, within_year},
 };
 
 #[derive(Serialize)]
@@ -147,7 +147,10 @@ pub(crate) fn explain(
         writeln!(out, "\n{} models together: {sum} USD", explained.len())?;
     }
     let told = event.cost.known().map_or_else(|| "unpriced".into(), |cost| format!("{cost} USD"));
-    writeln!(out, "in the ledger: {told} ({})", event.cost.source.name())?;
+    if let Some(error) = &event.error {
+        writeln!(out, "error: {error}")?;
+    }
+    writeln!(out, "in the ledger: {told} ({})", source(event))?;
     for (what, doubt) in doubts_of(event) {
         writeln!(out, "{}: {doubt}", what.to_lowercase())?;
     }

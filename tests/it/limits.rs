@@ -64,6 +64,7 @@ async fn a_refused_call_never_leaves_and_says_why() {
     let outcomes: Vec<_> = events.iter().map(|event| event.outcome).collect();
     assert_eq!(outcomes, [Outcome::Ok, Outcome::Ok, Outcome::Blocked]);
     assert_eq!(events[2].cost.amount, payi::money::Money::ZERO);
+    assert_eq!(events[2].error.as_deref(), Some("limit_reached"));
     assert_eq!(recorder.open_calls(), 0);
     let limits = recorder.limits().unwrap();
     let tally = limits.tally("mini").unwrap();
@@ -144,6 +145,9 @@ async fn what_has_no_bound_or_no_price_is_treated_as_the_limit_says() {
     let standing = recorder.limits().unwrap().standing("assume", &Subject::default()).unwrap().unwrap();
     assert_eq!(standing.settled, 11 * 2_000_000);
     assert_eq!(provider.requests().len(), 3);
+    let events = recorder.events();
+    let codes: Vec<_> = events.iter().filter_map(|event| event.error.as_deref()).collect();
+    assert_eq!(codes, ["limit_unbounded", "limit_unpriced"]);
 }
 
 #[tokio::test]

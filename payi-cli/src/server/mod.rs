@@ -37,7 +37,7 @@ pub(crate) use format::{decimals, moment, money, within_year};
 pub use listen::{Options, ServeError, serve};
 pub(crate) use page::title;
 pub(crate) use range::zone;
-pub(crate) use request::{differs, doubts as doubts_of, explain as explanations_of, sum as sum_of};
+pub(crate) use request::{differs, doubts as doubts_of, explain as explanations_of, source, sum as sum_of};
 
 /// Where the dashboard listens unless told otherwise.
 pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8377);

@@ -7,7 +7,7 @@ use axum::{
 };
 use payi_core::{
     context::Resolved,
-    events::Event,
+    events::{Event, Outcome},
     ledger::StoredEvent,
     money::Money,
     pricing::{Cost, CostSource, Explanation, Names, PriceBook, Priced},
@@ -94,7 +94,7 @@ fn make(
         id: event.id.to_string(),
         outcome: event.outcome.name(),
         cost: event.cost.known().map_or_else(|| "unpriced".into(), format::money),
-        source: event.cost.source.name(),
+        source: source(event),
         context: context(&stored.who),
         timing: timing(event, params),
         receipt: receipt(stored),
@@ -107,6 +107,11 @@ fn make(
         response: exchange.map(|x| x.response_json.iter().map(|j| pretty(j)).collect()).unwrap_or_default(),
         back: params.at("/requests"),
     }
+}
+
+/// Where its cost comes from; what was refused has none.
+pub(crate) fn source(event: &Event) -> &'static str {
+    if event.outcome == Outcome::Blocked { "never sent" } else { event.cost.source.name() }
 }
 
 /// How the book prices it today, by the names that it was priced by when it was made: first the model that answered,
@@ -261,7 +266,8 @@ fn receipt(stored: &StoredEvent) -> Vec<(String, String)> {
     row("Model asked for", event.request_model.as_deref().map(Into::into));
     row("Model that answered", event.response_model.as_deref().map(Into::into));
     row("HTTP status", event.http_status.map(|s| s.to_string()));
-    row("Error", event.error.as_deref().map(Into::into));
+    let failed = if event.outcome == Outcome::Blocked { "Refused because of" } else { "Error" };
+    row(failed, event.error.as_deref().map(Into::into));
     row("Response id", event.response_id.as_deref().map(Into::into));
     row("Service tier", event.service_tier.as_deref().map(Into::into));
     row("Region", event.geo.as_deref().map(Into::into));

@@ -136,20 +136,20 @@ impl Attempt {
         Self(Some(inner))
     }
 
-    /// Records an attempt that a limit has refused: it was never sent.
+    /// Records an attempt that a limit has refused, for the reason given by a short code: it was never sent.
     #[cfg(feature = "_http")]
     pub(crate) fn block(
         pipeline: Arc<Pipeline>,
         context: Context,
         request: Request,
         repeat: Repeat,
-        marks: Vec<LimitMark>,
+        (code, limits): (&'static str, Vec<LimitMark>),
     ) {
         let begun = (pipeline.clock.now(), Instant::now());
         #[cfg(feature = "tracing")]
         drop(crate::clients::tracing::transported(&context, request.model.as_deref()));
         let inner = Inner::new(pipeline, context, request, repeat, begun, None);
-        inner.record(Reading::default(), Closed { limits: marks, ..Closed::blocked() });
+        inner.record(Reading::default(), Closed { limits, ..Closed::blocked(code) });
     }
 
     /// Records an attempt that began a while ago.
@@ -267,10 +267,10 @@ struct Closed {
 impl Closed {
     /// Refused by a limit: nothing was sent, nothing is owed.
     #[cfg(feature = "_http")]
-    fn blocked() -> Self {
+    fn blocked(code: &'static str) -> Self {
         Self {
             outcome: Outcome::Blocked,
-            error: Some("limit_reached".into()),
+            error: Some(code.into()),
             usage: Usage::new(),
             usage_estimated: false,
             suspect: false,

@@ -94,7 +94,7 @@ fn block(
     repeat: Repeat,
     no: Refused,
 ) -> crate::Error {
-    Attempt::block(pipeline, context, request, repeat, no.marks);
+    Attempt::block(pipeline, context, request, repeat, (no.refusal.code(), no.marks));
     refused(no.refusal)
 }
 

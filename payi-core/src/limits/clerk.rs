@@ -474,6 +474,8 @@ fn too_little(request: &Request, p: usize, mut standing: Standing) -> Refused {
     let by = &wanted[p].rule;
     // What was collected for this call, in vain, is reserved for nobody.
     standing.held -= request.have[p];
+    let frees = || by.limit.window.frees(wanted[p].slot, standing.held);
+    standing.frees_us = standing.frees_us.or_else(frees);
     Refused {
         refusal: refusal(&by.limit, &standing, wanted[p].amount, None),
         marks: marks(wanted.iter().map(|want| &want.rule.id), &by.id),

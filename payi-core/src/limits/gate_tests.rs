@@ -485,3 +485,16 @@ fn a_process_whose_clock_was_ahead_is_given_up_whole() {
     assert_eq!(block_on(store.expire()).unwrap(), 1);
     assert_eq!(standing(&store), (8 * USD, 0), "charged, and not held as well");
 }
+
+#[test]
+fn what_is_only_reserved_frees_with_its_day() {
+    for (window, ends) in [(Window::day("UTC").unwrap(), true), (Window::Lifetime, false)] {
+        let gate = start(&Arc::new(MemoryStore::new()), "p");
+        let until = ends.then(|| window.slot(now_us()).1);
+        Limits::of_gate(&gate).create(Limit::block("l", usd(1)).window(window)).unwrap();
+        let _under_way = ask(&gate).unwrap();
+        let refusal = ask(&gate).unwrap_err();
+        assert_eq!((refusal.spent, refusal.reserved), (0, USD));
+        assert_eq!(refusal.frees_at.map(crate::limits::gate::micros), until);
+    }
+}

@@ -354,8 +354,13 @@ impl Limit {
         if self.max <= 0 || self.overrides.values().any(|&max| max < 0) {
             return refuse("a limit's maximum is above 0");
         }
-        if self.threshold.is_some_and(|t| !(750..=990).contains(&t)) {
-            return refuse("a limit's threshold is between 0.75 and 0.99 of its maximum");
+        if let Some(threshold) = self.threshold.filter(|threshold| !(750..=990).contains(threshold)) {
+            return refuse(&format!(
+                "the threshold of the limit {} is {} percent of its maximum; write 75 to 99 (for Pay-i's API, 0.75 to \
+                 0.99)",
+                self.id,
+                f64::from(threshold) / 10.0
+            ));
         }
         if matches!(self.window, Window::Rate { .. }) && self.measure != Measure::Calls {
             return refuse("a rate counts calls; give tokens and dollars a rolling window");

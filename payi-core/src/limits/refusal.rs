@@ -32,7 +32,7 @@ pub struct Refusal {
     pub needed: Option<i128>,
     /// The most there is.
     pub max: i128,
-    /// When something, or everything, comes back; `None` if not by itself.
+    /// When something, or everything, comes back, at the latest; `None` if not by itself.
     pub frees_at: Option<SystemTime>,
     /// Why it was refused where that is not for lack of room: `unbounded`, `unpriced`, `store`.
     pub reason: Option<&'static str>,
@@ -47,6 +47,19 @@ impl Refusal {
             Measure::Cost => format!("{} USD", Money::from_pico(amount)),
             Measure::Calls | Measure::Concurrent => format!("{amount} calls"),
             Measure::Tokens => format!("{amount} tokens"),
+        }
+    }
+}
+
+impl Refusal {
+    /// The short code that the call is recorded with.
+    #[cfg(feature = "_http")]
+    pub(crate) fn code(&self) -> &'static str {
+        match self.reason {
+            Some("unbounded") => "limit_unbounded",
+            Some("unpriced") => "limit_unpriced",
+            Some("store") => "limit_store",
+            _ => "limit_reached",
         }
     }
 }

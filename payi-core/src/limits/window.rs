@@ -132,6 +132,13 @@ impl Window {
         self.forgotten(0).map(|_| self.oldest(self.slot(now_us.saturating_sub(GRACE)).0))
     }
 
+    /// When so much that is only reserved is free at the latest, at a time in slot `slot`: with its calendar's window.
+    /// `None` if nobody can say.
+    pub(crate) fn frees(&self, slot: i64, reserved: i128) -> Option<i64> {
+        let ends = matches!(self, Self::Day { .. } | Self::Week { .. } | Self::Month { .. });
+        (ends && reserved > 0).then(|| self.slot(slot).1)
+    }
+
     /// For people: `month (Europe/Berlin)`.
     pub fn describe(&self) -> String {
         match self {
