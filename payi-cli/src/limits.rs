@@ -324,6 +324,8 @@ struct Row {
     definition: Definition,
     subject: Subject,
     standing: Standing,
+    /// There are counters of this limit that are not among the rows.
+    more: bool,
 }
 
 impl Row {
@@ -367,7 +369,9 @@ impl Status {
         };
         let mut rows = Vec::new();
         for definition in definitions {
-            let mut counters = limits.status(&definition.limit.id, most)?;
+            let mut counters = limits.status(&definition.limit.id, most.saturating_add(1))?;
+            let more = counters.len() > most;
+            counters.truncate(most);
             if counters.is_empty() {
                 let untouched = limits.standing(&definition.limit.id, &Subject::default())?;
                 counters.push((Subject::default(), untouched.unwrap_or_default()));
@@ -376,6 +380,7 @@ impl Status {
                 definition: definition.clone(),
                 subject,
                 standing,
+                more,
             }));
         }
         Ok(rows)
@@ -383,17 +388,16 @@ impl Status {
 }
 
 fn table(rows: &[Row]) -> Table {
-    let heads = ["Limit", "Whose", "Window", "State", "Spent", "Held", "Max", "Unit"];
+    let heads = ["Limit", "Whose", "Window", "Kind", "State", "Spent", "Held", "Max", "Unit"];
     let cells = |row: &Row| {
         let (limit, at) = (&row.definition.limit, &row.standing);
-        let whose =
-            if row.subject == Subject::default() { scope(limit.scope).into() } else { whose(&row.subject) };
         let shown = unit(limit, at.max);
         let (max, unit) = shown.split_once(' ').unwrap_or((&shown, ""));
         vec![
             limit.id.to_string(),
-            whose,
+            whose(limit, &row.subject, at),
             limit.window.describe(),
+            if limit.kind == Kind::Block { "block" } else { "allow" }.into(),
             if row.is_full() { "full" } else { row.state().name() }.into(),
             limit.show(at.settled),
             limit.show(at.held),
@@ -403,20 +407,38 @@ fn table(rows: &[Row]) -> Table {
     };
     Table {
         columns: heads.map(Column::new).into(),
-        names: 0..4,
+        names: 0..5,
         rows: rows.iter().map(cells).collect(),
         footer: None,
-        notes: if rows.is_empty() {
-            vec!["There are no limits; `payi limits set` makes one.".into()]
-        } else {
-            vec![]
-        },
+        notes: notes(rows),
     }
 }
 
-/// Whose counter, for people.
-pub(crate) fn whose(subject: &Subject) -> String {
+/// What the rows do not say.
+fn notes(rows: &[Row]) -> Vec<String> {
+    if rows.is_empty() {
+        return vec!["There are no limits; `payi limits set` makes one.".into()];
+    }
+    let mut more: Vec<&str> =
+        rows.iter().filter(|row| row.more).map(|row| &*row.definition.limit.id).collect();
+    more.dedup();
+    let note = |id: &str| {
+        let shown = rows.iter().filter(|row| &*row.definition.limit.id == id).count();
+        format!(
+            "{id} has more counters; shown: the {shown} nearest to the maximum. \
+             `payi limits status {id} --limit N` shows more."
+        )
+    };
+    more.into_iter().map(note).collect()
+}
+
+/// Whose counter, for people: of calls that name nobody, `(none)`; the limit's scope, where all calls count together
+/// or none has counted yet.
+pub(crate) fn whose(limit: &Limit, subject: &Subject, at: &Standing) -> String {
+    let whole = matches!(limit.scope, Scope::Attached | Scope::Everyone);
+    let untouched = at.settled == 0 && at.held == 0;
     match (subject.name.as_str(), subject.within.as_str()) {
+        ("", "") if whole || untouched => scope(limit.scope).into(),
         ("", "") => "(none)".into(),
         (name, "") => name.into(),
         ("", within) => format!("(none) of {within}"),
@@ -429,7 +451,7 @@ fn json(row: &Row) -> Value {
     json!({
         "id": limit.id, "name": limit.name, "kind": limit.kind, "measure": limit.measure, "scope": limit.scope,
         "window": limit.window.describe(), "subject": &*row.subject.name, "within": &*row.subject.within,
-        "state": row.state().name(), "full": row.is_full(),
+        "state": row.state().name(), "full": row.is_full(), "more_counters": row.more,
         "spent": limit.show(at.settled), "held": limit.show(at.held), "max": limit.show(at.max),
         "frees_at": at.frees_us.and_then(|us| jiff::Timestamp::from_microsecond(us).ok()).map(|at| at.to_string()),
     })

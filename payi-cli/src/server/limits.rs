@@ -9,7 +9,7 @@ use axum::{
 };
 use payi_core::{
     ledger::{Ledger, LedgerStore},
-    limits::{Definition, Kind, Limit, LimitState, Limits, Measure, Scope, Standing, Subject, Tally},
+    limits::{Definition, Kind, Limit, LimitState, Limits, Measure, Scope, Standing, Subject, Tally, Window},
     money::Money,
 };
 
@@ -26,6 +26,8 @@ use crate::{
 
 /// How many counters of one limit are shown.
 const COUNTERS: usize = 20;
+/// A quarter of an hour, in seconds.
+const QUARTER: u64 = 900;
 
 #[derive(Template)]
 #[template(path = "limits.html")]
@@ -43,6 +45,8 @@ struct Card {
     calls: String,
     refused: String,
     rows: Vec<Row>,
+    /// There are counters besides those.
+    more: bool,
 }
 
 /// One counter.
@@ -135,7 +139,7 @@ fn read(ledger: &Ledger, some: Range<usize>, now: SystemTime) -> payi_core::Resu
     let count = all.len();
     for definition in all.into_iter().skip(some.start).take(some.len()) {
         let id = &definition.limit.id;
-        let mut counters = limits.status(id, COUNTERS)?;
+        let mut counters = limits.status(id, COUNTERS + 1)?;
         if counters.is_empty() {
             counters.extend(limits.standing(id, &Subject::default())?.map(|at| (Subject::default(), at)));
         }
@@ -154,7 +158,8 @@ fn card(definition: &Definition, counters: &[(Subject, Standing)], tally: Tally,
         what: format!("{}, {}, {kind}", limit.window.describe(), scope(limit.scope)),
         calls: format::count(tally.total()),
         refused: format::count(tally.of(LimitState::Blocked)),
-        rows: counters.iter().map(|(subject, at)| row(definition, subject, at, now)).collect(),
+        rows: counters.iter().take(COUNTERS).map(|(subject, at)| row(definition, subject, at, now)).collect(),
+        more: counters.len() > COUNTERS,
     }
 }
 
@@ -164,7 +169,7 @@ fn row(definition: &Definition, subject: &Subject, at: &Standing, now: SystemTim
     let bar = |amount: i128| format::permille(amount.max(0), at.max).unwrap_or(0).min(1_000);
     let used_bar = bar(at.settled);
     Row {
-        whose: if whole { "All calls".into() } else { format::clipped(&whose(subject)) },
+        whose: if whole { "All calls".into() } else { format::clipped(&whose(limit, subject, at)) },
         state: LimitState::of(limit, at.max, at.settled).name(),
         used: shown(limit, at.settled),
         reserved: shown(limit, at.held),
@@ -184,7 +189,15 @@ fn shown(limit: &Limit, amount: i128) -> String {
     }
 }
 
-/// When it will be used up, at the rate of the window so far.
+/// From how many seconds on it can be said how fast a limit is used up: a quarter of an hour, or all of a shorter window.
+fn enough(window: &Window) -> u64 {
+    match window {
+        Window::Rolling { seconds } | Window::Rate { seconds } => u64::from(*seconds).min(QUARTER),
+        _ => QUARTER,
+    }
+}
+
+/// When it will be used up, at the rate of the window so far; not told while that is too short to tell.
 fn until(definition: &Definition, at: &Standing, now: SystemTime) -> String {
     if at.settled >= at.max {
         return "used up".into();
@@ -192,7 +205,8 @@ fn until(definition: &Definition, at: &Standing, now: SystemTime) -> String {
     let since = SystemTime::UNIX_EPOCH + definition.counts_since(now);
     let passed = now.duration_since(since).unwrap_or_default().as_secs();
     let left = at.max - at.settled - at.held;
-    if at.settled <= 0 || passed == 0 || definition.limit.measure == Measure::Concurrent {
+    let early = passed < enough(&definition.limit.window);
+    if at.settled <= 0 || early || definition.limit.measure == Measure::Concurrent {
         return "—".into();
     }
     let seconds = left.max(0).saturating_mul(passed.into()) / at.settled;
@@ -201,5 +215,36 @@ fn until(definition: &Definition, at: &Standing, now: SystemTime) -> String {
         s if s < 2 * 86_400 => format!("{} h", s / 3_600),
         s if s < 730 * 86_400 => format!("{} d", s / 86_400),
         _ => "over 2 years".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_rate_of_a_few_seconds_tells_nothing() {
+        let ledger = Ledger::in_memory().unwrap();
+        let limits = Limits::of(Arc::new(LedgerStore::new(ledger)));
+        let now = SystemTime::now();
+        let after = |window, seconds: i64| {
+            let limit = Limit::calls("l", 100).everyone().window(window);
+            let mut definition = limits.update(limit).unwrap();
+            let now_us =
+                i64::try_from(now.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros()).unwrap();
+            definition.created_us = now_us - seconds * 1_000_000;
+            definition.epoch_us = definition.created_us;
+            let mut at = Standing::default();
+            (at.max, at.settled) = (100, 50);
+            until(&definition, &at, now)
+        };
+        let minute = || Window::rolling(Duration::from_secs(60));
+        assert_eq!((after(Window::Lifetime, 5), after(Window::Lifetime, 899)), ("—".into(), "—".into()));
+        assert_eq!(after(Window::Lifetime, 1_200), "20 min");
+        assert_eq!((after(minute(), 5), after(minute(), 120)), ("—".into(), "1 min".into()));
     }
 }

@@ -177,6 +177,9 @@ async fn the_command_line_makes_them_and_exits_as_they_stand() {
         let (exit, out) = place.payi(&["limits", "status"]);
         assert_eq!(exit, code, "{out}");
     }
+    let out = place.payi(&["limits", "status"]).1;
+    let row = |id: &str| out.lines().find(|line| line.trim_start().starts_with(id)).unwrap_or_default();
+    assert!(row("soft").contains(" allow ") && row("u ").contains(" block "), "{out}");
     let (code, out) = place.payi(&["limits", "status", "soft", "--format", "json"]);
     let json: Value = serde_json::from_str(&out).unwrap();
     let row = &json["limits"][0];
