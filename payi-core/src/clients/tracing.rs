@@ -21,7 +21,7 @@
 //! refuses it.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::VecDeque,
     fmt,
     sync::{
@@ -63,6 +63,8 @@ const CALLS: [&str; 5] = ["chat", "generate_content", "text_completion", "embedd
 thread_local! {
     /// The calls whose spans the running code is in, the innermost last.
     static INSIDE: RefCell<Vec<Arc<Call>>> = const { RefCell::new(Vec::new()) };
+    /// Whether this thread sends for clients that are elsewhere.
+    static FORWARDS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A call that a span describes.
@@ -111,6 +113,13 @@ pub(crate) fn passed_on(current: Context) -> Context {
     calling(current)
 }
 
+/// From now on this thread sends for clients that are elsewhere, and does nothing else: they have their answer, and may
+/// have closed their span, before an attempt here has ended.
+#[cfg(feature = "relay")]
+pub(crate) fn forwards() {
+    FORWARDS.set(true);
+}
+
 /// An attempt that a transport made while no span said that it was there: some clients open theirs around less
 /// than the sending, or send from elsewhere.
 #[derive(Debug)]
@@ -118,6 +127,8 @@ pub(crate) struct Sent {
     context: Context,
     model: Option<Box<str>>,
     at: Instant,
+    /// Made for a client elsewhere.
+    forwarded: bool,
     /// It has ended, with an answer of this id.
     ended: OnceLock<Option<Box<str>>>,
 }
@@ -128,16 +139,23 @@ impl Sent {
     }
 
     /// Whether a span that was opened at `since` and is closed now is about this attempt: for the same scope and
-    /// model, begun within it, ended within it (but for spans that know of no answer), with the same answer.
+    /// model, begun within it, ended within it (unless the span knows of no answer, or the client is elsewhere), with
+    /// the same answer.
     fn is_of(&self, call: &Call, said: &Said, since: Instant) -> bool {
         let same = self.context.is_scoped() == call.context.is_scoped();
         let answer = match (self.ended.get(), said.response_id.as_deref()) {
             (Some(Some(own)), Some(said)) => **own == *said,
             (Some(_), _) => true,
-            (None, id) => id.is_none() && said.output.is_none(),
+            (None, id) => self.forwarded || id.is_none() && said.output.is_none(),
         };
         let model = self.model.as_deref() == said.request_model.as_deref();
         answer && same && model && self.at >= since && self.context.is_inside(&call.context)
+    }
+
+    /// Whether it has ended with the very answer that the span names.
+    fn has_answer_of(&self, said: &Said) -> bool {
+        let own = self.ended.get().and_then(Option::as_deref);
+        own.is_some() && own == said.response_id.as_deref()
     }
 }
 
@@ -152,8 +170,9 @@ const WAITING: usize = 1024;
 
 /// A tracked transport begins an attempt outside of any call's span.
 fn sent(context: &Context, model: Option<&str>) -> Arc<Sent> {
-    let (at, ended) = (Instant::now(), OnceLock::new());
-    let attempt = Arc::new(Sent { context: context.clone(), model: model.map(Into::into), at, ended });
+    let (context, model, at) = (context.clone(), model.map(Into::into), Instant::now());
+    let forwarded = FORWARDS.get();
+    let attempt = Arc::new(Sent { context, model, at, forwarded, ended: OnceLock::new() });
     let mut sent = SENT.lock().unwrap_or_else(PoisonError::into_inner);
     if sent.len() == WAITING {
         sent.pop_front();
@@ -163,10 +182,12 @@ fn sent(context: &Context, model: Option<&str>) -> Arc<Sent> {
 }
 
 /// Whether a transport has counted the call of a span that was opened at `since`: by an attempt that is not yet taken
-/// for another span's.
+/// for another span's. One that has ended with the span's own answer comes before one that may still do so.
 fn was_sent(call: &Call, said: &Said, since: Instant) -> bool {
     let mut sent = SENT.lock().unwrap_or_else(PoisonError::into_inner);
-    let found = sent.iter().position(|sent| sent.is_of(call, said, since));
+    let is_of = |sent: &&Arc<Sent>| sent.is_of(call, said, since);
+    let own = sent.iter().position(|sent| is_of(&sent) && sent.has_answer_of(said));
+    let found = own.or_else(|| sent.iter().position(|sent| is_of(&sent)));
     found.and_then(|at| sent.remove(at)).is_some()
 }
 

@@ -160,6 +160,8 @@ impl Drop for Relay {
 fn start(listener: TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     thread::Builder::new().name("payi-relay".into()).spawn(move || {
+        #[cfg(feature = "tracing")]
+        crate::clients::tracing::forwards();
         runtime.block_on(async move {
             tokio::spawn(serve::accept(listener, shared));
             // Until the relay is dropped; what is still under way ends with the runtime.

@@ -1,13 +1,19 @@
 //! `payi::tracing::layer()` on spans in the forms of rig and genai.
 
+use std::time::Duration;
+
 use payi::{
+    Context,
     events::Outcome,
     pricing::CostSource,
-    testing::{Provider, Recorder},
+    relay::Relay,
+    testing::{Answer, Provider, Recorder},
     usage::Bucket,
 };
 use tracing::{Instrument, field::Empty, info_span};
 use tracing_subscriber::layer::SubscriberExt;
+
+use crate::bench::Bench;
 
 pub(crate) fn listen() -> tracing::subscriber::DefaultGuard {
     tracing::subscriber::set_default(tracing_subscriber::registry().with(payi::tracing::layer()))
@@ -128,4 +134,24 @@ async fn a_transports_own_call_beside_a_span_is_not_taken_for_the_spans() {
     assert_eq!(events.iter().filter(|event| event.http_status == Some(200)).count(), 2);
     assert_eq!(events.iter().filter(|event| event.usage.output_tokens() == 50).count(), 1);
     assert_eq!(events.len(), 3);
+}
+
+#[tokio::test]
+async fn a_span_that_closes_before_the_relay_has_ended_its_call_is_not_counted_besides() {
+    let (_listening, bench) = (listen(), Bench::new());
+    let slow = Answer::json(r#"{"id": "chatcmpl-1", "model": "gpt-4o-mini", "choices": [], "usage": {}}"#);
+    bench.provider.next(slow.pieces(10).pause(Duration::from_millis(20)));
+    let relay = Relay::to(bench.provider.url()).unwrap();
+    let http = reqwest012::Client::new();
+    let call = async {
+        let url = format!("{}/v1/chat/completions", relay.url_for(&Context::current()));
+        let span = chat();
+        let answer = http.post(url).body(r#"{"model": "gpt-4o-mini", "messages": []}"#).send().await.unwrap();
+        span.record("gen_ai.usage.output_tokens", 50_u64);
+        span.record("gen_ai.response.id", "chatcmpl-1");
+        drop(span);
+        answer.text().await.unwrap();
+    };
+    bench.of("ada", call).await;
+    assert_eq!(bench.event().await.http_status, Some(200));
 }
