@@ -71,39 +71,31 @@ async fn everything<F: Future<Output = Done>>(client: &str, call: impl Fn(String
     a_maximum_is_given(client, &call).await;
 }
 
+/// A call through any of the clients that post as reqwest does: their types have nothing in common but these methods.
+macro_rules! posting {
+    ($http:ident) => {
+        |url: String| {
+            let http = $http.clone();
+            async move {
+                http.post(url + CHAT).body(body()).send().await?.bytes().await?;
+                Ok(())
+            }
+        }
+    };
+}
+
 #[tokio::test]
 async fn reqwest_in_both_versions() {
     let http = payi::reqwest::Client::new();
-    everything("reqwest 0.13", |url| {
-        let http = http.clone();
-        async move {
-            http.post(url + CHAT).body(body()).send().await?.bytes().await?;
-            Ok(())
-        }
-    })
-    .await;
+    everything("reqwest 0.13", posting!(http)).await;
     let http = payi::reqwest012::Client::from(reqwest012::Client::new());
-    everything("reqwest 0.12", |url| {
-        let http = http.clone();
-        async move {
-            http.post(url + CHAT).body(body()).send().await?.bytes().await?;
-            Ok(())
-        }
-    })
-    .await;
+    everything("reqwest 0.12", posting!(http)).await;
 }
 
 #[tokio::test]
 async fn reqwest_middleware() {
     let http = crate::reqwest_middleware::client();
-    everything("reqwest-middleware", |url| {
-        let http = http.clone();
-        async move {
-            http.post(url + CHAT).body(body()).send().await?.bytes().await?;
-            Ok(())
-        }
-    })
-    .await;
+    everything("reqwest-middleware", posting!(http)).await;
 }
 
 #[tokio::test]
