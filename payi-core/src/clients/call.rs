@@ -124,13 +124,11 @@ impl Attempt {
         (started_at, held): (SystemTime, Option<Held>),
     ) -> Self {
         let begun = (started_at, Instant::now());
-        #[cfg(feature = "tracing")]
-        let sent = crate::clients::tracing::transported(&context, request.model.as_deref());
         #[cfg_attr(not(feature = "tracing"), allow(unused_mut, reason = "only spans add to it"))]
         let mut inner = Inner::new(pipeline, context, request, repeat, begun, held);
         #[cfg(feature = "tracing")]
         {
-            inner.sent = sent;
+            inner.sent = crate::clients::tracing::transported(&inner.context, inner.request.model.as_deref());
         }
         inner.open();
         Self(Some(inner))

@@ -74,6 +74,12 @@ struct Waiting {
 }
 
 impl State {
+    /// The call that waits for the bill of the answer `id`, if there is one.
+    fn take(&mut self, id: &str) -> Option<Waiting> {
+        let at = self.waiting.iter().position(|waiting| *waiting.id == *id)?;
+        self.waiting.remove(at)
+    }
+
     fn is_charged(&self, id: &str) -> bool {
         self.charged.iter().any(|charged| **charged == *id)
     }
@@ -137,8 +143,7 @@ impl Background {
     /// The bill of the answer `id` has come.
     pub(crate) fn bill(&self, id: &str) -> Bill {
         let mut state = self.state();
-        let call = state.waiting.iter().position(|waiting| *waiting.id == *id);
-        let call = call.and_then(|at| state.waiting.remove(at));
+        let call = state.take(id);
         if call.is_none() && state.is_charged(id) {
             return Bill::Charged;
         }
@@ -148,10 +153,8 @@ impl Background {
 
     /// There will be no bill for the answer `id`.
     pub(crate) fn without_bill(&self, id: &str) {
-        let mut state = self.state();
-        let call = state.waiting.iter().position(|waiting| *waiting.id == *id);
-        let call = call.and_then(|at| state.waiting.remove(at));
-        drop(state);
+        // Not in the condition: its lock would be held until the call has ended.
+        let call = self.state().take(id);
         if let Some(waiting) = call {
             self.end(waiting);
         }

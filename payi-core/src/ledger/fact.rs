@@ -112,8 +112,6 @@ impl Fact {
 
     /// What a part of it adds.
     pub(crate) fn cell(&self, part: Part) -> Cell {
-        let at_ms = self.at_us.div_euclid(1000);
-        let seen = Cell { first_ms: at_ms, last_ms: at_ms, ..Cell::default() };
         match part {
             Part::CallBack => Cell { calls: -1, ..Cell::default() },
             Part::SumsBack => {
@@ -129,7 +127,8 @@ impl Fact {
                     Outcome::Ok => Sketch::of(self.latency_us),
                     _ => Sketch::default(),
                 },
-                ..seen
+                first_ms: self.at_us.div_euclid(1000),
+                last_ms: self.at_us.div_euclid(1000),
             },
         }
     }
@@ -137,12 +136,9 @@ impl Fact {
     /// What it says of what attempts cost: nothing, if it was refused and cost nothing, or if it was abandoned, so that
     /// its cost is what had been reserved for it.
     fn costs(&self) -> Sketch {
+        let known = self.how.source != CostSource::Unpriced && self.how.outcome != Outcome::Abandoned;
         let used = self.cost != 0 || self.tokens != [0; 5];
-        match (self.how.source, self.how.outcome) {
-            (CostSource::Unpriced, _) | (_, Outcome::Abandoned) => Sketch::default(),
-            _ if used => Sketch::of(self.cost),
-            _ => Sketch::default(),
-        }
+        if known && used { Sketch::of(self.cost) } else { Sketch::default() }
     }
 }
 

@@ -228,13 +228,8 @@ fn dearest(book: &PriceBook, model: &Model<'_>, prompt: &Prompt, usage: &Usage) 
     });
     // One without a price makes the whole unpriced: it may be the one that answers.
     let dearer = |a: Cost, b: Cost| match (a.known(), b.known()) {
-        (Some(x), Some(y)) => {
-            if x < y {
-                b
-            } else {
-                a
-            }
-        }
+        (Some(x), Some(y)) if x < y => b,
+        (Some(_), Some(_)) => a,
         _ => Cost::UNPRICED,
     };
     costs.reduce(dearer).unwrap_or(Cost::UNPRICED)

@@ -225,8 +225,9 @@ impl Clerk {
                     self.post(counter, None, slice.surrender());
                 }
             }
-            for (counter, amount) in self.waiting.iter_mut().flat_map(|request| request.let_go(&asked)) {
-                *self.outbox.entry((counter, None)).or_default() += amount;
+            let back: Vec<_> = self.waiting.iter_mut().flat_map(|request| request.let_go(&asked)).collect();
+            for (counter, amount) in &back {
+                self.post(counter, None, *amount);
             }
         }
         self.send(asked)

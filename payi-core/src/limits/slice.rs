@@ -101,13 +101,14 @@ impl Slice {
 
     /// Frees what is left of something given for `slot`, or puts it aside if the slice is for another one by now.
     fn leave(&self, share: &mut Share, slot: i64, amount: i128) {
-        match share.slot != slot && amount > 0 {
-            _ if share.gone => {}
-            true => {
-                share.aside += amount;
-                self.aside.store(true, Relaxed);
-            }
-            false => share.free += amount,
+        if share.gone {
+            return;
+        }
+        if share.slot == slot || amount <= 0 {
+            share.free += amount;
+        } else {
+            share.aside += amount;
+            self.aside.store(true, Relaxed);
         }
     }
 

@@ -118,7 +118,7 @@ impl Api {
         self.limits(move |limits, _| {
             let mut named = NamedLimits::default();
             for id in ids {
-                match limits.get(&id).map_err(|e| failed(&e))? {
+                match limits.get(&id)? {
                     None => named.unknown.push(id),
                     Some(definition) if definition.limit.kind == Kind::Block => named.blocking.push(id),
                     Some(_) => {}
@@ -154,17 +154,13 @@ impl NamedLimits {
     }
 }
 
-pub(crate) fn failed(e: &payi_core::Error) -> Refusal {
-    if e.is_config() {
-        return Refusal::bad("request_processing_error", e.to_string());
-    }
-    tracing::error!(error = %e, "payi serve: the limits could not be read or written");
-    Refusal::unavailable()
-}
-
 impl From<payi_core::Error> for Refusal {
     fn from(e: payi_core::Error) -> Self {
-        failed(&e)
+        if e.is_config() {
+            return Self::bad("request_processing_error", e.to_string());
+        }
+        tracing::error!(error = %e, "payi serve: the limits could not be read or written");
+        Self::unavailable()
     }
 }
 
@@ -173,7 +169,7 @@ fn missing(id: &str) -> Refusal {
 }
 
 fn find(limits: &Limits, id: &str) -> Result<Definition, Refusal> {
-    limits.get(id).map_err(|e| failed(&e))?.ok_or_else(|| missing(id))
+    limits.get(id)?.ok_or_else(|| missing(id))
 }
 
 fn shown(limits: &Limits, definition: Definition) -> Result<Shown, Refusal> {
@@ -301,7 +297,7 @@ impl NewLimit {
         limit.scope = self.scope.unwrap_or_default();
         limit.policy = self.policy.unwrap_or_default();
         if let Some(window) = &self.window {
-            limit.window = Window::parse(window).map_err(|e| failed(&e))?;
+            limit.window = Window::parse(window)?;
         }
         limit.check().map_err(|e| invalid(&e.to_string()))?;
         Ok(limit)
@@ -454,7 +450,7 @@ pub(crate) async fn reset(
         ));
     }
     api.limits(move |limits, _| {
-        let history = limits.reset(&id, from).map_err(|e| failed(&e))?.ok_or_else(|| missing(&id))?;
+        let history = limits.reset(&id, from)?.ok_or_else(|| missing(&id))?;
         let limit = &history.limit;
         Ok(Json(json!({
             "limit_history": {
@@ -476,7 +472,7 @@ pub(crate) async fn reset(
 /// Removes a limit.
 pub(crate) async fn remove(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
     api.limits(move |limits, _| {
-        if !limits.delete(&id).map_err(|e| failed(&e))? {
+        if !limits.delete(&id)? {
             return Err(missing(&id));
         }
         Ok(Json(json!({ "request_id": Uuid::now_v7().to_string(), "message": Value::Null })))

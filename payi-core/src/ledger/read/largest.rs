@@ -10,17 +10,17 @@ use rusqlite::{params_from_iter, types::Value};
 
 use crate::ledger::read::{
     query::Query,
-    requests::{RequestOrder, Span, TOKENS, conditions, integer},
+    requests::{RequestOrder, Span, conditions, integer, tokens},
     scan::Reader,
 };
 
 /// What attempts are ordered by, and what a fold knows of it; `None` for time.
-fn amount(order: RequestOrder) -> Option<(&'static str, &'static str)> {
+fn amount(order: RequestOrder) -> Option<(String, &'static str)> {
     match order {
         RequestOrder::Time => None,
-        RequestOrder::Cost => Some(("f.cost", "cost")),
-        RequestOrder::Latency => Some(("f.latency_us", "latency")),
-        RequestOrder::Tokens => Some((TOKENS, "tokens")),
+        RequestOrder::Cost => Some(("f.cost".into(), "cost")),
+        RequestOrder::Latency => Some(("f.latency_us".into(), "latency")),
+        RequestOrder::Tokens => Some((tokens(), "tokens")),
     }
 }
 
