@@ -47,7 +47,7 @@ impl Histogram {
         for &(bucket, n) in &sketch.0 {
             let at = usize::from(bucket.min(LAST));
             if at >= self.counts.len() {
-                self.counts.resize(at + 1, 0);
+                self.counts.resize(usize::from(LAST) + 1, 0);
             }
             self.counts[at] = self.counts[at].saturating_add(n);
             self.count = self.count.saturating_add(n);

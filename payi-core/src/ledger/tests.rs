@@ -4,9 +4,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use rusqlite::Connection;
+
 use super::{
     Appender, Collector, Filter, Keep, Ledger, Sort, answers, fold, foreign_id,
-    read::{Query, RequestOrder},
+    read::{Dimension, Query, RequestOrder},
     sample::{append, event, opening, who},
     schema::writing,
 };
@@ -110,6 +112,31 @@ fn a_ledger_of_the_first_schema_is_read_as_it_is_and_grows_when_it_is_written() 
     for suffix in ["", "-wal", "-shm"] {
         let _ = std::fs::remove_file(format!("{}{suffix}", place.display()));
     }
+}
+
+#[test]
+fn a_file_without_sums_by_days_is_read_by_quarters_and_gets_them() {
+    let ledger = Ledger::in_memory().unwrap();
+    let models = || {
+        let query = Query { by: vec![Dimension::Model], ..Query::default() };
+        ledger.view(|view| view.drivers(&query, &[])).unwrap().total.totals
+    };
+    append(&ledger, &[(event(5), who("u1")), (event(6), who("u2"))]);
+    ledger.with(|conn| fold::finish(conn, None)).unwrap();
+    let (days, before) = (models(), ledger.with(rows_by_days).unwrap());
+    // As a payi that knows nothing of them leaves it.
+    let none = "DELETE FROM rollup WHERE grain = 5; DELETE FROM meta WHERE key = 'days'";
+    ledger.with(|conn| conn.execute_batch(none)).unwrap();
+    assert_eq!((models(), days.cost), (days, Money::from_pico(11)));
+    append(&ledger, &[(event(7), who("u1"))]);
+    ledger.with(|conn| fold::finish(conn, None)).unwrap();
+    assert_eq!(models().cost, Money::from_pico(18));
+    assert!(ledger.with(rows_by_days).unwrap() > before, "days that were there already came too");
+    assert_eq!(ledger.check().unwrap().problems, Vec::<String>::new());
+}
+
+fn rows_by_days(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.query_row("SELECT count(*) FROM rollup WHERE grain = 5", [], |row| row.get(0))
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! belong to, moving the watermark in the same transaction. Sums need no order: a report adds up all runs of a slot,
 //! and merging runs ([`runs`]) changes how many there are, never what they add up to.
 //!
-//! There are four rollups of the same form ([`Cube`]). A fact is thus after the watermark or in one run of each, and
+//! There are five rollups of the same form ([`Cube`]). A fact is thus after the watermark or in one run of each, and
 //! never both: a report that reads rollup and later facts in one transaction is exact at any moment. Several
 //! processes may share the file; a lease keeps them from doing the work twice, and the watermark from counting twice.
 
@@ -15,6 +15,7 @@ pub(crate) mod pack;
 mod runs;
 #[cfg(test)]
 mod tests;
+pub(crate) mod unpack;
 mod varint;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -43,9 +44,22 @@ pub(crate) enum Cube {
     Kinds = 3,
     /// As [`Cube::Users`], of all days before `meta.ever_day` together. A slot is a range of users.
     Ever = 4,
+    /// As [`Cube::Kinds`], by whole days; right if `meta.days` is the watermark. Versions of payi before it leave it out.
+    Days = 5,
 }
 
 impl Cube {
+    /// All that have a slot for each day.
+    pub(crate) const DAILY: [Self; 4] = [Self::Full, Self::Kinds, Self::Users, Self::Days];
+
+    /// What has the quarters of a day that this one has as a whole.
+    pub(crate) const fn finer(self) -> Self {
+        match self {
+            Self::Full | Self::Users | Self::Ever => Self::Full,
+            Self::Kinds | Self::Days => Self::Kinds,
+        }
+    }
+
     /// Where a slot begins, in milliseconds since 1970.
     pub(crate) fn base_ms(self, slot: i64) -> i64 {
         if self == Self::Ever { 0 } else { slot.saturating_mul(DAY_US / 1000) }
@@ -124,6 +138,9 @@ fn fold(conn: &Connection, key: Option<&ChainKey>, most: i64) -> rusqlite::Resul
             // Somebody whose lease we took, or who took ours, was quicker.
             return Ok(None);
         }
+        if meta(conn, "days")? != folded {
+            runs::days_anew(conn)?;
+        }
         // A later attempt may have come while we read; it will take back the earlier one's count itself,
         // because it is after the watermark.
         found.kinds.write(conn)?;
@@ -133,6 +150,7 @@ fn fold(conn: &Connection, key: Option<&ChainKey>, most: i64) -> rusqlite::Resul
             runs::insert(conn, (cube, slot), run, pieces)?;
         }
         set_meta(conn, "folded", found.last_seq)?;
+        set_meta(conn, "days", found.last_seq)?;
         Ok(Some(packs.keys().copied().collect()))
     })
 }
@@ -214,7 +232,7 @@ impl Found {
 
 /// The same sums for each rollup, packed.
 fn packs(found: &mut Found, ever_day: i64) -> BTreeMap<Slot, Vec<Piece>> {
-    let (mut users, mut kinds, mut ever) = (Sums::new(), Sums::new(), Sums::new());
+    let (mut users, mut kinds, mut days, mut ever) = (Sums::new(), Sums::new(), Sums::new(), Sums::new());
     for (&(day, key), cell) in &found.full {
         let how = found.kinds.kinds.hows.get(usize::try_from(key.how).unwrap_or(0)).copied();
         let how = how.map_or(0, |how| found.kinds.how(how.ending()));
@@ -225,9 +243,17 @@ fn packs(found: &mut Found, ever_day: i64) -> BTreeMap<Slot, Vec<Piece>> {
         }
         kinds.entry((day, Key { user: 0, account: 0, ..key })).or_default().merge(cell);
     }
+    for (&(day, key), cell) in &kinds {
+        days.entry((day, Key { quarter: 0, ..key })).or_default().merge(cell);
+    }
     let mut packers: BTreeMap<Slot, Packer> = BTreeMap::new();
-    let cubes =
-        [(Cube::Full, &found.full), (Cube::Users, &users), (Cube::Kinds, &kinds), (Cube::Ever, &ever)];
+    let cubes = [
+        (Cube::Full, &found.full),
+        (Cube::Users, &users),
+        (Cube::Kinds, &kinds),
+        (Cube::Ever, &ever),
+        (Cube::Days, &days),
+    ];
     for (cube, sums) in cubes {
         for (&(slot, key), cell) in sums {
             let packer = packers.entry((cube, slot)).or_insert_with(|| Packer::new(cube.base_ms(slot)));

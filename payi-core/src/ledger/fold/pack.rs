@@ -7,13 +7,13 @@ use crate::ledger::{
     fold::{
         QUARTER_MS,
         cell::{Cell, Key},
-        varint::{int, put, uint, unzigzag, wide, zigzag},
+        varint::{put, zigzag},
     },
     sketch::{Sketch, bucket},
 };
 
 /// Cells in one chunk: as many as stay close to the processor while their columns are read.
-const CHUNK: usize = 128;
+pub(super) const CHUNK: usize = 128;
 /// A row of the table is closed when it has grown to this.
 const PIECE: usize = 32 * 1024;
 
@@ -107,7 +107,7 @@ impl Packer {
         }
         let base_ms = self.base_ms;
         self.column(|key, cell, out| {
-            if !cell.is_seen() {
+            if !cell.has_times() {
                 return put(out, 0);
             }
             let begins = base_ms + key.quarter * QUARTER_MS;
@@ -172,7 +172,7 @@ fn sketch(out: &mut Vec<u8>, sketch: &Sketch, implied: bool) {
     }
 }
 
-fn cost_bucket(cost: i128) -> u16 {
+pub(super) fn cost_bucket(cost: i128) -> u16 {
     bucket(u64::try_from(cost.max(0)).unwrap_or(u64::MAX))
 }
 
@@ -186,200 +186,6 @@ fn divisor(mut a: u128, mut b: u128) -> u128 {
     a
 }
 
-/// Which columns are read, besides keys and costs. The others are passed over: their cells keep what an empty one has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Columns {
-    /// Calls and attempts.
-    pub(crate) calls: bool,
-    /// Tokens, and the first and last time seen.
-    pub(crate) sums: bool,
-    pub(crate) sketches: bool,
-}
-
-impl Columns {
-    pub(crate) const ALL: Self = Self { calls: true, sums: true, sketches: true };
-    /// Keys and costs alone.
-    pub(crate) const COST: Self = Self { calls: false, sums: false, sketches: false };
-}
-
-/// The cells of one chunk. Made once and filled again and again.
-#[derive(Debug)]
-pub(crate) struct Chunk {
-    cells: Vec<(Key, Cell)>,
-    len: usize,
-    columns: Columns,
-}
-
-impl Default for Chunk {
-    fn default() -> Self {
-        Self::of(Columns::ALL)
-    }
-}
-
-impl Chunk {
-    pub(crate) const fn of(columns: Columns) -> Self {
-        Self { cells: Vec::new(), len: 0, columns }
-    }
-
-    pub(crate) fn cells(&self) -> &[(Key, Cell)] {
-        self.cells.get(..self.len).unwrap_or_default()
-    }
-
-    /// Reads the next chunk of a body, unless `wanted` says that its range of users is not; then it is left empty.
-    /// `None` where the bytes make no sense, which `payi ledger check` reports.
-    pub(crate) fn read(
-        &mut self,
-        from: &mut &[u8],
-        base_ms: i64,
-        wanted: impl Fn(i64, i64) -> bool,
-    ) -> Option<()> {
-        self.len = 0;
-        let low = int(from)?;
-        let high = low.checked_add(int(from)?)?;
-        let count = usize::try_from(uint(from)?).ok().filter(|&count| count <= CHUNK)?;
-        let mut body = column(from)?;
-        if !wanted(low, high) {
-            return Some(());
-        }
-        if self.cells.len() < count {
-            self.cells.resize_with(count, Default::default);
-        }
-        read(&mut body, self.cells.get_mut(..count)?, low, base_ms, self.columns)?;
-        self.len = count;
-        Some(())
-    }
-}
-
-type Cells = [(Key, Cell)];
-
-fn read(body: &mut &[u8], cells: &mut Cells, low: i64, base_ms: i64, columns: Columns) -> Option<()> {
-    read_groups(column(body)?, cells, low)?;
-    numbers(column(body)?, cells, |(key, _), what| key.what = what)?;
-    numbers(column(body)?, cells, |(key, _), how| key.how = how)?;
-    numbers(column(body)?, cells, |(key, _), quarter| key.quarter = quarter)?;
-    let count = |(_, cell): &mut (Key, Cell), from: &mut &[u8]| {
-        let shape = uint(from)?;
-        cell.attempts = unzigzag(shape >> 1);
-        cell.calls = if shape & 1 == 1 { unzigzag(uint(from)?) } else { cell.attempts };
-        Some(())
-    };
-    let counts = column(body)?;
-    if columns.calls {
-        each(counts, cells, count, |(_, cell)| (cell.attempts, cell.calls) = (0, 0))?;
-    }
-    let unit = i128::try_from(wide(body)?).ok()?;
-    let cost = |(_, cell): &mut (Key, Cell), from: &mut &[u8]| {
-        let value = wide(from)?;
-        let value = (value >> 1).cast_signed() ^ -(value & 1).cast_signed();
-        cell.cost = value.checked_mul(unit)?;
-        Some(())
-    };
-    each(column(body)?, cells, cost, |(_, cell)| cell.cost = 0)?;
-    for group in 0..5 {
-        let group_of = column(body)?;
-        if columns.sums {
-            numbers(group_of, cells, |(_, cell), n| cell.tokens[group] = n)?;
-        }
-    }
-    let times = |(key, cell): &mut (Key, Cell), from: &mut &[u8]| {
-        let Some(first) = uint(from)?.checked_sub(1) else {
-            unseen(cell);
-            return Some(());
-        };
-        let begins = base_ms.checked_add(key.quarter.checked_mul(QUARTER_MS)?)?;
-        cell.first_ms = begins.checked_add(unzigzag(first >> 1))?;
-        cell.last_ms = if first & 1 == 1 { cell.first_ms.checked_add(int(from)?)? } else { cell.first_ms };
-        Some(())
-    };
-    let seen = column(body)?;
-    if columns.sums {
-        each(seen, cells, times, |(_, cell)| unseen(cell))?;
-    }
-    if columns.sketches {
-        let costs = |(_, cell): &mut (Key, Cell), from: &mut &[u8]| {
-            let implied = cost_bucket(cell.cost);
-            read_sketch(from, &mut cell.costs, Some(implied))
-        };
-        each(column(body)?, cells, costs, |(_, cell)| cell.costs.clear())?;
-        let latencies =
-            |(_, cell): &mut (Key, Cell), from: &mut &[u8]| read_sketch(from, &mut cell.latencies, None);
-        each(column(body)?, cells, latencies, |(_, cell)| cell.latencies.clear())?;
-    }
-    Some(())
-}
-
-fn unseen(cell: &mut Cell) {
-    (cell.first_ms, cell.last_ms) = (i64::MAX, i64::MIN);
-}
-
-/// Shows `set` every cell with the rest of the column, or `zero` if the column is all zero.
-#[inline]
-fn each(
-    mut column: &[u8],
-    cells: &mut Cells,
-    set: impl Fn(&mut (Key, Cell), &mut &[u8]) -> Option<()>,
-    zero: impl Fn(&mut (Key, Cell)),
-) -> Option<()> {
-    if column.is_empty() {
-        cells.iter_mut().for_each(zero);
-        return Some(());
-    }
-    cells.iter_mut().try_for_each(|cell| set(cell, &mut column))
-}
-
-/// A column of numbers that are rarely negative: then they take ten bytes.
-#[inline]
-fn numbers(column: &[u8], cells: &mut Cells, set: impl Fn(&mut (Key, Cell), i64)) -> Option<()> {
-    let next = |cell: &mut (Key, Cell), from: &mut &[u8]| {
-        set(cell, uint(from)?.cast_signed());
-        Some(())
-    };
-    each(column, cells, next, |cell| set(cell, 0))
-}
-
-fn read_groups(mut column: &[u8], cells: &mut Cells, low: i64) -> Option<()> {
-    let (mut user, mut at) = (low, 0_usize);
-    while at < cells.len() {
-        user = user.checked_add(int(&mut column)?)?;
-        let account = int(&mut column)?;
-        let end = at.checked_add(usize::try_from(uint(&mut column)?).ok()?)?;
-        let group = cells.get_mut(at..end).filter(|group| !group.is_empty())?;
-        for (key, _) in group {
-            (key.user, key.account) = (user, account);
-        }
-        at = end;
-    }
-    Some(())
-}
-
-fn read_sketch(from: &mut &[u8], sketch: &mut Sketch, implied: Option<u16>) -> Option<()> {
-    sketch.clear();
-    let buckets = match uint(from)? {
-        0 => return Some(()),
-        1 => {
-            sketch.push(implied?, 1);
-            return Some(());
-        }
-        more => more - 1,
-    };
-    let mut last = 0_u16;
-    for _ in 0..buckets {
-        let shape = uint(from)?;
-        last = last.checked_add(u16::try_from(shape >> 1).ok()?)?;
-        let n = if shape & 1 == 1 { uint(from)? } else { 1 };
-        sketch.push(last, n);
-    }
-    Some(())
-}
-
-/// A piece that says how long it is.
-fn column<'b>(from: &mut &'b [u8]) -> Option<&'b [u8]> {
-    let length = usize::try_from(uint(from)?).ok()?;
-    let (column, rest) = from.split_at_checked(length)?;
-    *from = rest;
-    Some(column)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -387,6 +193,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ledger::fold::unpack::{Chunk, Columns, cells};
 
     const BASE: i64 = 20_000 * 86_400_000;
 
@@ -419,16 +226,26 @@ mod tests {
         )
     }
 
-    fn unpack(pieces: &[Piece], wanted: impl Fn(i64, i64) -> bool) -> BTreeMap<Key, Cell> {
+    fn unpack(pieces: &[Piece], columns: Columns, wanted: impl Fn(i64, i64) -> bool) -> BTreeMap<Key, Cell> {
+        let mut found = BTreeMap::new();
+        for piece in pieces {
+            let whole = cells(&piece.body, BASE, columns, &wanted, |key, cell| {
+                assert!((piece.low..=piece.high).contains(&key.user), "a row says for whom it is");
+                found.insert(*key, cell.clone());
+            });
+            assert!(whole.is_some(), "what was packed can be read");
+        }
+        found
+    }
+
+    /// As merging reads.
+    fn by_chunks(pieces: &[Piece]) -> BTreeMap<Key, Cell> {
         let (mut found, mut chunk) = (BTreeMap::new(), Chunk::default());
         for piece in pieces {
             let mut from = &piece.body[..];
             while !from.is_empty() {
-                assert!(chunk.read(&mut from, BASE, &wanted).is_some(), "what was packed can be read");
-                for (key, cell) in chunk.cells() {
-                    assert!((piece.low..=piece.high).contains(&key.user), "a row says for whom it is");
-                    found.insert(*key, cell.clone());
-                }
+                assert!(chunk.read(&mut from, BASE).is_some(), "what was packed can be read");
+                found.extend(chunk.cells().iter().cloned());
             }
         }
         found
@@ -444,18 +261,43 @@ mod tests {
                 packer.push(*key, cell);
             }
             let pieces = packer.finish();
-            prop_assert_eq!(&unpack(&pieces, |_, _| true), &cells);
+            prop_assert_eq!(&unpack(&pieces, Columns::ALL, |_, _| true), &cells);
+            prop_assert_eq!(&by_chunks(&pieces), &cells);
             let user = user * user;
-            let mut some = unpack(&pieces, |low, high| (low..=high).contains(&user));
+            let mut some = unpack(&pieces, Columns::ALL, |low, high| (low..=high).contains(&user));
             some.retain(|key, _| key.user == user);
             let theirs: BTreeMap<Key, Cell> = cells.into_iter().filter(|(key, _)| key.user == user).collect();
             prop_assert_eq!(some, theirs);
         }
 
         #[test]
+        fn what_columns_are_read_for_is_the_same_without_the_others(
+            cells in prop::collection::btree_map(key(), cell(), 0..400),
+            (calls, sums, sketches) in any::<(bool, bool, bool)>(),
+        ) {
+            let mut packer = Packer::new(BASE);
+            for (key, cell) in &cells {
+                packer.push(*key, cell);
+            }
+            let columns = Columns { calls, sums, sketches };
+            let said = |cell: &Cell| {
+                (
+                    cell.cost,
+                    calls.then(|| (cell.calls, cell.attempts, cell.is_seen())),
+                    sums.then_some((cell.tokens, cell.first_ms, cell.last_ms)),
+                    sketches.then(|| (cell.costs.clone(), cell.latencies.clone())),
+                )
+            };
+            let read = unpack(&packer.finish(), columns, |_, _| true);
+            let read: BTreeMap<Key, _> = read.iter().map(|(key, cell)| (*key, said(cell))).collect();
+            prop_assert_eq!(read, cells.iter().map(|(key, cell)| (*key, said(cell))).collect());
+        }
+
+        #[test]
         fn garbage_is_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let (mut from, mut chunk) = (&bytes[..], Chunk::default());
-            while !from.is_empty() && chunk.read(&mut from, BASE, |_, _| true).is_some() {}
+            while !from.is_empty() && chunk.read(&mut from, BASE).is_some() {}
+            let _ = cells(&bytes, BASE, Columns::ALL, |_, _| true, |_, _| {});
         }
     }
 }

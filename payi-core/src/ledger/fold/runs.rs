@@ -14,8 +14,9 @@ use crate::ledger::{
         Cube, DAY_US, Slot,
         cell::{Cell, Key},
         ever_slot,
-        pack::{Chunk, Packer, Piece},
+        pack::{Packer, Piece},
         set_meta, transaction,
+        unpack::Chunk,
     },
 };
 
@@ -169,6 +170,23 @@ fn sum(
     Ok(cursors.iter().all(|cursor| cursor.whole))
 }
 
+/// Makes [`Cube::Days`] of what there is of [`Cube::Kinds`]; in the caller's transaction.
+pub(super) fn days_anew(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute("DELETE FROM rollup WHERE grain = ?1", [Cube::Days as i64])?;
+    let days: Vec<i64> = conn
+        .prepare("SELECT DISTINCT slot FROM rollup WHERE grain = ?1")?
+        .query_map([Cube::Kinds as i64], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for day in days {
+        let kinds = (Cube::Kinds, day);
+        let mut packer = Packer::new(Cube::Days.base_ms(day));
+        // Quarters come after everything else in the order of keys, so that those of one day are neighbours.
+        sum(conn, kinds, &runs(conn, kinds)?, |key, cell| packer.push(Key { quarter: 0, ..key }, cell))?;
+        insert(conn, (Cube::Days, day), next(conn)?, &packer.finish())?;
+    }
+    Ok(())
+}
+
 fn bodies(conn: &Connection, (cube, slot): Slot, run: i64) -> rusqlite::Result<Vec<Vec<u8>>> {
     conn.prepare("SELECT body FROM rollup WHERE grain = ?1 AND slot = ?2 AND run = ?3 ORDER BY part")?
         .query_map([cube as i64, slot, run], |row| row.get(0))?
@@ -221,7 +239,7 @@ impl Cursor {
             (self.body, self.read) = (next, 0);
         }
         let mut rest = self.body.get(self.read..).unwrap_or_default();
-        let read = self.chunk.read(&mut rest, self.base_ms, |_, _| true);
+        let read = self.chunk.read(&mut rest, self.base_ms);
         self.read = self.body.len() - rest.len();
         if read.is_none() {
             (self.whole, self.chunk, self.bodies) = (false, Chunk::default(), Vec::new().into_iter());
@@ -243,7 +261,7 @@ fn close(conn: &Connection) -> rusqlite::Result<bool> {
     if day >= newest.div_euclid(DAY_US) {
         return Ok(false);
     }
-    for cube in [Cube::Full, Cube::Kinds, Cube::Users] {
+    for cube in Cube::DAILY {
         merge(conn, (cube, day), &smallest(&runs(conn, (cube, day))?, false))?;
     }
     let slot = (Cube::Users, day);

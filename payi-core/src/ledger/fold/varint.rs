@@ -28,41 +28,53 @@ pub(crate) fn unzigzag(n: u64) -> i64 {
 /// The next number, if there is one and it fits.
 #[inline]
 pub(crate) fn uint(from: &mut &[u8]) -> Option<u64> {
-    let (&first, rest) = from.split_first()?;
-    if first < 0x80 {
-        *from = rest;
-        return Some(first.into());
-    }
-    short(from).or_else(|| u64::try_from(long(from)?).ok())
+    let (value, rest) = match **from {
+        [first, ref rest @ ..] if first < 0x80 => (first.into(), rest),
+        _ => match short(from) {
+            Some(found) => found,
+            None => long(from).and_then(|(value, rest)| Some((u64::try_from(value).ok()?, rest)))?,
+        },
+    };
+    *from = rest;
+    Some(value)
 }
 
 /// The same, of twice the width.
 #[inline]
 pub(crate) fn wide(from: &mut &[u8]) -> Option<u128> {
-    short(from).map(u128::from).or_else(|| long(from))
+    let (value, rest) = match short(from) {
+        Some((value, rest)) => (value.into(), rest),
+        None => long(from)?,
+    };
+    *from = rest;
+    Some(value)
 }
 
-/// Nearly all numbers fit nine bytes, where 64-bit arithmetic is several times faster.
+/// Nearly all numbers fit eight bytes, which are read as one word where there are as many; and what comes after.
 #[inline]
-fn short(from: &mut &[u8]) -> Option<u64> {
-    let mut value = 0_u64;
-    for (i, &byte) in from.iter().enumerate().take(9) {
-        value |= u64::from(byte & 0x7f) << (7 * i);
-        if byte < 0x80 {
-            *from = from.get(i + 1..)?;
-            return Some(value);
-        }
+fn short(from: &[u8]) -> Option<(u64, &[u8])> {
+    const TOPS: u64 = 0x8080_8080_8080_8080;
+    let word = u64::from_le_bytes(*from.first_chunk()?);
+    // The number ends with the first byte whose top bit is not set.
+    let ends = !word & TOPS;
+    if ends == 0 {
+        return None;
     }
-    None
+    let bits = word & (ends ^ (ends - 1)) & !TOPS;
+    // Seven bits of each byte, moved together two by two.
+    let bits = (bits & 0x7f00_7f00_7f00_7f00) >> 1 | bits & 0x007f_007f_007f_007f;
+    let bits = (bits & 0x3fff_0000_3fff_0000) >> 2 | bits & 0x0000_3fff_0000_3fff;
+    let bits = (bits & 0x0fff_ffff_0000_0000) >> 4 | bits & 0x0000_0000_0fff_ffff;
+    Some((bits, from.get(ends.trailing_zeros() as usize / 8 + 1..)?))
 }
 
-fn long(from: &mut &[u8]) -> Option<u128> {
+#[cold]
+fn long(from: &[u8]) -> Option<(u128, &[u8])> {
     let mut value = 0_u128;
     for (i, &byte) in from.iter().enumerate().take(19) {
         value |= u128::from(byte & 0x7f) << (7 * i);
         if byte < 0x80 {
-            *from = from.get(i + 1..)?;
-            return Some(value);
+            return Some((value, from.get(i + 1..)?));
         }
     }
     None

@@ -2,13 +2,13 @@
 
 use std::{
     cmp::Ordering,
-    collections::HashSet,
+    ops::Range,
     time::{Duration, SystemTime},
 };
 
 use crate::{
     ledger::{
-        fold::pack::Columns,
+        fold::unpack::Columns,
         read::{
             Names, Totals,
             groups::{Groups, Pile},
@@ -146,7 +146,7 @@ pub(super) fn figures(
     if !keys.is_empty() {
         let scope = Scope { users: plan.users(keys), ..plan.scope(plan.cube(&plan.by, false)) };
         reader.scan(&scope, |entry| {
-            if let Some(row) = rows.get(plan.key(entry)) {
+            if let Some(row) = rows.get_mut(&plan.key(entry)) {
                 plan.add(row, entry);
             }
         })?;
@@ -204,7 +204,12 @@ fn report(
     let count = rows.len();
     let distinct = match plan.by.len() {
         0 | 1 => count,
-        _ => rows.iter().map(|(_, key)| key[0]).collect::<HashSet<_>>().len(),
+        _ => {
+            let mut first: Vec<i64> = rows.iter().map(|(_, key)| key[0]).collect();
+            first.sort_unstable();
+            first.dedup();
+            first.len()
+        }
     };
     let list = page(reader, query, plan, rows)?;
     let keys: Vec<Key> = list.iter().map(|(key, _)| *key).collect();
@@ -281,6 +286,9 @@ fn details(
         return Ok(Vec::new());
     }
     let mut gathering: Groups<Gathering> = keys.iter().copied().collect();
+    for key in keys {
+        gathering.at(*key).trend.resize(bounds.len() - 1, 0);
+    }
     let scope = Scope {
         from_us: plan.since_us,
         cuts: bounds.clone(),
@@ -288,19 +296,19 @@ fn details(
         columns: Columns { sketches: true, ..Columns::COST },
         ..plan.scope(plan.cube(&plan.by, true))
     };
+    let mut slots = Slots::new(&bounds);
     reader.scan(&scope, |entry| {
-        if let Some(row) = gathering.get(plan.key(entry)) {
-            row.see(entry, &bounds);
+        if let Some(row) = gathering.get_mut(&plan.key(entry)) {
+            row.see(entry, slots.find(entry.at_us));
         }
     })?;
-    gathering.iter().map(|(_, row)| row.finish(reader)).collect()
+    gathering.into_rows().map(|row| row.finish(reader)).collect()
 }
 
 impl Gathering {
-    fn see(&mut self, entry: &Entry<'_>, bounds: &[i64]) {
+    fn see(&mut self, entry: &Entry<'_>, slot: Option<usize>) {
         let cell = entry.cell;
-        self.trend.resize(bounds.len() - 1, 0);
-        if let Some(slot) = slot(bounds, entry.at_us) {
+        if let Some(slot) = slot {
             self.trend[slot] += cell.cost;
         }
         self.use_cases.add(entry.what.use_case, cell.cost);
@@ -309,7 +317,7 @@ impl Gathering {
         self.latencies.add(&cell.latencies);
     }
 
-    fn finish(&self, reader: &Reader<'_>) -> rusqlite::Result<Detail> {
+    fn finish(self, reader: &Reader<'_>) -> rusqlite::Result<Detail> {
         let money = |percent| self.costs.percentile(percent).map(|pico| Money::from_pico(pico.into()));
         let time = |percent| self.latencies.percentile(percent).map(Duration::from_micros);
         Ok(Detail {
@@ -324,8 +332,26 @@ impl Gathering {
     }
 }
 
-/// Which slot of consecutive `bounds` a time falls into.
-pub(super) fn slot(bounds: &[i64], at: i64) -> Option<usize> {
-    let after = bounds.partition_point(|&bound| bound <= at);
-    (after > 0 && after < bounds.len()).then(|| after - 1)
+/// Slots between consecutive bounds. Entries of one come one after the other.
+#[derive(Debug)]
+pub(super) struct Slots<'b> {
+    bounds: &'b [i64],
+    last: Option<(Range<i64>, usize)>,
+}
+
+impl<'b> Slots<'b> {
+    pub(super) const fn new(bounds: &'b [i64]) -> Self {
+        Self { bounds, last: None }
+    }
+
+    /// Which slot a time falls into.
+    #[inline]
+    pub(super) fn find(&mut self, at: i64) -> Option<usize> {
+        if self.last.as_ref().is_none_or(|(slot, _)| !slot.contains(&at)) {
+            let after = self.bounds.partition_point(|&bound| bound <= at);
+            let (from, to) = (self.bounds.get(after.checked_sub(1)?)?, self.bounds.get(after)?);
+            self.last = Some((*from..*to, after - 1));
+        }
+        self.last.as_ref().map(|(_, slot)| *slot)
+    }
 }

@@ -19,7 +19,7 @@ pub(super) struct Groups<T> {
     next: Vec<u32>,
     /// Rows that are further than [`CHAIN`] from the first, or whose first number is out of bounds.
     hashed: HashMap<Hashed, u32, BuildHasherDefault<Mixer>>,
-    /// The row that was asked for last: entries come in runs of one key.
+    /// The row that was changed last: entries of few rows come in runs of one key.
     last: usize,
 }
 
@@ -34,10 +34,10 @@ impl<T> Default for Groups<T> {
     }
 }
 
-/// Where a key is, or where it would be noted.
-enum Found {
-    Row(u32),
-    /// In `heads`, at this place.
+/// Where a row that is not there would be noted.
+#[derive(Clone, Copy)]
+enum Place {
+    /// In `heads`.
     Head(usize),
     /// After this row.
     After(u32),
@@ -46,58 +46,65 @@ enum Found {
 
 impl<T: Default> Groups<T> {
     /// The row of a key, made if there is none.
+    #[inline]
     pub(super) fn at(&mut self, key: Key) -> &mut T {
-        if self.rows.get(self.last).is_none_or(|(last, _)| *last != key) {
-            let new = u32::try_from(self.rows.len() + 1).unwrap_or(u32::MAX);
-            let row = match self.find(&key) {
-                Found::Row(row) => row,
-                Found::Head(place) => {
-                    if place >= self.heads.len() {
-                        self.heads.resize(place + 1, 0);
-                    }
-                    self.heads[place] = new;
-                    new
+        let row = match self.find(&key) {
+            Ok(row) => row,
+            Err(place) => self.make(key, place),
+        };
+        &mut self.rows[row as usize - 1].1
+    }
+
+    #[cold]
+    fn make(&mut self, key: Key, place: Place) -> u32 {
+        self.rows.push((key, T::default()));
+        self.next.push(0);
+        let new = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
+        match place {
+            Place::Head(place) => {
+                if place >= self.heads.len() {
+                    self.heads.resize(place + 1, 0);
                 }
-                Found::After(row) => {
-                    self.next[row as usize - 1] = new;
-                    new
-                }
-                Found::Hashed => {
-                    self.hashed.insert(Hashed(key), new);
-                    new
-                }
-            };
-            if row == new {
-                self.rows.push((key, T::default()));
-                self.next.push(0);
+                self.heads[place] = new;
             }
-            self.last = row as usize - 1;
+            Place::After(row) => self.next[row as usize - 1] = new,
+            Place::Hashed => {
+                self.hashed.insert(Hashed(key), new);
+            }
         }
-        &mut self.rows[self.last].1
+        new
     }
 }
 
 impl<T> Groups<T> {
     /// The row of a key, if there is one.
-    pub(super) fn get(&mut self, key: Key) -> Option<&mut T> {
-        if self.rows.get(self.last).is_none_or(|(last, _)| *last != key) {
-            let Found::Row(row) = self.find(&key) else { return None };
-            self.last = row as usize - 1;
+    pub(super) fn get(&self, key: &Key) -> Option<&T> {
+        let row = self.find(key).ok()?;
+        self.rows.get(row as usize - 1).map(|(_, row)| row)
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut T> {
+        if self.rows.get(self.last).is_none_or(|(last, _)| last != key) {
+            self.last = self.find(key).ok()? as usize - 1;
         }
         self.rows.get_mut(self.last).map(|(_, row)| row)
     }
 
-    fn find(&self, key: &Key) -> Found {
-        let hashed = || self.hashed.get(&Hashed(*key)).map_or(Found::Hashed, |&row| Found::Row(row));
+    /// The number of a row, which begins with 1.
+    #[inline]
+    fn find(&self, key: &Key) -> Result<u32, Place> {
+        let hashed = || self.hashed.get(&Hashed(*key)).copied().ok_or(Place::Hashed);
         let Some(place) = usize::try_from(key[0]).ok().filter(|&place| place < PLACES) else {
             return hashed();
         };
-        let (mut row, mut before) = (self.heads.get(place).copied().unwrap_or(0), Found::Head(place));
+        let (mut row, mut before) = (self.heads.get(place).copied().unwrap_or(0), Place::Head(place));
         for _ in 0..CHAIN {
             match self.rows.get((row as usize).wrapping_sub(1)) {
-                None => return before,
-                Some((found, _)) if found == key => return Found::Row(row),
-                Some(_) => before = Found::After(row),
+                None => return Err(before),
+                Some((found, _)) if found == key => return Ok(row),
+                Some(_) => before = Place::After(row),
             }
             row = self.next[row as usize - 1];
         }
@@ -108,14 +115,12 @@ impl<T> Groups<T> {
         self.rows.len()
     }
 
-    /// The row of a key, if there is one, wherever the last one was.
-    pub(super) fn find_ref(&self, key: &Key) -> Option<&T> {
-        let Found::Row(row) = self.find(key) else { return None };
-        self.rows.get((row as usize).wrapping_sub(1)).map(|(_, row)| row)
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Key, &T)> {
         self.rows.iter().map(|(key, row)| (key, row))
+    }
+
+    pub(super) fn into_rows(self) -> impl Iterator<Item = T> {
+        self.rows.into_iter().map(|(_, row)| row)
     }
 }
 
@@ -131,16 +136,34 @@ impl<T: Default> FromIterator<Key> for Groups<T> {
 
 /// Amounts by one number.
 #[derive(Debug, Default)]
-pub(super) struct Pile(Groups<i128>);
+pub(super) struct Pile {
+    sums: Groups<i128>,
+    /// What is not in `sums` yet: entries come in runs of one number.
+    last: Option<(i64, i128)>,
+}
 
 impl Pile {
+    #[inline]
     pub(super) fn add(&mut self, id: i64, amount: i128) {
-        *self.0.at([id, 0, 0, 0]) += amount;
+        match &mut self.last {
+            Some((last, sum)) if *last == id => *sum += amount,
+            _ => {
+                self.put();
+                self.last = Some((id, amount));
+            }
+        }
+    }
+
+    fn put(&mut self) {
+        if let Some((id, sum)) = self.last.take() {
+            *self.sums.at([id, 0, 0, 0]) += sum;
+        }
     }
 
     /// The number with the largest amount, the first of equals; 0 if there is none.
-    pub(super) fn top(&self) -> i64 {
-        let largest = self.0.iter().max_by_key(|&(key, &amount)| (amount, std::cmp::Reverse(key[0])));
+    pub(super) fn top(mut self) -> i64 {
+        self.put();
+        let largest = self.sums.iter().max_by_key(|&(key, &amount)| (amount, std::cmp::Reverse(key[0])));
         largest.map_or(0, |(key, _)| key[0])
     }
 }
@@ -197,9 +220,9 @@ mod tests {
             }
             prop_assert_eq!(groups.iter().map(|(key, sum)| (*key, *sum)).collect::<BTreeMap<_, _>>(), map.clone());
             for (key, sum) in map {
-                prop_assert_eq!(groups.get(key).map(|sum| *sum), Some(sum));
+                prop_assert_eq!(groups.get(&key), Some(&sum));
             }
-            prop_assert!(groups.get([77, 0, 0, 0]).is_none());
+            prop_assert!(groups.get_mut(&[77, 0, 0, 0]).is_none());
         }
     }
 }

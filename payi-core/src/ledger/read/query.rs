@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use crate::{
     events::Outcome,
     ledger::{
-        fold::{Cube, pack::Columns},
+        fold::{Cube, unpack::Columns},
         kinds::{How, What},
         read::scan::{Entry, Scope},
         rows::micros,
@@ -99,8 +99,8 @@ impl Dimension {
         match self {
             Self::User => entry.user,
             Self::Account => entry.account,
-            Self::UseCase | Self::Version | Self::Step => self.of_what(entry.what),
-            Self::Provider | Self::Model | Self::Outcome | Self::Error => self.of_how(entry.how),
+            Self::UseCase | Self::Version | Self::Step => self.of_what(*entry.what),
+            Self::Provider | Self::Model | Self::Outcome | Self::Error => self.of_how(*entry.how),
         }
     }
 
@@ -342,6 +342,11 @@ impl Plan {
             .is_none_or(|source| how.source == source && (source != CostSource::Unpriced || how.unpriced))
     }
 
+    /// Whether [`Plan::wants_person`] or [`Plan::finds`] can say no.
+    pub(super) fn asks(&self) -> bool {
+        self.search.is_some() || self.picks.iter().any(|(dimension, _)| dimension.is_person())
+    }
+
     pub(super) fn wants_person(&self, user: i64, account: i64) -> bool {
         self.picks.iter().all(|&(dimension, wanted)| match dimension {
             Dimension::User => user == wanted,
@@ -360,7 +365,12 @@ impl Plan {
         self.user.as_ref().map(<[i64; 1]>::as_slice)
     }
 
+    #[inline]
     pub(super) fn key(&self, entry: &Entry<'_>) -> Key {
+        // Half of all reports, and those with the most rows.
+        if self.by == [Dimension::User, Dimension::Account] {
+            return [entry.user, entry.account, 0, 0];
+        }
         let mut key = [0; 4];
         for (id, dimension) in key.iter_mut().zip(&self.by) {
             *id = dimension.of(entry);
@@ -396,7 +406,7 @@ impl Plan {
         let picks = self.picks.iter().map(|(dimension, _)| *dimension);
         let mut split = by.iter().copied().chain(picks).chain(search);
         if !split.clone().any(Dimension::is_person) {
-            Cube::Kinds
+            Cube::Days
         } else if details || split.any(|d| !d.is_person() && d != Dimension::Outcome) {
             Cube::Full
         } else {

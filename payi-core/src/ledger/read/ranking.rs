@@ -4,12 +4,15 @@ use std::rc::Rc;
 
 use crate::{
     events::Outcome,
-    ledger::read::{
-        Totals,
-        groups::Groups,
-        query::{Dimension, Key, Order, Plan},
-        scan::{Entry, Reader},
-        sums::Sum,
+    ledger::{
+        fold::unpack::Columns,
+        read::{
+            Totals,
+            groups::Groups,
+            query::{Dimension, Key, Order, Plan},
+            scan::{Entry, Reader, Scope},
+            sums::Sum,
+        },
     },
 };
 
@@ -25,11 +28,12 @@ struct Weight {
 }
 
 impl Weight {
+    #[inline]
     fn add(&mut self, order: Order, entry: &Entry<'_>, in_range: bool) {
         let cell = entry.cell;
-        let cost = if in_range { cell.cost } else { -cell.cost };
+        let cost = cell.cost;
         if !in_range {
-            self.sum += if order == Order::Change { cost } else { 0 };
+            self.sum -= if order == Order::Change { cost } else { 0 };
             return;
         }
         match order {
@@ -70,16 +74,69 @@ pub(crate) struct Ranked {
 pub(super) fn rank(reader: &Reader<'_>, asked: &[(&Plan, Order)]) -> rusqlite::Result<Vec<Rc<Ranked>>> {
     let mut all: Vec<Ranked> = asked.iter().map(|(plan, order)| Ranked::new(plan, *order)).collect();
     let Some((plan, _)) = asked.first() else { return Ok(Vec::new()) };
+    let scope = plan.scope(plan.cube(&plan.by, false));
+    let coarser = plan.scope(plan.cube(&[], false));
+    if coarser.cube != scope.cube && all.iter().all(Ranked::is_of_users) {
+        apart(reader, (scope, coarser), &mut all)?;
+    } else {
+        at_once(reader, &scope, &mut all)?;
+    }
+    let all: Vec<Rc<Ranked>> = all.into_iter().map(Rc::new).collect();
+    reader.ranked.borrow_mut().extend(all.iter().cloned());
+    Ok(all)
+}
+
+/// Everything in one pass.
+fn at_once(reader: &Reader<'_>, scope: &Scope<'_>, all: &mut [Ranked]) -> rusqlite::Result<()> {
     let mut total = Sum::default();
-    reader.scan(&plan.scope(plan.cube(&plan.by, false)), |entry| {
-        plan.add(&mut total, entry);
-        for ranked in &mut all {
+    reader.scan(scope, |entry| {
+        scope.plan.add(&mut total, entry);
+        for ranked in &mut *all {
+            ranked.weigh(entry);
             ranked.add(entry);
         }
     })?;
-    let all: Vec<Rc<Ranked>> = all.into_iter().map(|ranked| Rc::new(Ranked { total, ..ranked })).collect();
-    reader.ranked.borrow_mut().extend(all.iter().cloned());
-    Ok(all)
+    for ranked in all {
+        ranked.total = total;
+    }
+    Ok(())
+}
+
+/// Of users there are many: no more is read of them than what orders them. The sum of all comes from a rollup that has
+/// no users, that of nobody from what there is of nobody.
+fn apart(
+    reader: &Reader<'_>,
+    (scope, coarser): (Scope<'_>, Scope<'_>),
+    all: &mut [Ranked],
+) -> rusqlite::Result<()> {
+    let columns = all.iter().fold(Columns::COST, |columns, ranked| columns.and(ranked.order.columns()));
+    let nobodys = Scope { users: Some(vec![Dimension::User.none()]), ..scope.clone() };
+    let looks_back = all.iter().any(|ranked| ranked.order == Order::Change);
+    let from_us = if looks_back { scope.from_us } else { scope.plan.since_us };
+    reader.scan(&Scope { from_us, columns, ..scope }, |entry| {
+        for ranked in &mut *all {
+            ranked.weigh(entry);
+        }
+    })?;
+    let (mut total, mut nameless) = (Sum::default(), Sum::default());
+    reader.scan(&coarser, |entry| coarser.plan.add(&mut total, entry))?;
+    reader.scan(&nobodys, |entry| {
+        if entry.user == Dimension::User.none() {
+            nobodys.plan.add(&mut nameless, entry);
+        }
+    })?;
+    for ranked in all {
+        (ranked.total, ranked.nameless) = (total, nameless);
+    }
+    Ok(())
+}
+
+impl Order {
+    /// What [`Weight::add`] looks at.
+    const fn columns(self) -> Columns {
+        let sums = matches!(self, Self::Tokens | Self::LastSeen | Self::FirstSeen);
+        Columns { calls: true, sums, sketches: false }
+    }
 }
 
 impl Ranked {
@@ -96,15 +153,24 @@ impl Ranked {
         }
     }
 
+    /// Whether each of its rows is of one user.
+    fn is_of_users(&self) -> bool {
+        self.plan.by.first() == Some(&Dimension::User)
+    }
+
+    #[inline]
+    fn weigh(&mut self, entry: &Entry<'_>) {
+        let in_range = entry.at_us >= self.plan.since_us;
+        if in_range || self.order == Order::Change {
+            self.rows.at(self.plan.key(entry)).add(self.order, entry, in_range);
+        }
+    }
+
     fn add(&mut self, entry: &Entry<'_>) {
         let plan = &self.plan;
         let key = plan.key(entry);
         if plan.by.first().is_some_and(|first| key[0] == first.none()) {
             plan.add(&mut self.nameless, entry);
-        }
-        let in_range = entry.at_us >= plan.since_us;
-        if in_range || self.order == Order::Change {
-            self.rows.at(key).add(self.order, entry, in_range);
         }
         if let Some(sums) = &mut self.sums {
             plan.add(sums.at(key), entry);
@@ -137,7 +203,7 @@ impl Ranked {
     /// The sums of these rows, in their order, if they are known.
     pub(super) fn sums(&self, keys: &[Key]) -> Option<Vec<Sum>> {
         let sums = self.sums.as_ref()?;
-        Some(keys.iter().map(|key| sums.find_ref(key).copied().unwrap_or_default()).collect())
+        Some(keys.iter().map(|key| sums.get(key).copied().unwrap_or_default()).collect())
     }
 
     /// What the names of `dimension` cost, if this knows it for all that `plan` asks for.

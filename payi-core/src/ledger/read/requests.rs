@@ -14,7 +14,7 @@ use crate::{
     ledger::{
         StoredEvent,
         claim::find_seq,
-        fold::{Cube, QUARTER_US, pack::Columns},
+        fold::{Cube, QUARTER_US, unpack::Columns},
         ids,
         read::{
             largest::largest,
@@ -197,9 +197,8 @@ impl Found {
 /// The quarters of an hour in which attempts that match may have begun, and about how many did.
 fn quarters(reader: &Reader<'_>, query: &Query, plan: &Plan) -> rusqlite::Result<BTreeMap<i64, i64>> {
     let mut quarters: BTreeMap<i64, i64> = BTreeMap::new();
-    let cube = if plan.cube(&[], false) == Cube::Kinds { Cube::Kinds } else { Cube::Full };
     let columns = Columns { calls: true, ..Columns::COST };
-    let mut scope = Scope { columns, ..plan.scope(cube) };
+    let mut scope = Scope { columns, ..plan.scope(plan.cube(&[], false).finer()) };
     let found = Found::by(reader.conn, &query.search)?;
     if let Some(found) = &found {
         (scope.cube, scope.users) = (Cube::Full, Some(found.users.clone()));

@@ -18,7 +18,7 @@ use crate::ledger::{
     fold::{
         self, Cube, DAY_US, QUARTER_US,
         cell::{Cell, Key},
-        pack::{Chunk, Columns},
+        unpack::{self, Columns},
     },
     kinds::{How, Kinds, What},
     read::{Totals, query::Plan, ranking::Ranked, sums::Sum},
@@ -29,6 +29,8 @@ use crate::ledger::{
 pub(crate) struct Reader<'c> {
     pub(crate) conn: &'c Connection,
     pub(super) folded: i64,
+    /// Whether there are sums by whole days of all that is folded.
+    has_days: bool,
     kinds: OnceCell<Kinds>,
     extent: OnceCell<(i64, i64)>,
     tail: OnceCell<Vec<Late>>,
@@ -53,8 +55,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) at_us: i64,
     pub(crate) user: i64,
     pub(crate) account: i64,
-    pub(crate) what: What,
-    pub(crate) how: How,
+    pub(crate) what: &'a What,
+    pub(crate) how: &'a How,
     pub(crate) cell: &'a Cell,
 }
 
@@ -80,6 +82,7 @@ impl<'c> Reader<'c> {
         Ok(Self {
             conn,
             folded,
+            has_days: meta(conn, "days")? == folded,
             kinds: OnceCell::new(),
             extent: OnceCell::new(),
             tail: OnceCell::new(),
@@ -120,7 +123,7 @@ impl<'c> Reader<'c> {
         let mut cuts: Vec<i64> =
             scope.cuts.iter().chain([&scope.from_us, &scope.to_us]).filter(inside).copied().collect();
         cuts.sort_unstable();
-        let mut packs = Packs::new(self, scope, oldest)?;
+        let packs = Packs::new(self, scope, oldest)?;
         if cuts.is_empty() && scope.from_us <= oldest && scope.to_us > newest && scope.cube == Cube::Users {
             let ever_day = meta(self.conn, "ever_day")?;
             packs.read(Cube::Ever, (0, i64::MAX), None, &mut each)?;
@@ -128,7 +131,7 @@ impl<'c> Reader<'c> {
         } else {
             let (from, to) = (scope.from_us.max(oldest), scope.to_us.min(newest.saturating_add(1)));
             if from < to {
-                self.days(scope, (from, to), &cuts, &mut packs, &mut each)?;
+                self.days(scope, (from, to), &cuts, &packs, &mut each)?;
             }
         }
         self.tail(scope, &mut each)
@@ -164,7 +167,7 @@ impl<'c> Reader<'c> {
         scope: &Scope<'_>,
         (from, to): (i64, i64),
         cuts: &[i64],
-        packs: &mut Packs<'_>,
+        packs: &Packs<'_>,
         each: &mut impl FnMut(&Entry<'_>),
     ) -> rusqlite::Result<()> {
         let pruned = meta(self.conn, "pruned_before_us")?.max(meta(self.conn, "trimmed_before_us")?);
@@ -178,15 +181,15 @@ impl<'c> Reader<'c> {
             cuts.iter().filter(|&cut| cut % DAY_US != 0).map(|cut| cut.div_euclid(DAY_US)).collect();
         split.dedup();
         let last = (to - 1).div_euclid(DAY_US);
+        let cube = if scope.cube == Cube::Days && !self.has_days { scope.cube.finer() } else { scope.cube };
         let mut day = from.div_euclid(DAY_US);
         for cut_day in split.iter().copied().chain([last.saturating_add(1)]) {
             let whole = (day, cut_day.saturating_sub(1).min(last));
             if whole.0 <= whole.1 {
-                packs.read(scope.cube, whole, None, each)?;
+                packs.read(cube, whole, None, each)?;
             }
             if (day..=last).contains(&cut_day) {
-                let cube = if scope.cube == Cube::Users { Cube::Full } else { scope.cube };
-                packs.read(cube, (cut_day, cut_day), Some(((from, to), &broken)), each)?;
+                packs.read(scope.cube.finer(), (cut_day, cut_day), Some(((from, to), &broken)), each)?;
             }
             day = day.max(cut_day.saturating_add(1));
         }
@@ -283,7 +286,7 @@ impl<'c> Reader<'c> {
 fn offer(scope: &Scope<'_>, fact: &Fact, part: Part, each: &mut impl FnMut(&Entry<'_>)) {
     let (plan, Fact { at_us, user, account, what, how, .. }) = (scope.plan, *fact);
     if plan.wants_what(what) && plan.wants_how(how) && plan.wants_person(user, account) {
-        let entry = Entry { at_us, user, account, what, how, cell: &fact.cell(part) };
+        let entry = Entry { at_us, user, account, what: &what, how: &how, cell: &fact.cell(part) };
         if plan.finds(&entry) {
             each(&entry);
         }
@@ -308,39 +311,37 @@ type Within<'b> = ((i64, i64), &'b [i64]);
 struct Packs<'r> {
     conn: &'r Connection,
     plan: &'r Plan,
-    kinds: &'r Kinds,
-    /// Which entries of `kinds` are wanted.
-    whats: Vec<bool>,
-    hows: Vec<bool>,
+    /// The wanted ones of [`Kinds`].
+    whats: Vec<Option<What>>,
+    hows: Vec<Option<How>>,
+    /// Whether something is asked of users and accounts, or of names.
+    asks: bool,
     users: Option<&'r [i64]>,
     /// A day or a quarter may begin before it, though nothing in it did.
     oldest: i64,
-    chunk: Chunk,
-    /// For days of the range before, of which only the cost is told.
-    before: Chunk,
+    columns: Columns,
 }
 
 impl<'r> Packs<'r> {
     fn new(reader: &'r Reader<'_>, scope: &'r Scope<'_>, oldest: i64) -> rusqlite::Result<Self> {
         let kinds = reader.kinds()?;
         let plan = scope.plan;
-        let whats = kinds.whats.iter().map(|&what| plan.wants_what(what)).collect();
-        let hows = kinds.hows.iter().map(|&how| plan.wants_how(how)).collect();
+        let whats = kinds.whats.iter().map(|&what| plan.wants_what(what).then_some(what)).collect();
+        let hows = kinds.hows.iter().map(|&how| plan.wants_how(how).then_some(how)).collect();
         Ok(Self {
             conn: reader.conn,
             plan,
-            kinds,
             whats,
             hows,
+            asks: plan.asks(),
             users: scope.users.as_deref().or_else(|| plan.user()),
             oldest,
-            chunk: Chunk::of(scope.columns),
-            before: Chunk::of(Columns::COST),
+            columns: scope.columns,
         })
     }
 
     fn read(
-        &mut self,
+        &self,
         cube: Cube,
         (first, last): (i64, i64),
         within: Option<Within<'_>>,
@@ -365,27 +366,23 @@ impl<'r> Packs<'r> {
     }
 
     fn body(
-        &mut self,
+        &self,
         cube: Cube,
         slot: i64,
-        mut body: &[u8],
+        body: &[u8],
         within: Option<Within<'_>>,
         each: &mut impl FnMut(&Entry<'_>),
     ) {
         let (users, base_ms) = (self.users, cube.base_ms(slot));
         let ends_us = cube.base_ms(slot.saturating_add(1)).saturating_mul(1000);
+        // Of the range before only the cost is told.
         let is_before = cube != Cube::Ever && ends_us <= self.plan.since_us;
-        while !body.is_empty() {
-            let wanted = |low, high| any_of(users, low, high);
-            let chunk = if is_before { &mut self.before } else { &mut self.chunk };
-            if chunk.read(&mut body, base_ms, wanted).is_none() {
-                return;
-            }
-            let chunk = if is_before { &self.before } else { &self.chunk };
-            for (key, cell) in chunk.cells() {
-                self.cell(key, cell, base_ms * 1000, within, each);
-            }
-        }
+        let columns = if is_before { Columns::COST } else { self.columns };
+        let wanted = |low, high| any_of(users, low, high);
+        // What makes no sense, and all after it, is left out: `payi ledger check` tells.
+        let _ = unpack::cells(body, base_ms, columns, wanted, |key, cell| {
+            self.cell(key, cell, base_ms * 1000, within, each);
+        });
     }
 
     #[inline]
@@ -397,13 +394,7 @@ impl<'r> Packs<'r> {
         within: Option<Within<'_>>,
         each: &mut impl FnMut(&Entry<'_>),
     ) {
-        let (Some(what), Some(how)) = (index(key.what), index(key.how)) else { return };
-        if self.whats.get(what) != Some(&true)
-            || self.hows.get(how) != Some(&true)
-            || !self.plan.wants_person(key.user, key.account)
-        {
-            return;
-        }
+        let (Some(what), Some(how)) = (at(&self.whats, key.what), at(&self.hows, key.how)) else { return };
         let begins = base_us.saturating_add(key.quarter.saturating_mul(QUARTER_US));
         let at_us = begins.max(self.oldest);
         if let Some(((from, to), broken)) = within
@@ -411,19 +402,16 @@ impl<'r> Packs<'r> {
         {
             return;
         }
-        let (Some(&what), Some(&how)) = (self.kinds.whats.get(what), self.kinds.hows.get(how)) else {
-            return;
-        };
         let (user, account) = (key.user, key.account);
         let entry = Entry { at_us, user, account, what, how, cell };
-        if self.plan.finds(&entry) {
+        if !self.asks || self.plan.wants_person(user, account) && self.plan.finds(&entry) {
             each(&entry);
         }
     }
 }
 
-fn index(id: i64) -> Option<usize> {
-    usize::try_from(id).ok()
+fn at<T>(kinds: &[Option<T>], id: i64) -> Option<&T> {
+    kinds.get(usize::try_from(id).ok()?)?.as_ref()
 }
 
 /// Whether one of the users, who are in order, is in the range.

@@ -5,9 +5,9 @@ use std::time::SystemTime;
 use crate::{
     events::Outcome,
     ledger::{
-        fold::pack::Columns,
+        fold::unpack::Columns,
         read::{
-            drivers::slot,
+            drivers::Slots,
             groups::Groups,
             query::{Key, Plan, Query},
             ranking::costs,
@@ -105,9 +105,10 @@ fn whole(
     let slots = series.ok.len();
     let (mut costs, mut ok, mut not_ok) = (vec![0_i128; slots], vec![0_i64; slots], vec![0_i64; slots]);
     let columns = Columns { calls: true, ..Columns::COST };
+    let mut at = Slots::new(bounds);
     let scope = Scope { cuts: bounds.to_vec(), columns, ..plan.scope(plan.cube(&[], false)) };
     reader.scan(&scope, |entry| {
-        let Some(slot) = slot(bounds, entry.at_us) else { return };
+        let Some(slot) = at.find(entry.at_us) else { return };
         costs[slot] += entry.cell.cost;
         let calls = if entry.how.outcome == Outcome::Ok { &mut ok } else { &mut not_ok };
         calls[slot] += entry.cell.calls;
@@ -135,8 +136,9 @@ fn parts(
         columns: Columns::COST,
         ..plan.scope(plan.cube(&plan.by, false))
     };
+    let mut at = Slots::new(bounds);
     reader.scan(&scope, |entry| {
-        if let (Some(slot), Some(part)) = (slot(bounds, entry.at_us), parts.get(plan.key(entry))) {
+        if let (Some(slot), Some(part)) = (at.find(entry.at_us), parts.get_mut(&plan.key(entry))) {
             part[slot] += entry.cell.cost;
         }
     })?;
