@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use rusqlite::Connection;
 
 use super::{
-    Appender, Collector, Filter, Keep, Ledger, Sort, answers, fold, foreign_id,
+    Appender, Collector, Filter, Keep, Ledger, Sort, answers, dict, fold, foreign_id,
     read::{Dimension, Query, RequestOrder},
     sample::{append, event, opening, who},
     schema::writing,
@@ -125,7 +125,7 @@ fn a_file_without_sums_by_days_is_read_by_quarters_and_gets_them() {
     ledger.with(|conn| fold::finish(conn, None)).unwrap();
     let (days, before) = (models(), ledger.with(rows_by_days).unwrap());
     // As a payi that knows nothing of them leaves it.
-    let none = "DELETE FROM rollup WHERE grain = 5; DELETE FROM meta WHERE key = 'days'";
+    let none = "DELETE FROM rollup WHERE grain = 5; DELETE FROM meta WHERE key = 'folded_days'";
     ledger.with(|conn| conn.execute_batch(none)).unwrap();
     assert_eq!((models(), days.cost), (days, Money::from_pico(11)));
     append(&ledger, &[(event(7), who("u1"))]);
@@ -133,6 +133,21 @@ fn a_file_without_sums_by_days_is_read_by_quarters_and_gets_them() {
     assert_eq!(models().cost, Money::from_pico(18));
     assert!(ledger.with(rows_by_days).unwrap() > before, "days that were there already came too");
     assert_eq!(ledger.check().unwrap().problems, Vec::<String>::new());
+}
+
+#[test]
+fn what_cannot_be_read_does_not_take_the_place_of_sums_by_days() {
+    let ledger = Ledger::in_memory().unwrap();
+    append(&ledger, &[(event(5), who("u1")), (event(6), who("u2"))]);
+    ledger.with(|conn| fold::finish(conn, None)).unwrap();
+    let broken = "DELETE FROM meta WHERE key = 'folded_days';
+                  UPDATE rollup SET body = substr(body, 1, length(body) - 3) WHERE grain = 3";
+    ledger.with(|conn| conn.execute_batch(broken)).unwrap();
+    append(&ledger, &[(event(7), who("u1"))]);
+    ledger.with(|conn| fold::finish(conn, None)).unwrap();
+    assert_eq!(ledger.with(|conn| dict::meta(conn, "folded_days")).unwrap(), 0);
+    let problems = ledger.check().unwrap().problems;
+    assert!(problems.iter().any(|it| it.contains("differ from one another")), "{problems:?}");
 }
 
 fn rows_by_days(conn: &Connection) -> rusqlite::Result<i64> {

@@ -14,7 +14,7 @@ use crate::{
     events::Event,
     ledger::{Appender, Durability, Housekeeping, Keep, Ledger},
     money::Money,
-    testing::workload::{Dice, attempt},
+    testing::workload::Workload,
 };
 
 /// What to make.
@@ -109,7 +109,7 @@ pub fn load_ledger(path: impl AsRef<Path>, load: &Load) -> Result<Loaded> {
 }
 
 fn append(ledger: &Ledger, load: &Load) -> Result<Loaded> {
-    let mut dice = Dice(42);
+    let mut workload = Workload::new(42);
     let mut appender = Appender::default();
     let mut loaded = Loaded { events: load.events, ..Loaded::default() };
     let mut recent: VecDeque<(Event, Resolved)> = VecDeque::with_capacity(5_000);
@@ -117,14 +117,14 @@ fn append(ledger: &Ledger, load: &Load) -> Result<Loaded> {
     let start = load.until.checked_sub(Duration::from_micros(span_us)).unwrap_or(SystemTime::UNIX_EPOCH);
     let mut batch = Vec::with_capacity(load.batch);
     for n in 0..load.events {
-        if dice.next(100) < load.repeats && !recent.is_empty() {
-            let again = usize::try_from(dice.next(recent.len() as u64)).unwrap_or(0);
+        if workload.number(100) < load.repeats && !recent.is_empty() {
+            let again = usize::try_from(workload.number(recent.len() as u64)).unwrap_or(0);
             batch.extend(recent.get(again).cloned());
         } else {
             // One of a hundred arrives late, by up to six hours.
-            let late = if dice.next(100) == 0 { dice.next(21_600_000_000) } else { 0 };
+            let late = if workload.number(100) == 0 { workload.number(21_600_000_000) } else { 0 };
             let at_us = (span_us / load.events.max(1) * n).saturating_sub(late);
-            let made = attempt(load, start + Duration::from_micros(at_us), &mut dice);
+            let made = workload.next(load, start + Duration::from_micros(at_us));
             loaded.cost += made.0.cost.amount;
             if load.repeats > 0 && n % 20 == 0 {
                 recent.truncate(4_999);

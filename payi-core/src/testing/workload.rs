@@ -30,11 +30,12 @@ const USE_CASES: [(&str, &[&str]); 5] = [
 ];
 
 /// A generator that gives the same numbers every time (SplitMix64).
-pub(super) struct Dice(pub(super) u64);
+#[derive(Debug)]
+struct Dice(u64);
 
 impl Dice {
     /// A number below `below`.
-    pub(super) fn next(&mut self, below: u64) -> u64 {
+    fn next(&mut self, below: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut x = self.0;
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -61,8 +62,39 @@ impl Dice {
     }
 }
 
-/// The next attempt, begun at `at`.
-pub(super) fn attempt(load: &Load, at: SystemTime, dice: &mut Dice) -> (Event, Resolved) {
+/// Attempts, one after the other.
+#[derive(Debug)]
+pub(super) struct Workload {
+    dice: Dice,
+    /// The last one, if its call goes on: sometimes with another model.
+    goes_on: Option<(Event, Resolved)>,
+}
+
+impl Workload {
+    pub(super) const fn new(seed: u64) -> Self {
+        Self { dice: Dice(seed), goes_on: None }
+    }
+
+    /// A number below `below`.
+    pub(super) fn number(&mut self, below: u64) -> u64 {
+        self.dice.next(below)
+    }
+
+    /// The next attempt, begun at `at`.
+    pub(super) fn next(&mut self, load: &Load, at: SystemTime) -> (Event, Resolved) {
+        let mut made = attempt(load, at, &mut self.dice);
+        if let Some((failed, who)) = self.goes_on.take() {
+            (made.0.call_id, made.0.attempt, made.1) = (failed.call_id, failed.attempt + 1, who);
+        }
+        // Three of five that failed are made again.
+        if made.0.outcome == Outcome::Failed && self.dice.next(5) < 3 {
+            self.goes_on = Some(made.clone());
+        }
+        made
+    }
+}
+
+fn attempt(load: &Load, at: SystemTime, dice: &mut Dice) -> (Event, Resolved) {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let named = MODELS[pick(&[48, 18, 16, 8, 8, 2], dice)];
     let more = dice.next(load.models.into());

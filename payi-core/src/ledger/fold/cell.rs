@@ -68,11 +68,12 @@ impl Cell {
         self.last_ms = self.last_ms.max(other.last_ms);
     }
 
-    /// Whether some attempt is in it. Of many a cell only their number is read.
+    /// Whether some attempt is in it. A report may have read their number without their times.
     pub(crate) fn is_seen(&self) -> bool {
         self.attempts > 0 || self.has_times()
     }
 
+    /// Whether it says when.
     pub(crate) fn has_times(&self) -> bool {
         self.first_ms <= self.last_ms
     }

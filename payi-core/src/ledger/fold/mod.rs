@@ -5,8 +5,8 @@
 //! belong to, moving the watermark in the same transaction. Sums need no order: a report adds up all runs of a slot,
 //! and merging runs ([`runs`]) changes how many there are, never what they add up to.
 //!
-//! There are five rollups of the same form ([`Cube`]). A fact is thus after the watermark or in one run of each, and
-//! never both: a report that reads rollup and later facts in one transaction is exact at any moment. Several
+//! There are five rollups of the same form ([`Cube`]). A fact is thus after the watermark or in one run of each (of
+//! [`Cube::Days`] see [`FOLDED_DAYS`]), and never both: a report that reads rollup and later facts in one transaction is exact at any moment. Several
 //! processes may share the file; a lease keeps them from doing the work twice, and the watermark from counting twice.
 
 pub(crate) mod cell;
@@ -44,7 +44,7 @@ pub(crate) enum Cube {
     Kinds = 3,
     /// As [`Cube::Users`], of all days before `meta.ever_day` together. A slot is a range of users.
     Ever = 4,
-    /// As [`Cube::Kinds`], by whole days; right if `meta.days` is the watermark. Versions of payi before it leave it out.
+    /// As [`Cube::Kinds`], by whole days; right where [`FOLDED_DAYS`] says so.
     Days = 5,
 }
 
@@ -65,6 +65,9 @@ impl Cube {
         if self == Self::Ever { 0 } else { slot.saturating_mul(DAY_US / 1000) }
     }
 }
+
+/// Up to which fact [`Cube::Days`] has them, in `meta`: versions of payi that do not know it leave it behind the watermark.
+pub(crate) const FOLDED_DAYS: &str = "folded_days";
 
 /// The slot of a key in [`Cube::Ever`]: 16,384 users share one.
 fn ever_slot(key: Key) -> i64 {
@@ -124,6 +127,17 @@ struct Found {
     /// The largest cost, latency and number of tokens of one fact.
     most: [i64; 3],
     chain: Chain,
+    days: Days,
+}
+
+/// What has to be done about [`Cube::Days`].
+enum Days {
+    /// It has all that was folded before.
+    Whole,
+    /// An older payi has folded: these take the place of what is there.
+    Anew(Vec<(i64, Vec<Piece>)>),
+    /// What it would be made of cannot be read.
+    Unknown,
 }
 
 /// Folds up to `most` facts; the slots that have grown, or `None` if there was nothing to fold.
@@ -138,19 +152,21 @@ fn fold(conn: &Connection, key: Option<&ChainKey>, most: i64) -> rusqlite::Resul
             // Somebody whose lease we took, or who took ours, was quicker.
             return Ok(None);
         }
-        if meta(conn, "days")? != folded {
-            runs::days_anew(conn)?;
-        }
         // A later attempt may have come while we read; it will take back the earlier one's count itself,
         // because it is after the watermark.
         found.kinds.write(conn)?;
         write_batch(conn, &found)?;
+        if let Days::Anew(days) = &found.days {
+            runs::replace_days(conn, days)?;
+        }
         let run = runs::next(conn)?;
         for (&(cube, slot), pieces) in &packs {
             runs::insert(conn, (cube, slot), run, pieces)?;
         }
         set_meta(conn, "folded", found.last_seq)?;
-        set_meta(conn, "days", found.last_seq)?;
+        if !matches!(found.days, Days::Unknown) {
+            set_meta(conn, FOLDED_DAYS, found.last_seq)?;
+        }
         Ok(Some(packs.keys().copied().collect()))
     })
 }
@@ -168,6 +184,7 @@ fn read(conn: &Connection, key: Option<&ChainKey>, after: i64, most: i64) -> rus
         max_us: i64::MIN,
         most: [0; 3],
         chain,
+        days: if meta(conn, FOLDED_DAYS)? == after { Days::Whole } else { runs::days_anew(conn)? },
     };
     let mut lookup = Lookup::new(conn);
     let mut statement = conn.prepare("SELECT * FROM facts WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;

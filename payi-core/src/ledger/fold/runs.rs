@@ -11,7 +11,7 @@ use rusqlite::{Connection, params};
 use crate::ledger::{
     dict::meta,
     fold::{
-        Cube, DAY_US, Slot,
+        Cube, DAY_US, Days, Slot,
         cell::{Cell, Key},
         ever_slot,
         pack::{Packer, Piece},
@@ -170,21 +170,32 @@ fn sum(
     Ok(cursors.iter().all(|cursor| cursor.whole))
 }
 
-/// Makes [`Cube::Days`] of what there is of [`Cube::Kinds`]; in the caller's transaction.
-pub(super) fn days_anew(conn: &Connection) -> rusqlite::Result<()> {
-    conn.execute("DELETE FROM rollup WHERE grain = ?1", [Cube::Days as i64])?;
+/// [`Cube::Days`] made of what there is of [`Cube::Kinds`]. Merges do not change what that adds up to, so that it may be
+/// put in place later, as long as nothing was folded in between.
+pub(super) fn days_anew(conn: &Connection) -> rusqlite::Result<Days> {
     let days: Vec<i64> = conn
         .prepare("SELECT DISTINCT slot FROM rollup WHERE grain = ?1")?
         .query_map([Cube::Kinds as i64], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
+    let mut anew = Vec::with_capacity(days.len());
     for day in days {
         let kinds = (Cube::Kinds, day);
         let mut packer = Packer::new(Cube::Days.base_ms(day));
         // Quarters come after everything else in the order of keys, so that those of one day are neighbours.
-        sum(conn, kinds, &runs(conn, kinds)?, |key, cell| packer.push(Key { quarter: 0, ..key }, cell))?;
-        insert(conn, (Cube::Days, day), next(conn)?, &packer.finish())?;
+        let add = |key, cell: &Cell| packer.push(Key { quarter: 0, ..key }, cell);
+        if !sum(conn, kinds, &runs(conn, kinds)?, add)? {
+            return Ok(Days::Unknown);
+        }
+        anew.push((day, packer.finish()));
     }
-    Ok(())
+    Ok(Days::Anew(anew))
+}
+
+/// Puts these days in the place of all that are there, as one run.
+pub(super) fn replace_days(conn: &Connection, days: &[(i64, Vec<Piece>)]) -> rusqlite::Result<()> {
+    let run = next(conn)?;
+    conn.execute("DELETE FROM rollup WHERE grain = ?1", [Cube::Days as i64])?;
+    days.iter().try_for_each(|(day, pieces)| insert(conn, (Cube::Days, *day), run, pieces))
 }
 
 fn bodies(conn: &Connection, (cube, slot): Slot, run: i64) -> rusqlite::Result<Vec<Vec<u8>>> {

@@ -1,5 +1,5 @@
-//! Cells out of the bytes that [`pack`](super::pack) made of them, one after the other: all columns of a chunk are
-//! walked at once, so that whoever adds cells up keeps one of them.
+//! Cells out of the bytes that [`pack`](super::pack) made of them. Of a chunk, what all reports need is read column by
+//! column, the rest cell by cell, so that whoever adds cells up keeps one of them.
 
 use crate::ledger::{
     fold::{
@@ -14,7 +14,7 @@ use crate::ledger::{
 /// Which columns are read, besides keys and costs. The others are passed over: what a cell has there says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Columns {
-    /// Calls and attempts, and whether there was one.
+    /// Calls and attempts, and whether there was one ([`Cell::is_seen`]).
     pub(crate) calls: bool,
     /// Tokens, and the first and last time seen.
     pub(crate) sums: bool,
@@ -26,8 +26,8 @@ impl Columns {
     /// Keys and costs alone.
     pub(crate) const COST: Self = Self { calls: false, sums: false, sketches: false };
 
-    /// What one of the two has.
-    pub(crate) const fn and(self, other: Self) -> Self {
+    /// What either of the two has.
+    pub(crate) const fn or(self, other: Self) -> Self {
         Self {
             calls: self.calls || other.calls,
             sums: self.sums || other.sums,
@@ -56,8 +56,8 @@ impl Chunk {
         if self.cells.len() < count {
             self.cells.resize_with(count, Default::default);
         }
-        for (at, (key, cell)) in self.cells.get_mut(..count)?.iter_mut().enumerate() {
-            reading.cell(at, key, cell)?;
+        for (key, cell) in self.cells.get_mut(..count)? {
+            reading.cell(key, cell)?;
         }
         self.len = count;
         Some(())
@@ -65,7 +65,7 @@ impl Chunk {
 }
 
 /// Reads a body: shows `each` the cells of those chunks whose range of users is `wanted`, each in the place of the one
-/// before. `None` where the bytes make no sense, which `payi ledger check` reports.
+/// before. `None` where the bytes make no sense; what came before that has been shown.
 pub(crate) fn cells(
     mut body: &[u8],
     base_ms: i64,
@@ -75,8 +75,8 @@ pub(crate) fn cells(
 ) -> Option<()> {
     let (mut reading, mut key, mut cell) = (Reading::new(base_ms), Key::default(), Cell::default());
     while !body.is_empty() {
-        for at in 0..reading.next(&mut body, columns, &wanted)? {
-            reading.cell(at, &mut key, &mut cell)?;
+        for _ in 0..reading.next(&mut body, columns, &wanted)? {
+            reading.cell(&mut key, &mut cell)?;
             each(&key, &cell);
         }
     }
@@ -88,16 +88,19 @@ pub(crate) fn cells(
 struct Reading<'b> {
     base_ms: i64,
     columns: Columns,
+    /// Which cell is next.
+    at: usize,
     /// Columns that all reports need are read at once, which takes less time.
     users: [i64; CHUNK],
     accounts: [i64; CHUNK],
     whats: [i64; CHUNK],
     hows: [i64; CHUNK],
     quarters: [i64; CHUNK],
+    attempts: [i64; CHUNK],
+    calls: [i64; CHUNK],
     costs: [i128; CHUNK],
     /// What is left of the others.
     tokens: [Column<'b>; 5],
-    counts: Column<'b>,
     times: Column<'b>,
     cost_sketches: Column<'b>,
     latency_sketches: Column<'b>,
@@ -108,14 +111,16 @@ impl<'b> Reading<'b> {
         Self {
             base_ms,
             columns: Columns::ALL,
+            at: 0,
             users: [0; CHUNK],
             accounts: [0; CHUNK],
             whats: [0; CHUNK],
             hows: [0; CHUNK],
             quarters: [0; CHUNK],
+            attempts: [0; CHUNK],
+            calls: [0; CHUNK],
             costs: [0; CHUNK],
             tokens: [Column::default(); 5],
-            counts: Column::default(),
             times: Column::default(),
             cost_sketches: Column::default(),
             latency_sketches: Column::default(),
@@ -142,16 +147,19 @@ impl<'b> Reading<'b> {
 
     fn columns(&mut self, mut body: &'b [u8], count: usize, low: i64, columns: Columns) -> Option<()> {
         let body = &mut body;
+        self.at = 0;
         groups(piece(body)?, low, self.users.get_mut(..count)?, self.accounts.get_mut(..count)?)?;
         numbers(piece(body)?, self.whats.get_mut(..count)?)?;
         numbers(piece(body)?, self.hows.get_mut(..count)?)?;
         numbers(piece(body)?, self.quarters.get_mut(..count)?)?;
-        self.counts = Column::next(body)?;
+        let column = piece(body)?;
+        if columns.calls {
+            counts(column, self.attempts.get_mut(..count)?, self.calls.get_mut(..count)?)?;
+        }
         let unit = i128::try_from(wide(body)?).ok()?;
         costs(piece(body)?, unit, self.costs.get_mut(..count)?)?;
-        // A cell without attempts, which begins with a number below two, may be of an attempt that another one counts.
-        let counts = &self.counts;
-        let unsure = columns.calls && (counts.zero || counts.bytes.iter().any(|&byte| byte < 2));
+        // Of a cell without attempts only its times say whether there was one, which another cell counts.
+        let unsure = columns.calls && self.attempts.get(..count)?.iter().any(|&attempts| attempts <= 0);
         self.columns = Columns { sums: columns.sums || unsure, ..columns };
         for tokens in &mut self.tokens {
             *tokens = Column::next(body)?;
@@ -162,9 +170,11 @@ impl<'b> Reading<'b> {
         Some(())
     }
 
-    /// Puts a cell in the place of another. They have to be asked for in their order.
+    /// Puts the next cell in the place of another.
     #[inline]
-    fn cell(&mut self, at: usize, key: &mut Key, cell: &mut Cell) -> Option<()> {
+    fn cell(&mut self, key: &mut Key, cell: &mut Cell) -> Option<()> {
+        let at = self.at;
+        self.at += 1;
         *key = Key {
             user: *self.users.get(at)?,
             account: *self.accounts.get(at)?,
@@ -174,15 +184,15 @@ impl<'b> Reading<'b> {
         };
         cell.cost = *self.costs.get(at)?;
         if self.columns.calls {
-            let shape = self.counts.uint()?;
-            cell.attempts = unzigzag(shape >> 1);
-            cell.calls = if shape & 1 == 1 { unzigzag(self.counts.uint()?) } else { cell.attempts };
+            (cell.attempts, cell.calls) = (*self.attempts.get(at)?, *self.calls.get(at)?);
         }
         if self.columns.sums {
             for (sum, tokens) in cell.tokens.iter_mut().zip(&mut self.tokens) {
                 *sum = tokens.uint()?.cast_signed();
             }
             (cell.first_ms, cell.last_ms) = self.times(key.quarter)?;
+        } else {
+            (cell.first_ms, cell.last_ms) = UNSEEN;
         }
         if self.columns.sketches {
             sketch(&mut self.cost_sketches, &mut cell.costs, || Some(cost_bucket(cell.cost)))?;
@@ -191,15 +201,18 @@ impl<'b> Reading<'b> {
         Some(())
     }
 
-    /// When the first and the last attempt of a cell began; turned round if there is none.
+    /// When the first and the last attempt of a cell began.
     fn times(&mut self, quarter: i64) -> Option<(i64, i64)> {
-        let Some(first) = self.times.uint()?.checked_sub(1) else { return Some((i64::MAX, i64::MIN)) };
+        let Some(first) = self.times.uint()?.checked_sub(1) else { return Some(UNSEEN) };
         let begins = self.base_ms.checked_add(quarter.checked_mul(QUARTER_MS)?)?;
         let first_ms = begins.checked_add(unzigzag(first >> 1))?;
         let several = if first & 1 == 1 { i64::try_from(self.times.uint()?).ok()? } else { 0 };
         Some((first_ms, first_ms.checked_add(several)?))
     }
 }
+
+/// First and last time of no attempt.
+const UNSEEN: (i64, i64) = (i64::MAX, i64::MIN);
 
 /// A column that is all zero has no bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -238,6 +251,21 @@ fn numbers(mut column: &[u8], into: &mut [i64]) -> Option<()> {
     Some(())
 }
 
+/// A column of attempts, each with its calls where these are others.
+fn counts(mut column: &[u8], attempts: &mut [i64], calls: &mut [i64]) -> Option<()> {
+    if column.is_empty() {
+        attempts.fill(0);
+        calls.fill(0);
+        return Some(());
+    }
+    for (attempts, calls) in attempts.iter_mut().zip(calls) {
+        let shape = uint(&mut column)?;
+        *attempts = unzigzag(shape >> 1);
+        *calls = if shape & 1 == 1 { unzigzag(uint(&mut column)?) } else { *attempts };
+    }
+    Some(())
+}
+
 /// A column of costs, as multiples of a unit.
 fn costs(mut column: &[u8], unit: i128, into: &mut [i128]) -> Option<()> {
     if column.is_empty() {
@@ -262,8 +290,7 @@ fn groups(mut column: &[u8], low: i64, users: &mut [i64], accounts: &mut [i64]) 
     while at < users.len() {
         user = user.checked_add(int(&mut column)?)?;
         let account = int(&mut column)?;
-        // One at least.
-        for _ in 0..uint(&mut column)?.max(1) {
+        for _ in 0..uint(&mut column)? {
             (*users.get_mut(at)?, *accounts.get_mut(at)?) = (user, account);
             at += 1;
         }

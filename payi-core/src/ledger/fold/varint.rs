@@ -50,7 +50,7 @@ pub(crate) fn wide(from: &mut &[u8]) -> Option<u128> {
     Some(value)
 }
 
-/// Nearly all numbers fit eight bytes, which are read as one word where there are as many; and what comes after.
+/// Nearly all numbers fit eight bytes, which are read as one word where there are as many. Also the rest.
 #[inline]
 fn short(from: &[u8]) -> Option<(u64, &[u8])> {
     const TOPS: u64 = 0x8080_8080_8080_8080;
@@ -68,7 +68,7 @@ fn short(from: &[u8]) -> Option<(u64, &[u8])> {
     Some((bits, from.get(ends.trailing_zeros() as usize / 8 + 1..)?))
 }
 
-#[cold]
+/// Larger ones, and the last of a column.
 fn long(from: &[u8]) -> Option<(u128, &[u8])> {
     let mut value = 0_u128;
     for (i, &byte) in from.iter().enumerate().take(19) {
@@ -78,4 +78,44 @@ fn long(from: &[u8]) -> Option<(u128, &[u8])> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_is_read_at_every_width_whatever_comes_after_and_nothing_that_is_cut_off() {
+        let edges = (0..=128).flat_map(|bits| {
+            let first = 1_u128.checked_shl(bits).unwrap_or(u128::MAX);
+            [first.wrapping_sub(1), first, first | 1]
+        });
+        for value in edges.filter(|value| *value < 1 << 127) {
+            let mut bytes = Vec::new();
+            put(&mut bytes, value);
+            for behind in 0..10 {
+                let mut from = &[&*bytes, &vec![0xff; behind]].concat()[..];
+                assert_eq!(wide(&mut from), Some(value), "{value:x}");
+                assert_eq!(from.len(), behind);
+                let mut from = &[&*bytes, &vec![0x80; behind]].concat()[..];
+                assert_eq!(uint(&mut from), u64::try_from(value).ok(), "{value:x}");
+                let mut from = &*bytes;
+                assert_eq!(int(&mut from), i64::try_from(value).ok(), "{value:x}");
+            }
+            for end in 0..bytes.len() {
+                let mut from = &bytes[..end];
+                assert_eq!((wide(&mut from), from.len()), (None, end), "{value:x}");
+            }
+        }
+    }
+
+    #[test]
+    fn small_numbers_of_either_sign_stay_small() {
+        for n in [0, -1, 1, 63, -64, i64::MAX, i64::MIN] {
+            let mut bytes = Vec::new();
+            put(&mut bytes, zigzag(n.into()));
+            assert_eq!(uint(&mut &*bytes).map(unzigzag), Some(n));
+            assert!(bytes.len() == 1 || n.unsigned_abs() > 63, "{n}");
+        }
+    }
 }

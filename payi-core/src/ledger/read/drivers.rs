@@ -285,7 +285,7 @@ fn details(
     if bounds.len() < 2 || keys.is_empty() {
         return Ok(Vec::new());
     }
-    let mut gathering: Groups<Gathering> = keys.iter().copied().collect();
+    let mut gathering: Groups<Gathering> = Groups::default();
     for key in keys {
         gathering.at(*key).trend.resize(bounds.len() - 1, 0);
     }
@@ -302,7 +302,7 @@ fn details(
             row.see(entry, slots.find(entry.at_us));
         }
     })?;
-    gathering.into_rows().map(|row| row.finish(reader)).collect()
+    gathering.iter().map(|(_, row)| row.finish(reader)).collect()
 }
 
 impl Gathering {
@@ -317,7 +317,7 @@ impl Gathering {
         self.latencies.add(&cell.latencies);
     }
 
-    fn finish(self, reader: &Reader<'_>) -> rusqlite::Result<Detail> {
+    fn finish(&self, reader: &Reader<'_>) -> rusqlite::Result<Detail> {
         let money = |percent| self.costs.percentile(percent).map(|pico| Money::from_pico(pico.into()));
         let time = |percent| self.latencies.percentile(percent).map(Duration::from_micros);
         Ok(Detail {
@@ -347,11 +347,14 @@ impl<'b> Slots<'b> {
     /// Which slot a time falls into.
     #[inline]
     pub(super) fn find(&mut self, at: i64) -> Option<usize> {
-        if self.last.as_ref().is_none_or(|(slot, _)| !slot.contains(&at)) {
-            let after = self.bounds.partition_point(|&bound| bound <= at);
-            let (from, to) = (self.bounds.get(after.checked_sub(1)?)?, self.bounds.get(after)?);
-            self.last = Some((*from..*to, after - 1));
+        if let Some((slot, n)) = &self.last
+            && slot.contains(&at)
+        {
+            return Some(*n);
         }
-        self.last.as_ref().map(|(_, slot)| *slot)
+        let after = self.bounds.partition_point(|&bound| bound <= at);
+        let n = after.checked_sub(1)?;
+        self.last = Some((*self.bounds.get(n)?..*self.bounds.get(after)?, n));
+        Some(n)
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct Groups<T> {
     next: Vec<u32>,
     /// Rows that are further than [`CHAIN`] from the first, or whose first number is out of bounds.
     hashed: HashMap<Hashed, u32, BuildHasherDefault<Mixer>>,
-    /// The row that was changed last: entries of few rows come in runs of one key.
+    /// The row that [`Groups::get_mut`] found last: entries of few rows come in runs of one key.
     last: usize,
 }
 
@@ -118,10 +118,6 @@ impl<T> Groups<T> {
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Key, &T)> {
         self.rows.iter().map(|(key, row)| (key, row))
     }
-
-    pub(super) fn into_rows(self) -> impl Iterator<Item = T> {
-        self.rows.into_iter().map(|(_, row)| row)
-    }
 }
 
 impl<T: Default> FromIterator<Key> for Groups<T> {
@@ -136,34 +132,21 @@ impl<T: Default> FromIterator<Key> for Groups<T> {
 
 /// Amounts by one number.
 #[derive(Debug, Default)]
-pub(super) struct Pile {
-    sums: Groups<i128>,
-    /// What is not in `sums` yet: entries come in runs of one number.
-    last: Option<(i64, i128)>,
-}
+pub(super) struct Pile(Groups<i128>);
 
 impl Pile {
     #[inline]
     pub(super) fn add(&mut self, id: i64, amount: i128) {
-        match &mut self.last {
-            Some((last, sum)) if *last == id => *sum += amount,
-            _ => {
-                self.put();
-                self.last = Some((id, amount));
-            }
-        }
-    }
-
-    fn put(&mut self) {
-        if let Some((id, sum)) = self.last.take() {
-            *self.sums.at([id, 0, 0, 0]) += sum;
+        let key = [id, 0, 0, 0];
+        match self.0.get_mut(&key) {
+            Some(sum) => *sum += amount,
+            None => *self.0.at(key) = amount,
         }
     }
 
     /// The number with the largest amount, the first of equals; 0 if there is none.
-    pub(super) fn top(mut self) -> i64 {
-        self.put();
-        let largest = self.sums.iter().max_by_key(|&(key, &amount)| (amount, std::cmp::Reverse(key[0])));
+    pub(super) fn top(&self) -> i64 {
+        let largest = self.0.iter().max_by_key(|&(key, &amount)| (amount, std::cmp::Reverse(key[0])));
         largest.map_or(0, |(key, _)| key[0])
     }
 }

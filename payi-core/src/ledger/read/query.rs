@@ -367,7 +367,7 @@ impl Plan {
 
     #[inline]
     pub(super) fn key(&self, entry: &Entry<'_>) -> Key {
-        // Half of all reports, and those with the most rows.
+        // The report with the most rows, which is made the most often.
         if self.by == [Dimension::User, Dimension::Account] {
             return [entry.user, entry.account, 0, 0];
         }

@@ -1,4 +1,4 @@
-//! All rows of a report, by no more than what orders them; of several reports in one pass over the rollup.
+//! All rows of a report, by no more than what orders them; the rows of several reports in one pass over the rollup.
 
 use std::rc::Rc;
 
@@ -33,7 +33,7 @@ impl Weight {
         let cell = entry.cell;
         let cost = cell.cost;
         if !in_range {
-            self.sum -= if order == Order::Change { cost } else { 0 };
+            self.sum -= cost;
             return;
         }
         match order {
@@ -70,14 +70,15 @@ pub(crate) struct Ranked {
     nameless: Sum,
 }
 
-/// Reads once what all of these want, which differ only in what they are split by and how they are ordered.
+/// Reads once the rows of all of these, which differ only in what they are split by and how they are ordered.
 pub(super) fn rank(reader: &Reader<'_>, asked: &[(&Plan, Order)]) -> rusqlite::Result<Vec<Rc<Ranked>>> {
     let mut all: Vec<Ranked> = asked.iter().map(|(plan, order)| Ranked::new(plan, *order)).collect();
     let Some((plan, _)) = asked.first() else { return Ok(Vec::new()) };
     let scope = plan.scope(plan.cube(&plan.by, false));
-    let coarser = plan.scope(plan.cube(&[], false));
-    if coarser.cube != scope.cube && all.iter().all(Ranked::is_of_users) {
-        apart(reader, (scope, coarser), &mut all)?;
+    let without_users = plan.scope(plan.cube(&[], false));
+    let of_users = without_users.cube != scope.cube && all.iter().all(Ranked::is_by_user);
+    if of_users && reader.is_quick_without_users()? {
+        apart(reader, (scope, without_users), &mut all)?;
     } else {
         at_once(reader, &scope, &mut all)?;
     }
@@ -93,7 +94,7 @@ fn at_once(reader: &Reader<'_>, scope: &Scope<'_>, all: &mut [Ranked]) -> rusqli
         scope.plan.add(&mut total, entry);
         for ranked in &mut *all {
             ranked.weigh(entry);
-            ranked.add(entry);
+            ranked.sum_up(entry);
         }
     })?;
     for ranked in all {
@@ -106,10 +107,10 @@ fn at_once(reader: &Reader<'_>, scope: &Scope<'_>, all: &mut [Ranked]) -> rusqli
 /// no users, that of nobody from what there is of nobody.
 fn apart(
     reader: &Reader<'_>,
-    (scope, coarser): (Scope<'_>, Scope<'_>),
+    (scope, without_users): (Scope<'_>, Scope<'_>),
     all: &mut [Ranked],
 ) -> rusqlite::Result<()> {
-    let columns = all.iter().fold(Columns::COST, |columns, ranked| columns.and(ranked.order.columns()));
+    let columns = all.iter().fold(Columns::COST, |columns, ranked| columns.or(ranked.order.columns()));
     let nobodys = Scope { users: Some(vec![Dimension::User.none()]), ..scope.clone() };
     let looks_back = all.iter().any(|ranked| ranked.order == Order::Change);
     let from_us = if looks_back { scope.from_us } else { scope.plan.since_us };
@@ -119,7 +120,7 @@ fn apart(
         }
     })?;
     let (mut total, mut nameless) = (Sum::default(), Sum::default());
-    reader.scan(&coarser, |entry| coarser.plan.add(&mut total, entry))?;
+    reader.scan(&without_users, |entry| without_users.plan.add(&mut total, entry))?;
     reader.scan(&nobodys, |entry| {
         if entry.user == Dimension::User.none() {
             nobodys.plan.add(&mut nameless, entry);
@@ -153,8 +154,8 @@ impl Ranked {
         }
     }
 
-    /// Whether each of its rows is of one user.
-    fn is_of_users(&self) -> bool {
+    /// Whether its first dimension is the user.
+    fn is_by_user(&self) -> bool {
         self.plan.by.first() == Some(&Dimension::User)
     }
 
@@ -166,7 +167,8 @@ impl Ranked {
         }
     }
 
-    fn add(&mut self, entry: &Entry<'_>) {
+    /// What is made besides the rows' weights, where all columns are read.
+    fn sum_up(&mut self, entry: &Entry<'_>) {
         let plan = &self.plan;
         let key = plan.key(entry);
         if plan.by.first().is_some_and(|first| key[0] == first.none()) {

@@ -16,7 +16,7 @@ use crate::ledger::{
     dict::meta,
     fact::{Fact, Lookup, Part},
     fold::{
-        self, Cube, DAY_US, QUARTER_US,
+        self, Cube, DAY_US, FOLDED_DAYS, QUARTER_US,
         cell::{Cell, Key},
         unpack::{self, Columns},
     },
@@ -72,7 +72,7 @@ pub(crate) struct Scope<'p> {
     pub(crate) users: Option<Vec<i64>>,
     /// The coarsest rollup that has what is asked for.
     pub(crate) cube: Cube,
-    /// What of the cells is needed; the rest of an entry's cell may be empty.
+    /// What of the cells is needed; the rest of an entry's cell says nothing.
     pub(crate) columns: Columns,
 }
 
@@ -82,12 +82,18 @@ impl<'c> Reader<'c> {
         Ok(Self {
             conn,
             folded,
-            has_days: meta(conn, "days")? == folded,
+            has_days: meta(conn, FOLDED_DAYS)? == folded,
             kinds: OnceCell::new(),
             extent: OnceCell::new(),
             tail: OnceCell::new(),
             ranked: RefCell::default(),
         })
+    }
+
+    /// Whether a scan of what has no users reads little. Without [`Cube::Days`] it reads every quarter of an hour, and a
+    /// long tail is read each time.
+    pub(super) fn is_quick_without_users(&self) -> rusqlite::Result<bool> {
+        Ok(self.has_days && last_seq(self.conn)? - self.folded <= KEPT)
     }
 
     /// When the first and the last folded attempt began.
@@ -379,7 +385,7 @@ impl<'r> Packs<'r> {
         let is_before = cube != Cube::Ever && ends_us <= self.plan.since_us;
         let columns = if is_before { Columns::COST } else { self.columns };
         let wanted = |low, high| any_of(users, low, high);
-        // What makes no sense, and all after it, is left out: `payi ledger check` tells.
+        // What makes no sense, and all after it, is left out.
         let _ = unpack::cells(body, base_ms, columns, wanted, |key, cell| {
             self.cell(key, cell, base_ms * 1000, within, each);
         });

@@ -125,7 +125,7 @@ fn parts(
     bounds: &[i64],
     keys: &[Key],
 ) -> rusqlite::Result<Groups<Vec<i128>>> {
-    let mut parts: Groups<Vec<i128>> = keys.iter().copied().collect();
+    let mut parts: Groups<Vec<i128>> = Groups::default();
     let slots = bounds.len().saturating_sub(1);
     for key in keys {
         *parts.at(*key) = vec![0; slots];
