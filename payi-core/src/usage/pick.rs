@@ -82,37 +82,38 @@ impl Container {
     /// mostly short strings.
     fn pass(&mut self, bytes: &[u8]) -> (usize, bool) {
         let mut at = 0;
-        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        loop {
             if self.string {
-                let (taken, closed) = string(rest, &mut self.escaped);
+                let (taken, closed) = string(&bytes[at..], &mut self.escaped);
                 self.string = !closed;
                 at += taken;
-                continue;
             }
-            let Some(found) = self.next(rest) else { return (bytes.len(), false) };
+            let Some((found, byte)) = self.next(&bytes[at..]) else { return (bytes.len(), false) };
             at += found + 1;
-            match rest.get(found) {
-                Some(b'"') => self.string = true,
-                Some(byte) if *byte == self.open => self.depth = self.depth.saturating_add(1),
-                _ => self.depth -= 1,
-            }
-            if self.depth == 0 {
-                return (at, true);
+            if byte == b'"' {
+                self.string = true;
+            } else if byte == self.open {
+                self.depth = self.depth.saturating_add(1);
+            } else {
+                self.depth -= 1;
+                if self.depth == 0 {
+                    return (at, true);
+                }
             }
         }
-        (at, false)
     }
 
     /// The next quote or bracket. Between strings there are a few bytes, which a search by vectors is slower at.
-    fn next(self, bytes: &[u8]) -> Option<usize> {
+    fn next(self, bytes: &[u8]) -> Option<(usize, u8)> {
         const FEW: usize = 16;
-        let wanted = |byte: &u8| *byte == b'"' || *byte == self.open || *byte == self.close;
-        let few = bytes.len().min(FEW);
-        bytes
-            .iter()
-            .take(FEW)
-            .position(wanted)
-            .or_else(|| memchr3(b'"', self.open, self.close, bytes.get(few..)?).map(|found| found + few))
+        let wanted = |byte: u8| byte == b'"' || byte == self.open || byte == self.close;
+        for (at, &byte) in bytes.iter().enumerate().take(FEW) {
+            if wanted(byte) {
+                return Some((at, byte));
+            }
+        }
+        let found = FEW + memchr3(b'"', self.open, self.close, bytes.get(FEW..)?)?;
+        Some((found, *bytes.get(found)?))
     }
 }
 
@@ -161,13 +162,12 @@ impl<K: Copy + PartialEq> Picker<K> {
     /// Walks on.
     pub(crate) fn push(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let used = self.step(bytes);
+            let used = match self.member(bytes) {
+                Some(used) => used,
+                None => self.step(bytes),
+            };
             if let Some((_, _, start)) = self.keeping {
-                if self.arena.capacity() == 0 {
-                    // Room for an id, a model and a usage: growing by halves costs more than all the rest.
-                    self.arena.reserve(ARENA);
-                    self.kept.reserve(8);
-                }
+                self.make_room();
                 self.arena.extend_from_slice(&bytes[..used]);
                 if self.arena.len() - start > KEEP_MAX {
                     self.arena.truncate(start);
@@ -221,6 +221,14 @@ impl<K: Copy + PartialEq> Picker<K> {
         self.last(name).and_then(text)
     }
 
+    /// Room for an id, a model and a usage: growing by halves costs more than all the rest.
+    fn make_room(&mut self) {
+        if self.arena.capacity() == 0 {
+            self.arena.reserve(ARENA);
+            self.kept.reserve(8);
+        }
+    }
+
     fn keep(&mut self) {
         if let Some((name, at, start)) = self.keeping.take() {
             self.record(Kept { name, at, start, end: self.arena.len() });
@@ -233,6 +241,36 @@ impl<K: Copy + PartialEq> Picker<K> {
         } else {
             self.clipped = true;
         }
+    }
+
+    /// Consumes the next member of an object, if all of it is there and it is not to be entered, and says how long it
+    /// is. Most are like that, and step by step they would be twice the work.
+    fn member(&mut self, bytes: &[u8]) -> Option<usize> {
+        let begin = match self.state {
+            State::Key { first: true } => 0,
+            State::After if bytes.first() == Some(&b',') && !self.stack[self.depth.checked_sub(1)?].array => {
+                1
+            }
+            _ => return None,
+        };
+        let (key, at) = key_at(bytes, begin)?;
+        let then = self.rule(key);
+        if matches!(then, Then::Enter(_) | Then::Each(..)) {
+            return None;
+        }
+        let end = end_of_value(bytes, at)?;
+        match then {
+            Then::Keep(_) if end - at > KEEP_MAX => self.clipped = true,
+            Then::Keep(name) => {
+                self.make_room();
+                let start = self.arena.len();
+                self.arena.extend_from_slice(&bytes[at..end]);
+                self.record(Kept { name, at: self.seen + at as u64, start, end: self.arena.len() });
+            }
+            _ => {}
+        }
+        self.state = State::After;
+        Some(end)
     }
 
     /// Consumes some of `bytes`, or changes the state, and says how many.
@@ -250,15 +288,14 @@ impl<K: Copy + PartialEq> Picker<K> {
                 } else {
                     self.begin(first);
                 }
-                match (&self.state, bytes.get(1..)) {
-                    (State::InString { .. } | State::InContainer(_), Some(rest @ [_, ..])) => {
-                        1 + self.inside(rest)
-                    }
-                    _ => 1,
-                }
+                1
             }
             State::Key { first: empty } => match first {
-                b'"' => self.key(bytes),
+                b'"' => {
+                    self.key_len = 0;
+                    self.state = State::InKey { escaped: false };
+                    1
+                }
                 b'}' if empty => {
                     self.pop(false);
                     1
@@ -274,10 +311,7 @@ impl<K: Copy + PartialEq> Picker<K> {
             }
             State::After => {
                 self.after(first);
-                match (&self.state, bytes.get(1..)) {
-                    (State::Key { .. }, Some(rest @ [b'"', ..])) => 1 + self.key(rest),
-                    _ => 1,
-                }
+                1
             }
             State::Done | State::Broken => bytes.len(),
         }
@@ -335,24 +369,6 @@ impl<K: Copy + PartialEq> Picker<K> {
         };
     }
 
-    /// A key begins with the first byte. Most are short, plain, and all there.
-    fn key(&mut self, bytes: &[u8]) -> usize {
-        let ends = |byte: &u8| matches!(byte, b'"' | b'\\');
-        match bytes.iter().skip(1).take(KEY_MAX).position(ends).map(|end| end + 1) {
-            Some(end) if bytes[end] == b'"' => {
-                self.then = self.rule(&bytes[1..end]);
-                let colon = bytes.get(end + 1) == Some(&b':');
-                self.state = if colon { State::Value { first: false } } else { State::Colon };
-                end + 1 + usize::from(colon)
-            }
-            _ => {
-                self.key_len = 0;
-                self.state = State::InKey { escaped: false };
-                1
-            }
-        }
-    }
-
     fn in_key(&mut self, bytes: &[u8], escaped: bool) -> usize {
         let end = if escaped { Some(0) } else { memchr2(b'"', b'\\', bytes) };
         let taken = end.map_or(bytes.len(), |end| end + 1);
@@ -390,10 +406,7 @@ impl<K: Copy + PartialEq> Picker<K> {
                 }
                 taken
             }
-            State::InScalar => match bytes
-                .iter()
-                .position(|b| matches!(b, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
-            {
+            State::InScalar => match bytes.iter().position(|byte| ends_scalar(*byte)) {
                 None => bytes.len(),
                 // What ends a number is not part of it.
                 Some(0) => {
@@ -419,20 +432,54 @@ impl<K: Copy + PartialEq> Picker<K> {
     }
 }
 
+/// The key that begins at `at`, or after spaces, if it is short and plain, and where its value begins.
+fn key_at(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
+    let begin = past_spaces(bytes, at)? + 1;
+    let head = bytes.get(begin..bytes.len().min(begin + KEY_MAX))?;
+    let length = head.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+    let colon = past_spaces(bytes, begin + length + 1)?;
+    let plain = bytes[begin - 1] == b'"' && head[length] == b'"' && bytes[colon] == b':';
+    if plain { Some((&head[..length], past_spaces(bytes, colon + 1)?)) } else { None }
+}
+
+/// The first byte from `at` on that is no space.
+fn past_spaces(bytes: &[u8], mut at: usize) -> Option<usize> {
+    while bytes.get(at)?.is_ascii_whitespace() {
+        at += 1;
+    }
+    Some(at)
+}
+
+/// Where the value ends that begins at `at`; `None` if its end is not there, or if it is none.
+fn end_of_value(bytes: &[u8], at: usize) -> Option<usize> {
+    let inside = &bytes[at + 1..];
+    let (taken, closed) = match bytes[at] {
+        b'"' => string(inside, &mut false),
+        b'{' => Container::new(b'{', b'}').pass(inside),
+        b'[' => Container::new(b'[', b']').pass(inside),
+        b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => (inside.iter().position(|byte| ends_scalar(*byte))?, true),
+        _ => return None,
+    };
+    closed.then_some(at + 1 + taken)
+}
+
+const fn ends_scalar(byte: u8) -> bool {
+    matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t')
+}
+
 /// How much of `bytes` belongs to the string they are in, and whether it ends there.
 fn string(bytes: &[u8], escaped: &mut bool) -> (usize, bool) {
-    if *escaped {
-        *escaped = false;
-        return (1, false);
-    }
-    match memchr2(b'"', b'\\', bytes) {
-        None => (bytes.len(), false),
-        Some(at) if bytes[at] == b'"' => (at + 1, true),
-        Some(at) => {
-            *escaped = true;
-            (at + 1, false)
+    let mut at = usize::from(std::mem::take(escaped));
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        at += found + 1;
+        if bytes[at - 1] == b'"' {
+            return (at, true);
         }
+        // What is escaped means nothing.
+        at += 1;
     }
+    *escaped = at > bytes.len();
+    (bytes.len(), false)
 }
 
 /// A JSON string's text, unless it is empty or no string.

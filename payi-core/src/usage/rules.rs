@@ -11,38 +11,57 @@ pub(crate) struct Rule<K: 'static> {
     pub(crate) then: Then<K>,
 }
 
-/// A table of rules, and a filter that knows most keys which none of them names: an answer has more of those than of
-/// the others.
+/// A table of rules, and where in it to look for a key: an answer has more keys that no rule names than others.
 #[derive(Debug)]
 pub(crate) struct Rules<K: 'static> {
-    rules: &'static [Rule<K>],
-    /// For each level a bit for each key that it may know.
-    known: [u64; LEVELS],
+    all: &'static [Rule<K>],
+    /// For each level and each slot of a key, the first rule; no rule where there is none.
+    first: [[u8; SLOTS]; LEVELS],
+    /// For each rule the next one on its level and in its slot.
+    next: [u8; RULES_MAX],
 }
+
+/// How many rules a table has at most.
+const RULES_MAX: usize = 64;
+/// How many slots each level has.
+const SLOTS: usize = 64;
+/// The place of no rule.
+const NONE: u8 = u8::MAX;
 
 impl<K> Rules<K> {
     pub(crate) const fn new(rules: &'static [Rule<K>]) -> Self {
-        let mut known = [0; LEVELS];
-        let mut at = 0;
-        while at < rules.len() {
-            known[rules[at].level as usize] |= bit(rules[at].key.as_bytes());
-            at += 1;
+        assert!(rules.len() <= RULES_MAX, "a table of rules is too long for its index");
+        let (mut first, mut next) = ([[NONE; SLOTS]; LEVELS], [NONE; RULES_MAX]);
+        // Backwards, so that of two rules for one key the first is found.
+        let mut at = rules.len();
+        while at > 0 {
+            at -= 1;
+            let head = &mut first[rules[at].level as usize][slot(rules[at].key.as_bytes())];
+            next[at] = *head;
+            #[expect(clippy::cast_possible_truncation, reason = "there are no more than `RULES_MAX`")]
+            let place = at as u8;
+            *head = place;
         }
-        Self { rules, known }
+        Self { all: rules, first, next }
     }
 
     /// The rule for a key of an object on `level`.
     pub(crate) fn find(&self, level: u8, key: &[u8]) -> Option<&Rule<K>> {
-        let known = self.known.get(usize::from(level)).is_some_and(|known| known & bit(key) != 0);
-        let named = |rule: &&Rule<K>| rule.level == level && rule.key.as_bytes() == key;
-        if known { self.rules.iter().find(named) } else { None }
+        let mut at = self.first.get(usize::from(level))?[slot(key)];
+        loop {
+            let rule = self.all.get(usize::from(at))?;
+            if rule.key.as_bytes() == key {
+                return Some(rule);
+            }
+            at = *self.next.get(usize::from(at))?;
+        }
     }
 }
 
-/// Its place in a filter: a key is told from most others by its length and where it begins.
-const fn bit(key: &[u8]) -> u64 {
+/// Its slot: a key is told from most others by its length and where it begins.
+const fn slot(key: &[u8]) -> usize {
     let first = if key.is_empty() { 0 } else { key[0] as usize };
-    1 << ((first ^ (key.len() << 2)) & 63)
+    (first ^ (key.len() << 2)) % SLOTS
 }
 
 /// What becomes of a value.
