@@ -3,6 +3,9 @@
 //! A JSON answer is one document, a stream is a row of them; each is absorbed in turn. Counts in
 //! streams are cumulative, so that a later one overwrites an earlier one and nothing is ever added.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde_json::{Map, Value};
 
 use crate::usage::{
@@ -12,6 +15,9 @@ use crate::usage::{
     pick::Picker,
     tree::{Object, Tree, Value as Node},
 };
+
+/// What the names of costs have in common; made once, because that is most of a search.
+static COST: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"cost"));
 
 /// What has been read so far.
 #[derive(Debug, Default)]
@@ -90,7 +96,7 @@ impl Answer {
             self.usage.extend_from_slice(raw);
         }
         // Few hosts say what they charge: no second walk for the many that do not.
-        if memchr::memmem::find(raw, b"cost").is_some()
+        if COST.find(raw).is_some()
             && let Some(cost) = reported_cost(&Picker::over(COSTS, raw))
         {
             self.reading.reported_cost = Some(cost);
@@ -200,48 +206,39 @@ impl Answer {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Shape {
-    OpenAi,
-    Anthropic,
     Gemini,
     Converse,
     Interactions,
     Cohere,
+    OpenAi,
+    Anthropic,
     Unknown,
 }
 
-/// Hosts put one provider's usage into another's envelope, so the keys decide.
+/// Hosts put one provider's usage into another's envelope, so the keys decide; of several, the first of the shapes.
 fn shape(api: Api, usage: Object<'_>) -> Shape {
+    let told = usage.names().map(|name| match name {
+        "promptTokenCount" | "totalTokenCount" | "candidatesTokenCount" => Shape::Gemini,
+        "inputTokens" | "inputTokenCount" => Shape::Converse,
+        "total_input_tokens" => Shape::Interactions,
+        "billed_units" | "search_units" | "images" => Shape::Cohere,
+        "prompt_tokens" | "completion_tokens" => Shape::OpenAi,
+        "cache_creation_input_tokens" => Shape::Anthropic,
+        _ => Shape::Unknown,
+    });
+    let told = told.min().unwrap_or(Shape::Unknown);
     let has = |key: &str| usage.contains_key(key);
-    if has("promptTokenCount") || has("totalTokenCount") || has("candidatesTokenCount") {
-        Shape::Gemini
-    } else if has("inputTokens") || has("inputTokenCount") {
-        Shape::Converse
-    } else if has("total_input_tokens") {
-        Shape::Interactions
-    } else if ["billed_units", "search_units", "images"].into_iter().any(has) {
-        Shape::Cohere
-    } else if has("prompt_tokens") || has("completion_tokens") {
-        Shape::OpenAi
-    } else if api == Api::Messages
-        || has("cache_creation_input_tokens")
-        || (has("cache_read_input_tokens") && !has("total_tokens"))
-    {
-        Shape::Anthropic
-    } else if [
-        "prompt_tokens",
-        "completion_tokens",
-        "input_tokens",
-        "output_tokens",
-        "total_tokens",
-        "seconds",
-    ]
-    .into_iter()
-    .any(has)
-    {
-        Shape::OpenAi
-    } else {
+    match told {
+        Shape::Unknown if api == Api::Messages => Shape::Anthropic,
+        Shape::Unknown if has("cache_read_input_tokens") && !has("total_tokens") => Shape::Anthropic,
         Shape::Unknown
+            if ["input_tokens", "output_tokens", "total_tokens", "seconds"].into_iter().any(has) =>
+        {
+            Shape::OpenAi
+        }
+        told => told,
     }
 }
 
@@ -258,7 +255,7 @@ pub(crate) fn inner(usage: Object<'_>, object: &str, key: &str) -> u64 {
 /// Larger counts are nonsense, and would overflow somebody's sum.
 const COUNT_MAX: u64 = 1 << 40;
 
-fn number(value: Node<'_>) -> u64 {
+pub(crate) fn number(value: Node<'_>) -> u64 {
     // Some hosts write 12.0.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, which is meant")]
     let float = |f| f as u64;
@@ -273,12 +270,17 @@ fn member(name: &str, value: &[u8]) -> Vec<u8> {
 
 /// Whether a value that should be a count is something else, or absurd.
 pub(crate) fn is_odd(usage: Object<'_>, keys: &[&str]) -> bool {
-    keys.iter().filter_map(|key| usage.get(key)).any(|value| match (value.as_u64(), value.as_f64()) {
+    keys.iter().filter_map(|key| usage.get(key)).any(is_no_count)
+}
+
+/// The same of one value.
+pub(crate) fn is_no_count(value: Node<'_>) -> bool {
+    match (value.as_u64(), value.as_f64()) {
         (Some(n), _) => n > COUNT_MAX,
         #[expect(clippy::cast_precision_loss, reason = "the limit is a power of two")]
         (None, Some(f)) => !(0.0..=COUNT_MAX as f64).contains(&f) || f.fract() != 0.0,
         (None, None) => true,
-    })
+    }
 }
 
 /// An error by its code, else its type: short, and never its message.

@@ -102,7 +102,10 @@ impl Meter {
             Kind::Sse(sse) => sse.push(bytes),
             Kind::Json(picker, sample) => {
                 picker.push(bytes);
-                sample.push(bytes);
+                // A document that is whole says itself what was used.
+                if !picker.is_done() {
+                    sample.push(bytes);
+                }
             }
             Kind::Lines(lines) => lines.push(bytes),
             Kind::Frames(frames) => frames.push(bytes),

@@ -5,20 +5,21 @@
 
 use crate::usage::{
     Api, Bucket, Reading, Usage,
-    answer::{count, inner, is_odd},
+    answer::{count, inner, is_no_count, number},
     tree::{Object, Value},
 };
 
 /// Reads the `usage` of chat completions, responses, embeddings, images and transcriptions.
 pub(crate) fn read(api: Api, usage: Object<'_>, reading: &mut Reading) {
-    let either = |a: &str, b: &str| if usage.contains_key(a) { count(usage, a) } else { count(usage, b) };
-    let (prompt, completion) =
-        (either("prompt_tokens", "input_tokens"), either("completion_tokens", "output_tokens"));
-    let total = count(usage, "total_tokens");
-    // Rerankers and some embedders say nothing else.
-    let alone = ["prompt_tokens", "input_tokens", "completion_tokens", "output_tokens"];
-    let prompt = if alone.iter().any(|key| usage.contains_key(key)) { prompt } else { total };
-    let details = |names: [&str; 3]| names.map(|name| usage.get(name).and_then(Value::as_object));
+    let totals =
+        usage.all(["prompt_tokens", "input_tokens", "completion_tokens", "output_tokens", "total_tokens"]);
+    let [prompt, read, completion, written, total] = totals;
+    let total = total.map_or(0, number);
+    let (read, written) = (prompt.or(read), completion.or(written));
+    // Rerankers and some embedders say nothing but the total.
+    let prompt = if read.is_none() && written.is_none() { total } else { read.map_or(0, number) };
+    let completion = written.map_or(0, number);
+    let details = |names: [&str; 3]| usage.all(names).map(|found| found.and_then(Value::as_object));
     let detail = |objects: &[Option<Object<'_>>], key: &str| {
         objects.iter().flatten().map(|object| count(*object, key)).find(|&n| n > 0).unwrap_or(0)
     };
@@ -27,16 +28,12 @@ pub(crate) fn read(api: Api, usage: Object<'_>, reading: &mut Reading) {
     let read = |key| detail(&of_input, key);
     let wrote = |key| detail(&of_output, key);
 
-    let mut reasoning = if wrote("reasoning_tokens") > 0 {
-        wrote("reasoning_tokens")
-    } else {
-        count(usage, "reasoning_tokens")
+    let mut reasoning = match wrote("reasoning_tokens") {
+        0 => count(usage, "reasoning_tokens"),
+        reasoning => reasoning,
     };
     let audio = read("audio_tokens");
-    let mut inconsistent = is_odd(
-        usage,
-        &["prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "total_tokens"],
-    );
+    let mut inconsistent = totals.into_iter().flatten().any(is_no_count);
 
     // The test of the total: what is left over must be a part that was not counted in.
     let rest = total.saturating_sub(prompt.saturating_add(completion));
@@ -57,14 +54,23 @@ pub(crate) fn read(api: Api, usage: Object<'_>, reading: &mut Reading) {
         _ => inconsistent = true,
     }
 
-    let cached = ["cached_tokens", "prompt_cache_hit_tokens", "num_cached_tokens"]
-        .into_iter()
-        .map(|key| count(usage, key))
-        .fold(read("cached_tokens"), |cached, n| if cached > 0 { cached } else { n });
+    let cached = match read("cached_tokens") {
+        0 => usage
+            .all(["cached_tokens", "prompt_cache_hit_tokens", "num_cached_tokens"])
+            .into_iter()
+            .flatten()
+            .map(number)
+            .find(|&n| n > 0)
+            .unwrap_or(0),
+        cached => cached,
+    };
+    // Realtime sessions split what was cached by its kind.
+    let [.., session] = of_input;
+    let nested_cached = |key| session.map_or(0, |details| inner(details, "cached_tokens_details", key));
     let parts = Parts {
         cached,
-        cached_audio: nested_cached(usage, "audio_tokens"),
-        cached_image: nested_cached(usage, "image_tokens"),
+        cached_audio: nested_cached("audio_tokens"),
+        cached_image: nested_cached("image_tokens"),
         written: read("cache_write_tokens"),
         audio,
         image: read("image_tokens"),
@@ -72,23 +78,20 @@ pub(crate) fn read(api: Api, usage: Object<'_>, reading: &mut Reading) {
     };
     let mut counted = Usage::new();
     inconsistent |= split_input(&mut counted, input, parts);
-    let images = if api == Api::Images && wrote("image_tokens") == 0 && wrote("text_tokens") == 0 {
-        output
-    } else {
-        wrote("image_tokens")
+    let images = match wrote("image_tokens") {
+        0 if api == Api::Images && wrote("text_tokens") == 0 => output,
+        images => images,
     };
     inconsistent |= split_output(&mut counted, output, reasoning, wrote("audio_tokens"), images);
 
+    let [seconds, heard, voiced] = usage.all(["seconds", "prompt_audio_seconds", "billable_audio_seconds"]);
     // Mistral bills sound by its length; its tokens are then no tokens of anybody's bill.
-    let heard = usage.get("prompt_audio_seconds").filter(|seconds| seconds.as_f64().is_some());
+    let heard = heard.filter(|seconds| seconds.as_f64().is_some());
     if heard.is_some() {
         counted.set(Bucket::AudioInput, 0);
     }
     // xAI bills its voices by the time that it says is to be billed.
-    let voiced = usage.get("billable_audio_seconds");
-    if let Some(seconds) =
-        usage.get("seconds").or(heard).or(voiced).and_then(Value::as_f64).filter(|s| *s >= 0.0)
-    {
+    if let Some(seconds) = seconds.or(heard).or(voiced).and_then(Value::as_f64).filter(|s| *s >= 0.0) {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -98,14 +101,6 @@ pub(crate) fn read(api: Api, usage: Object<'_>, reading: &mut Reading) {
     }
     reading.inconsistent |= inconsistent;
     reading.usage = Some(counted);
-}
-
-/// Realtime sessions split what was cached by its kind.
-fn nested_cached(usage: Object<'_>, key: &str) -> u64 {
-    usage
-        .get("input_token_details")
-        .and_then(Value::as_object)
-        .map_or(0, |details| inner(details, "cached_tokens_details", key))
 }
 
 #[derive(Clone, Copy)]
