@@ -1,6 +1,7 @@
 //! An attempt, settled: who it was for, what was used, what it cost, how it ended.
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -62,11 +63,11 @@ pub struct Opening {
     /// Who it is for.
     pub context: Context,
     /// The provider, by its id in the price book.
-    pub provider: Box<str>,
+    pub provider: Cow<'static, str>,
     /// What was asked.
-    pub operation: Box<str>,
+    pub operation: Cow<'static, str>,
     /// Pay-i's category.
-    pub category: Box<str>,
+    pub category: Cow<'static, str>,
     /// The model asked for, if the request names one.
     pub request_model: Option<Box<str>>,
     /// When the attempt began.
@@ -89,11 +90,11 @@ pub struct Event {
     /// Who it is for: the context where the call was made.
     pub context: Context,
     /// The provider, by its id in the price book (`openai`, `anthropic`; the host where unknown).
-    pub provider: Box<str>,
+    pub provider: Cow<'static, str>,
     /// What was asked (`chat.completions`, `responses`, `messages`; the path where unknown).
-    pub operation: Box<str>,
+    pub operation: Cow<'static, str>,
     /// Pay-i's category (`system.openai`).
-    pub category: Box<str>,
+    pub category: Cow<'static, str>,
     /// The model asked for, if the request names one.
     pub request_model: Option<Box<str>>,
     /// The model that answered, if the answer names one.
@@ -142,14 +143,15 @@ pub struct Event {
 impl Event {
     /// An event that happened elsewhere, one attempt of one call, to be filled in.
     pub fn collected(id: Uuid, at: SystemTime, category: &str) -> Self {
+        let category: Cow<'static, str> = category.to_owned().into();
         Self {
             id,
             call_id: id,
             attempt: 1,
             context: Context::default(),
-            provider: category.into(),
+            provider: category.clone(),
             operation: "ingest".into(),
-            category: category.into(),
+            category,
             request_model: None,
             response_model: None,
             streamed: false,

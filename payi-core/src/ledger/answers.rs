@@ -107,7 +107,7 @@ mod tests {
     };
 
     fn named(id: &str, category: &str, cost: i64) -> Event {
-        Event { response_id: Some(id.into()), category: category.into(), ..event(cost) }
+        Event { response_id: Some(id.into()), category: category.to_owned().into(), ..event(cost) }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Rows back into events, with every text that delivery or an export needs.
 
-use std::{collections::HashMap, time::Duration};
+use std::{borrow::Cow, collections::HashMap, time::Duration};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -90,8 +90,8 @@ impl Texts<'_> {
         Ok(self.get(id)?.map(|text| text.as_str().into()))
     }
 
-    fn required(&mut self, id: i64) -> rusqlite::Result<Box<str>> {
-        Ok(self.boxed(id)?.unwrap_or_default())
+    fn required(&mut self, id: i64) -> rusqlite::Result<Cow<'static, str>> {
+        Ok(self.get(id)?.map(|text| text.as_str().to_owned()).unwrap_or_default().into())
     }
 
     fn labels(&mut self, id: i64) -> rusqlite::Result<Vec<Text>> {

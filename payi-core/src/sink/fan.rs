@@ -45,10 +45,12 @@ impl Branch {
 
 impl Sink for Fan {
     fn open(&self, opening: Opening) {
-        for branch in &self.sinks {
+        let Some((last, others)) = self.sinks.split_last() else { return };
+        for branch in others {
             let opening = opening.clone();
             branch.call((), |sink| sink.open(opening));
         }
+        last.call((), |sink| sink.open(opening));
     }
 
     fn record(&self, event: Event) {

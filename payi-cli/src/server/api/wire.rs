@@ -182,7 +182,7 @@ impl Body {
 
     fn tell(&mut self, event: &mut Event) {
         let ms = |ms: Option<i64>| ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
-        event.provider = provider_of(&event.category).into();
+        event.provider = provider_of(&event.category).to_owned().into();
         event.request_model =
             self.resource.as_deref().filter(|r| *r != "system.unknown_model").map(Into::into);
         event.latency = ms(self.end_to_end_latency_ms).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! An event as one line of JSON: what an export holds, and what a person who asks for their data is given.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     io::{self, Write},
     time::{Duration, SystemTime},
@@ -52,9 +53,9 @@ struct Line {
     resource_scope: Option<Text>,
     proxy: Option<bool>,
     log_prompt_and_response: Option<bool>,
-    provider: Box<str>,
-    operation: Box<str>,
-    category: Box<str>,
+    provider: Cow<'static, str>,
+    operation: Cow<'static, str>,
+    category: Cow<'static, str>,
     request_model: Str,
     response_model: Str,
     streamed: bool,
