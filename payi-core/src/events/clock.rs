@@ -1,6 +1,10 @@
 //! Where an attempt's id and its time come from, so that tests can fix both.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    cell::Cell,
+    hash::{BuildHasher as _, RandomState},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use uuid::Uuid;
 
@@ -13,7 +17,51 @@ pub trait Clock: Send + Sync {
 
     /// A fresh event id: a UUIDv7, so that ids sort by the time they were made.
     fn id(&self) -> Uuid {
-        Uuid::now_v7()
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        LAST.with(|last| {
+            let id = RANDOM.with(|random| last.get().next(since_1970, random));
+            last.set(id);
+            id.uuid()
+        })
+    }
+}
+
+thread_local! {
+    /// The last id that this thread has made.
+    static LAST: Cell<Id> = const { Cell::new(Id { stamp: 0, tail: 0 }) };
+    /// The operating system is asked for random bits once for each thread: asking for each id costs more than all the
+    /// rest of it, and the generator that the process shares has a lock. (A fork copies this, but not our writer.)
+    static RANDOM: RandomState = RandomState::new();
+}
+
+/// A UUIDv7 in its two parts.
+#[derive(Clone, Copy)]
+struct Id {
+    /// 48 bits of milliseconds since 1970, and 12 of their fraction.
+    stamp: u64,
+    /// 62 random bits.
+    tail: u64,
+}
+
+impl Id {
+    const TAIL: u64 = (1 << 62) - 1;
+
+    /// A later one, however the clock goes.
+    fn next(self, since_1970: Duration, random: &RandomState) -> Self {
+        let millis = since_1970.as_secs() * 1_000 + u64::from(since_1970.subsec_millis());
+        let fraction = u64::from(since_1970.subsec_nanos() % 1_000_000) * (1 << 12) / 1_000_000;
+        let stamp = (millis << 12) | fraction;
+        let bits = random.hash_one((self.stamp, self.tail));
+        if stamp > self.stamp {
+            return Self { stamp, tail: bits & Self::TAIL };
+        }
+        let tail = self.tail + 1 + (bits >> 32);
+        Self { stamp: self.stamp + (tail >> 62), tail: tail & Self::TAIL }
+    }
+
+    fn uuid(self) -> Uuid {
+        let (version, variant) = (0x7000, 1 << 63);
+        Uuid::from_u64_pair(((self.stamp >> 12) << 16) | version | (self.stamp & 0xfff), variant | self.tail)
     }
 }
 
@@ -33,6 +81,38 @@ pub(crate) fn deadline(within: Duration) -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_say_when_they_were_made_and_each_is_later_than_the_one_before() {
+        let before = SystemTime::now();
+        let ids: Vec<Uuid> = (0..10_000).map(|_| SystemClock.id()).collect();
+        assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
+        let (seconds, _) = ids[0].get_timestamp().map_or((0, 0), |at| at.to_unix());
+        let expected = before.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        assert!((expected..=expected + 1).contains(&seconds), "{seconds} and {expected}");
+        for id in ids {
+            assert_eq!((id.get_version_num(), id.get_variant()), (7, uuid::Variant::RFC4122));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_stands_or_goes_back_repeats_no_id_and_threads_share_none() {
+        let random = RandomState::new();
+        let mut last = Id { stamp: 0, tail: 0 }.next(Duration::from_secs(2), &random);
+        for at in [2, 1, 0, 2] {
+            let next = last.next(Duration::from_secs(at), &random);
+            assert!(next.uuid() > last.uuid());
+            last = next;
+        }
+        let full = Id { tail: Id::TAIL, ..last };
+        assert!(full.next(Duration::ZERO, &random).uuid() > full.uuid());
+
+        let thread = || std::thread::spawn(|| (0..1_000).map(|_| SystemClock.id()).collect::<Vec<_>>());
+        let made: Vec<_> =
+            [thread(), thread(), thread()].into_iter().filter_map(|it| it.join().ok()).flatten().collect();
+        let distinct: std::collections::HashSet<_> = made.iter().collect();
+        assert_eq!((made.len(), distinct.len()), (3_000, 3_000));
+    }
 
     #[test]
     fn a_wait_without_end_is_no_reason_to_panic() {
