@@ -45,10 +45,10 @@ impl Endpoint {
     }
 
     /// The names that `model` goes by here: Pay-i knows Anthropic's models at Google by a longer one.
-    pub(crate) fn names<'m>(&self, model: &'m str) -> Vec<Cow<'m, str>> {
+    pub(crate) fn names<'m>(&self, model: &'m str) -> impl Iterator<Item = Cow<'m, str>> + Clone + use<'m> {
         let vertex = self.category == category::GOOGLE && self.api == Api::Messages;
         let longer = vertex.then(|| format!("anthropic.{model}").into());
-        longer.into_iter().chain([model.into()]).collect()
+        longer.into_iter().chain([model.into()])
     }
 }
 
@@ -187,8 +187,7 @@ fn at_provider(method: &str, host: &str, path: &str) -> Endpoint {
     let known = HOSTS.iter().find(|(name, ..)| is_or_under(host, name));
     let aws = host.ends_with(".amazonaws.com") || host.ends_with(".api.aws");
     let bedrock = (aws && host.starts_with("bedrock")) || bedrock_model(path).is_some();
-    let azure = has(path, "/openai/deployments/");
-    let ollama = OLLAMA.contains(&path);
+    let azure = || has(path, "/openai/deployments/");
     let asked = ask(method, path);
     let anthropic = asked.api == Api::Messages;
     let (provider, category): (Cow<'static, str>, _) = match known {
@@ -196,8 +195,8 @@ fn at_provider(method: &str, host: &str, path: &str) -> Endpoint {
         Some((_, "azure", _)) if anthropic => ("anthropic".into(), category::AZURE),
         Some(&(_, provider, category)) => (provider.into(), category),
         None if bedrock => ("aws".into(), category::BEDROCK),
-        None if azure => ("azure".into(), category::AZURE_OPENAI),
-        None if ollama => ("ollama".into(), category::OPENAI),
+        None if azure() => ("azure".into(), category::AZURE_OPENAI),
+        None if OLLAMA.contains(&path) => ("ollama".into(), category::OPENAI),
         None => match asked.api {
             Api::Messages => ("anthropic".into(), category::ANTHROPIC),
             Api::Gemini => ("google".into(), category::GOOGLE),
@@ -338,9 +337,10 @@ fn routed(path: &str) -> String {
     format!("huggingface_{}", path.split('/').nth(1).unwrap_or_default())
 }
 
-/// Where `word` begins in a path: paths are too short to be worth the preparations of `str::find`.
+/// Where `word` begins in a path: paths are too short to be worth the preparations of a search by vectors.
 fn find(path: &str, word: &str) -> Option<usize> {
-    memchr::memmem::find(path.as_bytes(), word.as_bytes())
+    let word = word.as_bytes();
+    path.as_bytes().windows(word.len()).position(|part| part.first() == word.first() && part == word)
 }
 
 /// Whether `word` is in a path.

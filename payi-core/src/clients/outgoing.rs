@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{
     clients::{
@@ -73,7 +73,10 @@ pub(crate) async fn begin(
     let context = context.for_call();
     let call_site = context.call_site();
     let Effective { context, keep, price_as } = headers::apply(&pipeline, context, at_pay_i, headers);
-    let context = call_site.map_or(context.clone(), |site| context.called_at(site));
+    let context = match call_site {
+        Some(site) => context.called_at(site),
+        None => context,
+    };
     let context = attributed(settings, context)?;
     let endpoint = detect(request.method, request.host, request.path);
     let body = request.body.filter(|_| !makes_nothing(request.method)).map(Body::read).unwrap_or_default();
@@ -100,8 +103,8 @@ pub(crate) async fn begin(
     let api = endpoint.api;
     let model = body.model.or_else(|| endpoint.model.clone());
     let picture = request.body.filter(|_| api == Api::Images).and_then(request::picture);
-    let described = call::Request { endpoint, model, price_as, picture, exchange };
-    let (described, context) = mapped(settings, request.host, described, context);
+    let mut described = call::Request { endpoint, model, price_as, picture, exchange };
+    let context = mapped(settings, request.host, &mut described, context);
     let hide = asked.is_some();
     let sent = Sent {
         body: asked.as_deref().or(request.body).filter(|_| !headers.contains_key(header::CONTENT_ENCODING)),
@@ -147,34 +150,29 @@ fn kept(settings: &Settings, body: &[u8]) -> Box<str> {
 }
 
 /// Lays over what was found by itself what the settings say of this host and of this model.
-fn mapped(
-    settings: &Settings,
-    host: &str,
-    mut described: call::Request,
-    context: Context,
-) -> (call::Request, Context) {
-    let said = described.price_as.clone();
+fn mapped(settings: &Settings, host: &str, described: &mut call::Request, context: Context) -> Context {
+    // Who says anything about the price in a scope, or on the call, says all of it.
+    let said = described.price_as.category.is_some() || described.price_as.resource.is_some();
     if let Some(category) = settings.mappings.category(host) {
         described.endpoint.category = category.to_string().into();
-        described.price_as.category = said.category.clone().or_else(|| Some(category.clone()));
+        described.price_as.category.get_or_insert_with(|| category.clone());
     }
-    // Who says anything about the price in a scope, or on the call, says all of it.
-    if said.category.is_some() || said.resource.is_some() {
-        return (described, context);
+    if said {
+        return context;
     }
     let names = described.model.as_deref().map(|model| described.endpoint.names(model));
     let Some(mapping) = names.and_then(|names| settings.mappings.model(host, &names)) else {
-        return (described, context);
+        return context;
     };
     described.price_as = PriceAs {
-        category: mapping.price_as_category.clone().or(described.price_as.category),
+        category: mapping.price_as_category.clone().or_else(|| described.price_as.category.take()),
         resource: mapping.price_as_resource.clone(),
     };
     let keys = context::builder()
         .price_as_category(mapping.price_as_category.as_deref())
         .price_as_resource(mapping.price_as_resource.as_deref())
         .resource_scope(mapping.resource_scope.as_deref());
-    (described, context.with(keys))
+    context.with(keys)
 }
 
 /// The context with a note of which required keys it lacks.
@@ -284,9 +282,11 @@ impl Begun {
 
 /// Bedrock counts in the head of its answers, beside whatever the model says in the body.
 fn said(headers: &HeaderMap) -> Option<Usage> {
-    let count = |name: &str| headers.get(name)?.to_str().ok()?.parse().ok();
-    let input = count("x-amzn-bedrock-input-token-count")?;
-    let other = |name: &str| count(name).unwrap_or(0);
+    // Looked for in every answer: a name that has to be read first is twice the work.
+    static INPUT: HeaderName = HeaderName::from_static("x-amzn-bedrock-input-token-count");
+    let read = |value: &HeaderValue| value.to_str().ok()?.parse().ok();
+    let input = headers.get(&INPUT).and_then(read)?;
+    let other = |name: &str| headers.get(name).and_then(read).unwrap_or(0);
     Some(
         Usage::new()
             .with(Bucket::Input, input)

@@ -133,6 +133,6 @@ impl RequestBuilder {
     pub fn send(self) -> impl Future<Output = Result<Response, Error>> + Send {
         let context = Context::current().called_at(Location::caller());
         let (client, request) = self.build_split();
-        async move { send::send(context, client, request?).await }
+        send::send(context, client, request)
     }
 }

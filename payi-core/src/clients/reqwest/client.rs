@@ -98,6 +98,6 @@ impl Client {
     /// Sends a request that is already built. The context is read now, not when the future is polled.
     #[track_caller]
     pub fn execute(&self, request: Request) -> impl Future<Output = Result<Response, Error>> + Send + use<> {
-        send::send(Context::current().called_at(Location::caller()), self.0.clone(), request)
+        send::send(Context::current().called_at(Location::caller()), self.0.clone(), Ok(request))
     }
 }
