@@ -1,8 +1,10 @@
-//! Target 4: what a tracked call adds to the same call by plain `reqwest`, event handed over. Plain and tracked calls take turns over one connection.
+//! Target 4: what a tracked call adds to the same call by plain `reqwest`, event handed over; and, as an anchor, what
+//! the least that anybody would write by hand adds. The three take turns over one connection.
 
-use std::time::Instant;
+use std::{sync::Mutex, time::Instant};
 
 use payi_bench::{Busy, median, serve};
+use serde::Deserialize;
 
 /// Rounds of calls per condition; each gives one difference.
 const ROUNDS: usize = 400;
@@ -23,8 +25,9 @@ fn main() -> Result<(), Failure> {
         runtime.block_on(added_by_tracking(&url))?
     };
     println!(
-        "evidence bench-accounting: a tracked call adds {:.1} µs to {:.0} µs on a busy machine, {:.1} µs to {:.0} µs on a quiet one",
-        busy.added, busy.plain, quiet.added, quiet.plain
+        "evidence bench-accounting: a tracked call adds {:.1} µs to {:.0} µs on a busy machine (by hand, without \
+         context, limits and ledger: {:.1}), {:.1} µs to {:.0} µs on a quiet one (by hand: {:.1})",
+        busy.added, busy.plain, busy.by_hand, quiet.added, quiet.plain, quiet.by_hand
     );
     for suffix in ["", "-wal", "-shm"] {
         let mut file = ledger.clone().into_os_string();
@@ -41,38 +44,82 @@ fn main() -> Result<(), Failure> {
 struct Figures {
     plain: f64,
     added: f64,
+    by_hand: f64,
 }
 
-/// What tracking adds to a call: the median over rounds of the difference of medians.
+/// What tracking adds to a call, and what counting by hand does: medians over rounds of the differences of medians.
 async fn added_by_tracking(url: &str) -> Result<Figures, Failure> {
     let plain = reqwest::Client::new();
     let tracked = payi::reqwest::Client::from(plain.clone());
-    let (mut medians, mut differences) = (Vec::with_capacity(ROUNDS), Vec::with_capacity(ROUNDS));
+    let mut rounds = [const { Vec::new() }; 3];
     for round in 0..ROUNDS + ROUNDS / 10 {
-        let (mut without, mut with) = (Vec::with_capacity(CALLS), Vec::with_capacity(CALLS));
+        let mut times = [const { Vec::new() }; 3];
         for _ in 0..CALLS {
             let begun = Instant::now();
             let answer =
                 plain.post(url).header("content-type", "application/json").body(REQUEST).send().await?;
-            let body = answer.bytes().await?;
-            without.push(begun.elapsed().as_secs_f64() * 1e6);
-            assert!(body.len() > 2000, "the server's answer is incomplete");
+            whole(&answer.bytes().await?);
+            times[0].push(begun.elapsed().as_secs_f64() * 1e6);
 
             let begun = Instant::now();
             let answer =
                 tracked.post(url).header("content-type", "application/json").body(REQUEST).send().await?;
+            whole(&answer.bytes().await?);
+            times[1].push(begun.elapsed().as_secs_f64() * 1e6);
+
+            let begun = Instant::now();
+            let answer =
+                plain.post(url).header("content-type", "application/json").body(REQUEST).send().await?;
             let body = answer.bytes().await?;
-            with.push(begun.elapsed().as_secs_f64() * 1e6);
-            assert!(body.len() > 2000, "the server's answer is incomplete");
+            by_hand(&body, begun)?;
+            whole(&body);
+            times[2].push(begun.elapsed().as_secs_f64() * 1e6);
         }
         // The first tenth warms caches, allocator and connection.
         if round >= ROUNDS / 10 {
-            let without = median(&mut without);
-            differences.push(median(&mut with) - without);
-            medians.push(without);
+            let [without, with, hand] = times.each_mut().map(|times| median(times));
+            for (all, figure) in rounds.iter_mut().zip([without, with - without, hand - without]) {
+                all.push(figure);
+            }
         }
     }
-    Ok(Figures { plain: median(&mut medians), added: median(&mut differences) })
+    let [plain, added, by_hand] = rounds.each_mut().map(|all| median(all));
+    Ok(Figures { plain, added, by_hand })
+}
+
+fn whole(body: &[u8]) {
+    assert!(body.len() > 2000, "the server's answer is incomplete");
+}
+
+/// What is counted by hand.
+#[derive(Deserialize)]
+struct Answer {
+    id: String,
+    model: String,
+    usage: Counts,
+}
+
+#[derive(Deserialize)]
+struct Counts {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+}
+
+/// An answer, when its call began, and its cost in pico-dollars.
+static EVENTS: Mutex<Vec<(Answer, Instant, u64)>> = Mutex::new(Vec::new());
+
+/// The counts by a typed parse, a price that is a constant, and a list that another thread would empty.
+fn by_hand(body: &[u8], begun: Instant) -> Result<(), Failure> {
+    let answer: Answer = serde_json::from_slice(body)?;
+    let cost = answer.usage.prompt_tokens * 150_000 + answer.usage.completion_tokens * 600_000;
+    let mut events = EVENTS.lock().map_err(|_| "the list is poisoned")?;
+    events.push((answer, begun, cost));
+    if events.len() == 512 {
+        let asked: usize = events.iter().map(|(answer, ..)| answer.id.len() + answer.model.len()).sum();
+        assert!(asked > 0, "answers have ids and models");
+        events.clear();
+    }
+    Ok(())
 }
 
 const REQUEST: &str = r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Summarise the minutes in five lines."}]}"#;
