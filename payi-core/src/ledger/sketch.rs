@@ -54,6 +54,15 @@ impl Histogram {
         }
     }
 
+    /// Adds what another was given.
+    pub(crate) fn join(&mut self, other: &Self) {
+        self.counts.resize(self.counts.len().max(other.counts.len()), 0);
+        for (sum, &n) in self.counts.iter_mut().zip(&other.counts) {
+            *sum = sum.saturating_add(n);
+        }
+        self.count = self.count.saturating_add(other.count);
+    }
+
     /// The value that `percent` of the values do not exceed; `None` if there are none.
     pub(crate) fn percentile(&self, percent: u64) -> Option<u64> {
         let rank = u128::from(self.count) * u128::from(percent);

@@ -204,12 +204,7 @@ fn report(
     let count = rows.len();
     let distinct = match plan.by.len() {
         0 | 1 => count,
-        _ => {
-            let mut first: Vec<i64> = rows.iter().map(|(_, key)| key[0]).collect();
-            first.sort_unstable();
-            first.dedup();
-            first.len()
-        }
+        _ => rows.iter().map(|(_, key)| [key[0], 0, 0, 0]).collect::<Groups<()>>().len(),
     };
     let list = page(reader, query, plan, rows)?;
     let keys: Vec<Key> = list.iter().map(|(key, _)| *key).collect();
@@ -285,10 +280,6 @@ fn details(
     if bounds.len() < 2 || keys.is_empty() {
         return Ok(Vec::new());
     }
-    let mut gathering: Groups<Gathering> = Groups::default();
-    for key in keys {
-        gathering.at(*key).trend.resize(bounds.len() - 1, 0);
-    }
     let scope = Scope {
         from_us: plan.since_us,
         cuts: bounds.clone(),
@@ -296,13 +287,21 @@ fn details(
         columns: Columns { sketches: true, ..Columns::COST },
         ..plan.scope(plan.cube(&plan.by, true))
     };
-    let mut slots = Slots::new(&bounds);
-    reader.scan(&scope, |entry| {
-        if let Some(row) = gathering.get_mut(&plan.key(entry)) {
+    let begin = || {
+        let mut rows: Groups<Gathering> = Groups::default();
+        for key in keys {
+            rows.at(*key).trend.resize(bounds.len() - 1, 0);
+        }
+        (rows, Slots::new(&bounds))
+    };
+    let see = |(rows, slots): &mut (Groups<Gathering>, Slots<'_>), entry: &Entry<'_>| {
+        if let Some(row) = rows.get_mut(&plan.key(entry)) {
             row.see(entry, slots.find(entry.at_us));
         }
-    })?;
-    gathering.iter().map(|(_, row)| row.finish(reader)).collect()
+    };
+    let (rows, _) =
+        reader.sum(&scope, begin, see, |(rows, _), (other, _)| rows.join(other, Gathering::join))?;
+    rows.iter().map(|(_, row)| row.finish(reader)).collect()
 }
 
 impl Gathering {
@@ -315,6 +314,16 @@ impl Gathering {
         self.models.add(entry.how.model, cell.cost);
         self.costs.add(&cell.costs);
         self.latencies.add(&cell.latencies);
+    }
+
+    fn join(&mut self, other: Self) {
+        for (sum, cost) in self.trend.iter_mut().zip(other.trend) {
+            *sum += cost;
+        }
+        self.use_cases.join(other.use_cases);
+        self.models.join(other.models);
+        self.costs.join(&other.costs);
+        self.latencies.join(&other.latencies);
     }
 
     fn finish(&self, reader: &Reader<'_>) -> rusqlite::Result<Detail> {

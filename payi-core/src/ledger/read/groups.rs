@@ -55,6 +55,13 @@ impl<T: Default> Groups<T> {
         &mut self.rows[row as usize - 1].1
     }
 
+    /// Puts the rows of another into these.
+    pub(super) fn join(&mut self, other: Self, put: impl Fn(&mut T, T)) {
+        for (key, value) in other.rows {
+            put(self.at(key), value);
+        }
+    }
+
     #[cold]
     fn make(&mut self, key: Key, place: Place) -> u32 {
         self.rows.push((key, T::default()));
@@ -142,6 +149,10 @@ impl Pile {
             Some(sum) => *sum += amount,
             None => *self.0.at(key) = amount,
         }
+    }
+
+    pub(super) fn join(&mut self, other: Self) {
+        self.0.join(other.0, |sum, amount| *sum += amount);
     }
 
     /// The number with the largest amount, the first of equals; 0 if there is none.

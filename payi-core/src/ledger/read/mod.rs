@@ -4,6 +4,7 @@ mod drivers;
 mod find;
 mod groups;
 mod largest;
+mod packs;
 mod query;
 mod ranking;
 mod requests;

@@ -50,6 +50,18 @@ impl Weight {
         self.seen |= cell.is_seen();
     }
 
+    /// Adds what another part of the same row weighs.
+    fn join(&mut self, other: Self, order: Order) {
+        self.sum = match order {
+            Order::LastSeen => self.sum.max(other.sum),
+            Order::FirstSeen if self.seen && other.seen => self.sum.min(other.sum),
+            // The sum of a row that is not seen is zero.
+            _ => self.sum + other.sum,
+        };
+        self.calls += other.calls;
+        self.seen |= other.seen;
+    }
+
     fn rank(&self, order: Order) -> i128 {
         match order {
             Order::CostPerCall => self.sum.checked_div(self.calls.into()).unwrap_or_default(),
@@ -93,7 +105,7 @@ fn at_once(reader: &Reader<'_>, scope: &Scope<'_>, all: &mut [Ranked]) -> rusqli
     reader.scan(scope, |entry| {
         scope.plan.add(&mut total, entry);
         for ranked in &mut *all {
-            ranked.weigh(entry);
+            weigh((&ranked.plan, ranked.order), &mut ranked.rows, entry);
             ranked.sum_up(entry);
         }
     })?;
@@ -114,11 +126,21 @@ fn apart(
     let nobodys = Scope { users: Some(vec![Dimension::User.none()]), ..scope.clone() };
     let looks_back = all.iter().any(|ranked| ranked.order == Order::Change);
     let from_us = if looks_back { scope.from_us } else { scope.plan.since_us };
-    reader.scan(&Scope { from_us, columns, ..scope }, |entry| {
-        for ranked in &mut *all {
-            ranked.weigh(entry);
+    let begin = || -> Vec<Groups<Weight>> { all.iter().map(|_| Groups::default()).collect() };
+    let weigh_all = |rows: &mut Vec<Groups<Weight>>, entry: &Entry<'_>| {
+        for (rows, ranked) in rows.iter_mut().zip(&*all) {
+            weigh((&ranked.plan, ranked.order), rows, entry);
         }
-    })?;
+    };
+    let join = |rows: &mut Vec<Groups<Weight>>, other: Vec<Groups<Weight>>| {
+        for ((rows, other), ranked) in rows.iter_mut().zip(other).zip(&*all) {
+            rows.join(other, |sum, weight| sum.join(weight, ranked.order));
+        }
+    };
+    let rows = reader.sum(&Scope { from_us, columns, ..scope }, begin, weigh_all, join)?;
+    for (ranked, rows) in all.iter_mut().zip(rows) {
+        ranked.rows = rows;
+    }
     let (mut total, mut nameless) = (Sum::default(), Sum::default());
     reader.scan(&without_users, |entry| without_users.plan.add(&mut total, entry))?;
     reader.scan(&nobodys, |entry| {
@@ -130,6 +152,15 @@ fn apart(
         (ranked.total, ranked.nameless) = (total, nameless);
     }
     Ok(())
+}
+
+/// Adds an entry to the weight of its row.
+#[inline]
+fn weigh((plan, order): (&Plan, Order), rows: &mut Groups<Weight>, entry: &Entry<'_>) {
+    let in_range = entry.at_us >= plan.since_us;
+    if in_range || order == Order::Change {
+        rows.at(plan.key(entry)).add(order, entry, in_range);
+    }
 }
 
 impl Order {
@@ -157,14 +188,6 @@ impl Ranked {
     /// Whether its first dimension is the user.
     fn is_by_user(&self) -> bool {
         self.plan.by.first() == Some(&Dimension::User)
-    }
-
-    #[inline]
-    fn weigh(&mut self, entry: &Entry<'_>) {
-        let in_range = entry.at_us >= self.plan.since_us;
-        if in_range || self.order == Order::Change {
-            self.rows.at(self.plan.key(entry)).add(self.order, entry, in_range);
-        }
     }
 
     /// What is made besides the rows' weights, where all columns are read.

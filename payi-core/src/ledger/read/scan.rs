@@ -15,13 +15,15 @@ use crate::ledger::{
     append::last_seq,
     dict::meta,
     fact::{Fact, Lookup, Part},
-    fold::{
-        self, Cube, DAY_US, FOLDED_DAYS, QUARTER_US,
-        cell::{Cell, Key},
-        unpack::{self, Columns},
-    },
+    fold::{self, Cube, DAY_US, FOLDED_DAYS, QUARTER_US, cell::Cell, unpack::Columns},
     kinds::{How, Kinds, What},
-    read::{Totals, query::Plan, ranking::Ranked, sums::Sum},
+    read::{
+        Totals,
+        packs::{self, Wanted, together},
+        query::Plan,
+        ranking::Ranked,
+        sums::Sum,
+    },
 };
 
 /// One moment of the ledger, with what all reports on it need. To be made inside a read transaction.
@@ -124,23 +126,53 @@ impl<'c> Reader<'c> {
 
     /// Shows `each` everything that the scope covers and its plan wants.
     pub(crate) fn scan(&self, scope: &Scope<'_>, mut each: impl FnMut(&Entry<'_>)) -> rusqlite::Result<()> {
+        let wanted = Wanted::new(self.kinds()?, scope, self.extent()?.0);
+        self.read(scope, &wanted, &mut |_, _| false, &mut each)
+    }
+
+    /// Adds everything that the scope covers and its plan wants to a sum, or to two that are then joined: each is made by
+    /// a thread of its own.
+    pub(super) fn sum<T: Send>(
+        &self,
+        scope: &Scope<'_>,
+        new: impl Fn() -> T + Sync,
+        add: impl Fn(&mut T, &Entry<'_>) + Sync,
+        join: impl FnOnce(&mut T, T),
+    ) -> rusqlite::Result<T> {
+        let wanted = Wanted::new(self.kinds()?, scope, self.extent()?.0);
+        let (mut sum, other) = together(&wanted, new, add, |mut another, mut each| {
+            self.read(scope, &wanted, &mut another, &mut each)
+        })?;
+        if let Some(other) = other {
+            join(&mut sum, other);
+        }
+        Ok(sum)
+    }
+
+    fn read(
+        &self,
+        scope: &Scope<'_>,
+        wanted: &Wanted<'_>,
+        another: &mut impl FnMut((Cube, i64), &[u8]) -> bool,
+        each: &mut impl FnMut(&Entry<'_>),
+    ) -> rusqlite::Result<()> {
         let (oldest, newest) = self.extent()?;
         let inside = |at: &&i64| oldest < **at && **at <= newest;
         let mut cuts: Vec<i64> =
             scope.cuts.iter().chain([&scope.from_us, &scope.to_us]).filter(inside).copied().collect();
         cuts.sort_unstable();
-        let packs = Packs::new(self, scope, oldest)?;
+        let from = (self.conn, wanted);
         if cuts.is_empty() && scope.from_us <= oldest && scope.to_us > newest && scope.cube == Cube::Users {
             let ever_day = meta(self.conn, "ever_day")?;
-            packs.read(Cube::Ever, (0, i64::MAX), None, &mut each)?;
-            packs.read(Cube::Users, (ever_day, i64::MAX), None, &mut each)?;
+            packs::read(from, (Cube::Ever, 0, i64::MAX), None, another, each)?;
+            packs::read(from, (Cube::Users, ever_day, i64::MAX), None, another, each)?;
         } else {
-            let (from, to) = (scope.from_us.max(oldest), scope.to_us.min(newest.saturating_add(1)));
-            if from < to {
-                self.days(scope, (from, to), &cuts, &packs, &mut each)?;
+            let range = (scope.from_us.max(oldest), scope.to_us.min(newest.saturating_add(1)));
+            if range.0 < range.1 {
+                self.days((scope, wanted), range, &cuts, another, each)?;
             }
         }
-        self.tail(scope, &mut each)
+        self.tail(scope, each)
     }
 
     /// The sum of everything, by one of the rollups.
@@ -170,10 +202,10 @@ impl<'c> Reader<'c> {
     /// Days by the coarsest cells that no cut goes through.
     fn days(
         &self,
-        scope: &Scope<'_>,
+        (scope, wanted): (&Scope<'_>, &Wanted<'_>),
         (from, to): (i64, i64),
         cuts: &[i64],
-        packs: &Packs<'_>,
+        another: &mut impl FnMut((Cube, i64), &[u8]) -> bool,
         each: &mut impl FnMut(&Entry<'_>),
     ) -> rusqlite::Result<()> {
         let pruned = meta(self.conn, "pruned_before_us")?.max(meta(self.conn, "trimmed_before_us")?);
@@ -192,10 +224,11 @@ impl<'c> Reader<'c> {
         for cut_day in split.iter().copied().chain([last.saturating_add(1)]) {
             let whole = (day, cut_day.saturating_sub(1).min(last));
             if whole.0 <= whole.1 {
-                packs.read(cube, whole, None, each)?;
+                packs::read((self.conn, wanted), (cube, whole.0, whole.1), None, another, each)?;
             }
             if (day..=last).contains(&cut_day) {
-                packs.read(scope.cube.finer(), (cut_day, cut_day), Some(((from, to), &broken)), each)?;
+                let finer = (scope.cube.finer(), cut_day, cut_day);
+                packs::read((self.conn, wanted), finer, Some(((from, to), &broken)), another, each)?;
             }
             day = day.max(cut_day.saturating_add(1));
         }
@@ -308,122 +341,4 @@ fn parts(lookup: &mut Lookup<'_>, row: &Row<'_>, mut each: impl FnMut(&Fact, Par
         each(&old, Part::SumsBack);
     }
     Ok(())
-}
-
-/// Quarters of a day that are partly asked for: those that begin in the range, without those that are read as facts.
-type Within<'b> = ((i64, i64), &'b [i64]);
-
-/// Reads packs of one scope.
-struct Packs<'r> {
-    conn: &'r Connection,
-    plan: &'r Plan,
-    /// The wanted ones of [`Kinds`].
-    whats: Vec<Option<What>>,
-    hows: Vec<Option<How>>,
-    /// Whether something is asked of users and accounts, or of names.
-    asks: bool,
-    users: Option<&'r [i64]>,
-    /// A day or a quarter may begin before it, though nothing in it did.
-    oldest: i64,
-    columns: Columns,
-}
-
-impl<'r> Packs<'r> {
-    fn new(reader: &'r Reader<'_>, scope: &'r Scope<'_>, oldest: i64) -> rusqlite::Result<Self> {
-        let kinds = reader.kinds()?;
-        let plan = scope.plan;
-        let whats = kinds.whats.iter().map(|&what| plan.wants_what(what).then_some(what)).collect();
-        let hows = kinds.hows.iter().map(|&how| plan.wants_how(how).then_some(how)).collect();
-        Ok(Self {
-            conn: reader.conn,
-            plan,
-            whats,
-            hows,
-            asks: plan.asks(),
-            users: scope.users.as_deref().or_else(|| plan.user()),
-            oldest,
-            columns: scope.columns,
-        })
-    }
-
-    fn read(
-        &self,
-        cube: Cube,
-        (first, last): (i64, i64),
-        within: Option<Within<'_>>,
-        each: &mut impl FnMut(&Entry<'_>),
-    ) -> rusqlite::Result<()> {
-        let (low, high) = match self.users.map(|users| (users.first(), users.last())) {
-            None => (i64::MIN, i64::MAX),
-            Some((Some(&low), Some(&high))) => (low, high),
-            Some(_) => return Ok(()),
-        };
-        let mut statement = self.conn.prepare(
-            "SELECT slot, low, high, body FROM rollup
-             WHERE grain = ?1 AND slot >= ?2 AND slot <= ?3 AND low <= ?5 AND high >= ?4",
-        )?;
-        let mut rows = statement.query([cube as i64, first, last, low, high])?;
-        while let Some(row) = rows.next()? {
-            if any_of(self.users, row.get(1)?, row.get(2)?) {
-                self.body(cube, row.get(0)?, row.get_ref(3)?.as_blob()?, within, each);
-            }
-        }
-        Ok(())
-    }
-
-    fn body(
-        &self,
-        cube: Cube,
-        slot: i64,
-        body: &[u8],
-        within: Option<Within<'_>>,
-        each: &mut impl FnMut(&Entry<'_>),
-    ) {
-        let (users, base_ms) = (self.users, cube.base_ms(slot));
-        let ends_us = cube.base_ms(slot.saturating_add(1)).saturating_mul(1000);
-        // Of the range before only the cost is told.
-        let is_before = cube != Cube::Ever && ends_us <= self.plan.since_us;
-        let columns = if is_before { Columns::COST } else { self.columns };
-        let wanted = |low, high| any_of(users, low, high);
-        // What makes no sense, and all after it, is left out.
-        let _ = unpack::cells(body, base_ms, columns, wanted, |key, cell| {
-            self.cell(key, cell, base_ms * 1000, within, each);
-        });
-    }
-
-    #[inline]
-    fn cell(
-        &self,
-        key: &Key,
-        cell: &Cell,
-        base_us: i64,
-        within: Option<Within<'_>>,
-        each: &mut impl FnMut(&Entry<'_>),
-    ) {
-        let (Some(what), Some(how)) = (at(&self.whats, key.what), at(&self.hows, key.how)) else { return };
-        let begins = base_us.saturating_add(key.quarter.saturating_mul(QUARTER_US));
-        let at_us = begins.max(self.oldest);
-        if let Some(((from, to), broken)) = within
-            && !((from..to).contains(&at_us) && broken.binary_search(&begins.div_euclid(QUARTER_US)).is_err())
-        {
-            return;
-        }
-        let (user, account) = (key.user, key.account);
-        let entry = Entry { at_us, user, account, what, how, cell };
-        if !self.asks || self.plan.wants_person(user, account) && self.plan.finds(&entry) {
-            each(&entry);
-        }
-    }
-}
-
-fn at<T>(kinds: &[Option<T>], id: i64) -> Option<&T> {
-    kinds.get(usize::try_from(id).ok()?)?.as_ref()
-}
-
-/// Whether one of the users, who are in order, is in the range.
-fn any_of(users: Option<&[i64]>, low: i64, high: i64) -> bool {
-    users.is_none_or(|users| {
-        let at = users.partition_point(|&user| user < low);
-        users.get(at).is_some_and(|&user| user <= high)
-    })
 }
