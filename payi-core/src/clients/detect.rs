@@ -44,11 +44,10 @@ impl Endpoint {
         known && !self.free && !matches!(self.api, Api::Images | Api::Audio)
     }
 
-    /// The names that `model` goes by here: Pay-i knows Anthropic's models at Google by a longer one.
-    pub(crate) fn names<'m>(&self, model: &'m str) -> impl Iterator<Item = Cow<'m, str>> + Clone + use<'m> {
+    /// Whether `model` goes by this name here: Pay-i knows Anthropic's models at Google by a longer one.
+    pub(crate) fn is_called(&self, model: &str, name: &str) -> bool {
         let vertex = self.category == category::GOOGLE && self.api == Api::Messages;
-        let longer = vertex.then(|| format!("anthropic.{model}").into());
-        longer.into_iter().chain([model.into()])
+        name == model || (vertex && name.strip_prefix("anthropic.") == Some(model))
     }
 }
 
@@ -187,7 +186,6 @@ fn at_provider(method: &str, host: &str, path: &str) -> Endpoint {
     let known = HOSTS.iter().find(|(name, ..)| is_or_under(host, name));
     let aws = host.ends_with(".amazonaws.com") || host.ends_with(".api.aws");
     let bedrock = (aws && host.starts_with("bedrock")) || bedrock_model(path).is_some();
-    let azure = || has(path, "/openai/deployments/");
     let asked = ask(method, path);
     let anthropic = asked.api == Api::Messages;
     let (provider, category): (Cow<'static, str>, _) = match known {
@@ -195,7 +193,7 @@ fn at_provider(method: &str, host: &str, path: &str) -> Endpoint {
         Some((_, "azure", _)) if anthropic => ("anthropic".into(), category::AZURE),
         Some(&(_, provider, category)) => (provider.into(), category),
         None if bedrock => ("aws".into(), category::BEDROCK),
-        None if azure() => ("azure".into(), category::AZURE_OPENAI),
+        None if has(path, "/openai/deployments/") => ("azure".into(), category::AZURE_OPENAI),
         None if OLLAMA.contains(&path) => ("ollama".into(), category::OPENAI),
         None => match asked.api {
             Api::Messages => ("anthropic".into(), category::ANTHROPIC),
@@ -340,7 +338,7 @@ fn routed(path: &str) -> String {
 /// Where `word` begins in a path: paths are too short to be worth the preparations of a search by vectors.
 fn find(path: &str, word: &str) -> Option<usize> {
     let word = word.as_bytes();
-    path.as_bytes().windows(word.len()).position(|part| part.first() == word.first() && part == word)
+    path.as_bytes().windows(word.len()).position(|part| part == word)
 }
 
 /// Whether `word` is in a path.

@@ -82,8 +82,11 @@ pub(crate) async fn reserve(
 
 /// The gate, if there is one before such calls.
 fn before(pipeline: &Pipeline, request: &Request) -> Option<Arc<Gate>> {
+    if request.endpoint.free {
+        return None;
+    }
     let gate = pipeline.gate.as_ref().filter(|gate| gate.downcast_ref().is_some_and(Gate::has_limits))?;
-    if request.endpoint.free { None } else { Arc::clone(gate).downcast().ok() }
+    Arc::clone(gate).downcast().ok()
 }
 
 /// Records what is refused; the error that says so.

@@ -160,10 +160,9 @@ fn mapped(settings: &Settings, host: &str, described: &mut call::Request, contex
     if said {
         return context;
     }
-    let names = described.model.as_deref().map(|model| described.endpoint.names(model));
-    let Some(mapping) = names.and_then(|names| settings.mappings.model(host, &names)) else {
-        return context;
-    };
+    let Some(model) = described.model.as_deref() else { return context };
+    let is_called = |name: &str| described.endpoint.is_called(model, name);
+    let Some(mapping) = settings.mappings.model(host, is_called) else { return context };
     described.price_as = PriceAs {
         category: mapping.price_as_category.clone().or_else(|| described.price_as.category.take()),
         resource: mapping.price_as_resource.clone(),

@@ -15,23 +15,27 @@ pub trait Clock: Send + Sync {
         SystemTime::now()
     }
 
-    /// A fresh event id: a UUIDv7, so that ids sort by the time they were made.
+    /// A fresh event id: a UUIDv7, so that ids sort by the time they were made; those of one thread in their order.
     fn id(&self) -> Uuid {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        LAST.with(|last| {
-            let id = RANDOM.with(|random| last.get().next(since_1970, random));
-            last.set(id);
+        IDS.with(|ids| {
+            let id = ids.last.get().next(since_1970, &ids.keys);
+            ids.last.set(id);
             id.uuid()
         })
     }
 }
 
+/// Makes the ids of one thread. The operating system is asked for random bits once: asking for each id costs more than
+/// all the rest of it, and the generator that a process shares has a lock.
+struct Ids {
+    last: Cell<Id>,
+    /// Keys of a hash. They may be as old as the process, and the same in one forked from it; where ids begin is not.
+    keys: RandomState,
+}
+
 thread_local! {
-    /// The last id that this thread has made.
-    static LAST: Cell<Id> = const { Cell::new(Id { stamp: 0, tail: 0 }) };
-    /// The operating system is asked for random bits once for each thread: asking for each id costs more than all the
-    /// rest of it, and the generator that the process shares has a lock. (A fork copies this, but not our writer.)
-    static RANDOM: RandomState = RandomState::new();
+    static IDS: Ids = Ids { last: Cell::new(Id::first()), keys: RandomState::new() };
 }
 
 /// A UUIDv7 in its two parts.
@@ -46,12 +50,17 @@ struct Id {
 impl Id {
     const TAIL: u64 = (1 << 62) - 1;
 
+    /// Before all others, at a place of its own.
+    fn first() -> Self {
+        Self { stamp: 0, tail: Uuid::new_v4().as_u64_pair().1 & Self::TAIL }
+    }
+
     /// A later one, however the clock goes.
-    fn next(self, since_1970: Duration, random: &RandomState) -> Self {
+    fn next(self, since_1970: Duration, keys: &RandomState) -> Self {
         let millis = since_1970.as_secs() * 1_000 + u64::from(since_1970.subsec_millis());
         let fraction = u64::from(since_1970.subsec_nanos() % 1_000_000) * (1 << 12) / 1_000_000;
         let stamp = (millis << 12) | fraction;
-        let bits = random.hash_one((self.stamp, self.tail));
+        let bits = keys.hash_one((self.stamp, self.tail));
         if stamp > self.stamp {
             return Self { stamp, tail: bits & Self::TAIL };
         }
@@ -97,15 +106,16 @@ mod tests {
 
     #[test]
     fn a_clock_that_stands_or_goes_back_repeats_no_id_and_threads_share_none() {
-        let random = RandomState::new();
-        let mut last = Id { stamp: 0, tail: 0 }.next(Duration::from_secs(2), &random);
+        let keys = RandomState::new();
+        assert_ne!(Id::first().tail, Id::first().tail, "one that a fork repeats is told from its copy");
+        let mut last = Id::first().next(Duration::from_secs(2), &keys);
         for at in [2, 1, 0, 2] {
-            let next = last.next(Duration::from_secs(at), &random);
+            let next = last.next(Duration::from_secs(at), &keys);
             assert!(next.uuid() > last.uuid());
             last = next;
         }
         let full = Id { tail: Id::TAIL, ..last };
-        assert!(full.next(Duration::ZERO, &random).uuid() > full.uuid());
+        assert!(full.next(Duration::ZERO, &keys).uuid() > full.uuid());
 
         let thread = || std::thread::spawn(|| (0..1_000).map(|_| SystemClock.id()).collect::<Vec<_>>());
         let made: Vec<_> =

@@ -95,15 +95,11 @@ impl Mappings {
         found.map(|(_, category)| category)
     }
 
-    /// The mapping of a model that goes by these names.
+    /// The mapping of a model that `is_called` what it says.
     #[cfg_attr(not(feature = "_http"), allow(dead_code, reason = "only calls over HTTP have a host"))]
-    pub(crate) fn model<N: AsRef<str>>(
-        &self,
-        host: &str,
-        names: &(impl Iterator<Item = N> + Clone),
-    ) -> Option<&ModelMapping> {
+    pub(crate) fn model(&self, host: &str, is_called: impl Fn(&str) -> bool) -> Option<&ModelMapping> {
         self.models.iter().find(|mapping| {
-            names.clone().any(|name| name.as_ref() == &*mapping.model)
+            is_called(&mapping.model)
                 && mapping.host.as_ref().is_none_or(|name| name.eq_ignore_ascii_case(host))
         })
     }
@@ -141,8 +137,9 @@ mod tests {
         mappings.map_model(ModelMapping::new("a"));
         mappings.map_model(ModelMapping::new("a").host("one").price_as_resource("r1"));
         mappings.map_model(ModelMapping::new("a").price_as_resource("r2"));
-        let resource = |host| mappings.model(host, &["a"].iter()).unwrap().price_as_resource.clone().unwrap();
+        let resource =
+            |host| mappings.model(host, |name| name == "a").unwrap().price_as_resource.clone().unwrap();
         assert_eq!((&*resource("one"), &*resource("two")), ("r1", "r2"));
-        assert_eq!(mappings.model("one", &["A"].iter()), None, "models are told apart by case");
+        assert_eq!(mappings.model("one", |name| name == "A"), None, "models are told apart by case");
     }
 }

@@ -31,6 +31,18 @@ impl Fan {
     }
 }
 
+impl Fan {
+    /// Hands copies to all sinks but the last, which gets the thing itself.
+    fn each<T: Clone>(&self, given: T, hand_over: impl Fn(&dyn Sink, T)) {
+        let Some((last, others)) = self.sinks.split_last() else { return };
+        for branch in others {
+            let copy = given.clone();
+            branch.call((), |sink| hand_over(sink, copy));
+        }
+        last.call((), |sink| hand_over(sink, given));
+    }
+}
+
 impl Branch {
     /// Calls the sink; its panic is reported once and goes no further.
     fn call<T>(&self, otherwise: T, f: impl FnOnce(&dyn Sink) -> T) -> T {
@@ -45,21 +57,11 @@ impl Branch {
 
 impl Sink for Fan {
     fn open(&self, opening: Opening) {
-        let Some((last, others)) = self.sinks.split_last() else { return };
-        for branch in others {
-            let opening = opening.clone();
-            branch.call((), |sink| sink.open(opening));
-        }
-        last.call((), |sink| sink.open(opening));
+        self.each(opening, |sink, opening| sink.open(opening));
     }
 
     fn record(&self, event: Event) {
-        let Some((last, others)) = self.sinks.split_last() else { return };
-        for branch in others {
-            let event = event.clone();
-            branch.call((), |sink| sink.record(event));
-        }
-        last.call((), |sink| sink.record(event));
+        self.each(event, |sink, event| sink.record(event));
     }
 
     fn flush(&self, deadline: Instant) -> bool {

@@ -206,7 +206,8 @@ impl Answer {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// In the order in which they are believed, where a usage has names of several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Shape {
     Gemini,
     Converse,
@@ -217,9 +218,9 @@ enum Shape {
     Unknown,
 }
 
-/// Hosts put one provider's usage into another's envelope, so the keys decide; of several, the first of the shapes.
+/// Hosts put one provider's usage into another's envelope, so the keys decide.
 fn shape(api: Api, usage: Object<'_>) -> Shape {
-    let told = usage.names().map(|name| match name {
+    let shapes = usage.names().map(|name| match name {
         "promptTokenCount" | "totalTokenCount" | "candidatesTokenCount" => Shape::Gemini,
         "inputTokens" | "inputTokenCount" => Shape::Converse,
         "total_input_tokens" => Shape::Interactions,
@@ -228,9 +229,8 @@ fn shape(api: Api, usage: Object<'_>) -> Shape {
         "cache_creation_input_tokens" => Shape::Anthropic,
         _ => Shape::Unknown,
     });
-    let told = told.min().unwrap_or(Shape::Unknown);
     let has = |key: &str| usage.contains_key(key);
-    match told {
+    match shapes.min().unwrap_or(Shape::Unknown) {
         Shape::Unknown if api == Api::Messages => Shape::Anthropic,
         Shape::Unknown if has("cache_read_input_tokens") && !has("total_tokens") => Shape::Anthropic,
         Shape::Unknown
@@ -238,7 +238,7 @@ fn shape(api: Api, usage: Object<'_>) -> Shape {
         {
             Shape::OpenAi
         }
-        told => told,
+        shape => shape,
     }
 }
 
@@ -268,12 +268,12 @@ fn member(name: &str, value: &[u8]) -> Vec<u8> {
     [b"{\"", name.as_bytes(), b"\":", value, b"}"].concat()
 }
 
-/// Whether a value that should be a count is something else, or absurd.
+/// Whether one of these is no count.
 pub(crate) fn is_odd(usage: Object<'_>, keys: &[&str]) -> bool {
     keys.iter().filter_map(|key| usage.get(key)).any(is_no_count)
 }
 
-/// The same of one value.
+/// Whether a value that should be a count is something else, or absurd.
 pub(crate) fn is_no_count(value: Node<'_>) -> bool {
     match (value.as_u64(), value.as_f64()) {
         (Some(n), _) => n > COUNT_MAX,
@@ -342,7 +342,7 @@ pub(crate) fn label(value: Option<Node<'_>>) -> Option<Box<str>> {
 mod tests {
     #![allow(clippy::expect_used, clippy::panic, reason = "tests")]
 
-    use super::{decimal, error_code};
+    use super::{Api, Shape, Tree, decimal, error_code, shape};
 
     #[test]
     fn reads_amounts_without_a_float() {
@@ -358,6 +358,26 @@ mod tests {
         }
         for text in ["", "-1", "x", "1e99", "1e-99", "null", "1.2.3"] {
             assert_eq!(decimal(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn of_names_of_several_providers_those_decide_that_no_other_envelope_has() {
+        for (api, usage, wanted) in [
+            (Api::Chat, r#"{"prompt_tokens":9,"promptTokenCount":9}"#, Shape::Gemini),
+            (Api::Chat, r#"{"inputTokens":9,"prompt_tokens":9}"#, Shape::Converse),
+            (Api::Chat, r#"{"total_input_tokens":9,"prompt_tokens":9}"#, Shape::Interactions),
+            (Api::Chat, r#"{"prompt_tokens":9,"billed_units":{}}"#, Shape::Cohere),
+            (Api::Messages, r#"{"cache_creation_input_tokens":1,"prompt_tokens":9}"#, Shape::OpenAi),
+            (Api::Messages, r#"{"input_tokens":9}"#, Shape::Anthropic),
+            (Api::Chat, r#"{"input_tokens":9}"#, Shape::OpenAi),
+            (Api::Chat, r#"{"input_tokens":9,"cache_read_input_tokens":1}"#, Shape::Anthropic),
+            (Api::Chat, r#"{"cache_read_input_tokens":1,"total_tokens":9}"#, Shape::OpenAi),
+            (Api::Chat, r#"{"seconds":3}"#, Shape::OpenAi),
+            (Api::Chat, r#"{"words":3}"#, Shape::Unknown),
+        ] {
+            let tree = Tree::read(usage.as_bytes()).expect("JSON");
+            assert_eq!(shape(api, tree.object().expect("an object")), wanted, "{usage}");
         }
     }
 

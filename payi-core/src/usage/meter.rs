@@ -102,7 +102,7 @@ impl Meter {
             Kind::Sse(sse) => sse.push(bytes),
             Kind::Json(picker, sample) => {
                 picker.push(bytes);
-                // A document that is whole says itself what was used.
+                // Only a document without its end is estimated.
                 if !picker.is_done() {
                     sample.push(bytes);
                 }

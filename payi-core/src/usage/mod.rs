@@ -14,6 +14,7 @@ mod keys;
 mod meter;
 mod openai;
 mod others;
+mod pass;
 pub(crate) mod pick;
 mod rules;
 pub(crate) mod sample;

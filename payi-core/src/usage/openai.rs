@@ -13,12 +13,12 @@ use crate::usage::{
 pub(crate) fn read(api: Api, usage: Object<'_>, reading: &mut Reading) {
     let totals =
         usage.all(["prompt_tokens", "input_tokens", "completion_tokens", "output_tokens", "total_tokens"]);
-    let [prompt, read, completion, written, total] = totals;
+    let [prompt, input, completion, output, total] = totals;
     let total = total.map_or(0, number);
-    let (read, written) = (prompt.or(read), completion.or(written));
+    let (asked, answered) = (prompt.or(input), completion.or(output));
     // Rerankers and some embedders say nothing but the total.
-    let prompt = if read.is_none() && written.is_none() { total } else { read.map_or(0, number) };
-    let completion = written.map_or(0, number);
+    let prompt = if asked.is_none() && answered.is_none() { total } else { asked.map_or(0, number) };
+    let completion = answered.map_or(0, number);
     let details = |names: [&str; 3]| usage.all(names).map(|found| found.and_then(Value::as_object));
     let detail = |objects: &[Option<Object<'_>>], key: &str| {
         objects.iter().flatten().map(|object| count(*object, key)).find(|&n| n > 0).unwrap_or(0)

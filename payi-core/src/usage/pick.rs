@@ -4,14 +4,13 @@
 //! anywhere. So the document is walked once, byte for byte where it matters and by `memchr` where it
 //! does not, and only the values named by a table of [`Rule`]s are kept.
 
-use memchr::{memchr2, memchr3};
+use memchr::memchr2;
 
+use crate::usage::pass::{Container, KEY_MAX, begins_scalar, end_of_value, ends_scalar, key_at, string};
 pub(crate) use crate::usage::rules::{Rule, Rules, Then};
 
 /// The longest value that is kept; a longer one is not an id, a model or a usage.
 const KEEP_MAX: usize = 64 * 1024;
-/// The longest key that a rule can name.
-const KEY_MAX: usize = 40;
 /// How many containers deep the rules can lead.
 const DEPTH_MAX: usize = 8;
 /// What is kept of most answers fits in this.
@@ -61,60 +60,6 @@ enum State {
     Done,
     /// This is not JSON.
     Broken,
-}
-
-/// A container that is passed over; only its own kind of bracket is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Container {
-    open: u8,
-    close: u8,
-    depth: u32,
-    string: bool,
-    escaped: bool,
-}
-
-impl Container {
-    const fn new(open: u8, close: u8) -> Self {
-        Self { open, close, depth: 1, string: false, escaped: false }
-    }
-
-    /// How much of `bytes` belongs to it, and whether it ends there. In one go: an answer's choices are
-    /// mostly short strings.
-    fn pass(&mut self, bytes: &[u8]) -> (usize, bool) {
-        let mut at = 0;
-        loop {
-            if self.string {
-                let (taken, closed) = string(&bytes[at..], &mut self.escaped);
-                self.string = !closed;
-                at += taken;
-            }
-            let Some((found, byte)) = self.next(&bytes[at..]) else { return (bytes.len(), false) };
-            at += found + 1;
-            if byte == b'"' {
-                self.string = true;
-            } else if byte == self.open {
-                self.depth = self.depth.saturating_add(1);
-            } else {
-                self.depth -= 1;
-                if self.depth == 0 {
-                    return (at, true);
-                }
-            }
-        }
-    }
-
-    /// The next quote or bracket. Between strings there are a few bytes, which a search by vectors is slower at.
-    fn next(self, bytes: &[u8]) -> Option<(usize, u8)> {
-        const FEW: usize = 16;
-        let wanted = |byte: u8| byte == b'"' || byte == self.open || byte == self.close;
-        for (at, &byte) in bytes.iter().enumerate().take(FEW) {
-            if wanted(byte) {
-                return Some((at, byte));
-            }
-        }
-        let found = FEW + memchr3(b'"', self.open, self.close, bytes.get(FEW..)?)?;
-        Some((found, *bytes.get(found)?))
-    }
 }
 
 /// Walks one document.
@@ -231,26 +176,28 @@ impl<K: Copy + PartialEq> Picker<K> {
 
     fn keep(&mut self) {
         if let Some((name, at, start)) = self.keeping.take() {
-            self.record(Kept { name, at, start, end: self.arena.len() });
+            self.record(name, at, start);
         }
     }
 
-    fn record(&mut self, kept: Kept<K>) {
+    /// Records what the arena holds from `start` on; of too many values nothing stays.
+    fn record(&mut self, name: K, at: u64, start: usize) {
         if self.kept.len() < KEPT_MAX {
-            self.kept.push(kept);
+            self.kept.push(Kept { name, at, start, end: self.arena.len() });
         } else {
+            self.arena.truncate(start);
             self.clipped = true;
         }
     }
 
-    /// Consumes the next member of an object, if all of it is there and it is not to be entered, and says how long it
-    /// is. Most are like that, and step by step they would be twice the work.
+    /// Consumes the next member of an object, with the comma before it, if all of it is there and it is not to be
+    /// entered, and says how long it is. Most are like that, and step by step they would be twice the work.
     fn member(&mut self, bytes: &[u8]) -> Option<usize> {
+        let in_object = || self.stack.get(..self.depth)?.last().map(|open| !open.array);
         let begin = match self.state {
+            // After a comma that came alone, `first` is not set: that member did not fit.
             State::Key { first: true } => 0,
-            State::After if bytes.first() == Some(&b',') && !self.stack[self.depth.checked_sub(1)?].array => {
-                1
-            }
+            State::After if bytes.first() == Some(&b',') && in_object() == Some(true) => 1,
             _ => return None,
         };
         let (key, at) = key_at(bytes, begin)?;
@@ -265,7 +212,7 @@ impl<K: Copy + PartialEq> Picker<K> {
                 self.make_room();
                 let start = self.arena.len();
                 self.arena.extend_from_slice(&bytes[at..end]);
-                self.record(Kept { name, at: self.seen + at as u64, start, end: self.arena.len() });
+                self.record(name, self.seen + at as u64, start);
             }
             _ => {}
         }
@@ -349,7 +296,7 @@ impl<K: Copy + PartialEq> Picker<K> {
                 self.stack[self.depth] = Open { array: byte == b'[', then: self.then };
                 self.depth += 1;
                 if let (Then::Each(_, name), b'{') = (self.then, byte) {
-                    self.record(Kept { name, at: self.seen, start: 0, end: 0 });
+                    self.record(name, self.seen, self.arena.len());
                 }
                 self.state =
                     if byte == b'[' { State::Value { first: true } } else { State::Key { first: true } };
@@ -360,11 +307,10 @@ impl<K: Copy + PartialEq> Picker<K> {
             }
             _ => {}
         }
-        self.state = match byte {
-            b'{' => State::InContainer(Container::new(b'{', b'}')),
-            b'[' => State::InContainer(Container::new(b'[', b']')),
-            b'"' => State::InString { escaped: false },
-            b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => State::InScalar,
+        self.state = match (Container::begun_by(byte), byte) {
+            (Some(container), _) => State::InContainer(container),
+            (_, b'"') => State::InString { escaped: false },
+            _ if begins_scalar(byte) => State::InScalar,
             _ => State::Broken,
         };
     }
@@ -430,56 +376,6 @@ impl<K: Copy + PartialEq> Picker<K> {
     fn ended(&mut self) {
         self.state = if self.depth == 0 { State::Done } else { State::After };
     }
-}
-
-/// The key that begins at `at`, or after spaces, if it is short and plain, and where its value begins.
-fn key_at(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
-    let begin = past_spaces(bytes, at)? + 1;
-    let head = bytes.get(begin..bytes.len().min(begin + KEY_MAX))?;
-    let length = head.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
-    let colon = past_spaces(bytes, begin + length + 1)?;
-    let plain = bytes[begin - 1] == b'"' && head[length] == b'"' && bytes[colon] == b':';
-    if plain { Some((&head[..length], past_spaces(bytes, colon + 1)?)) } else { None }
-}
-
-/// The first byte from `at` on that is no space.
-fn past_spaces(bytes: &[u8], mut at: usize) -> Option<usize> {
-    while bytes.get(at)?.is_ascii_whitespace() {
-        at += 1;
-    }
-    Some(at)
-}
-
-/// Where the value ends that begins at `at`; `None` if its end is not there, or if it is none.
-fn end_of_value(bytes: &[u8], at: usize) -> Option<usize> {
-    let inside = &bytes[at + 1..];
-    let (taken, closed) = match bytes[at] {
-        b'"' => string(inside, &mut false),
-        b'{' => Container::new(b'{', b'}').pass(inside),
-        b'[' => Container::new(b'[', b']').pass(inside),
-        b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => (inside.iter().position(|byte| ends_scalar(*byte))?, true),
-        _ => return None,
-    };
-    closed.then_some(at + 1 + taken)
-}
-
-const fn ends_scalar(byte: u8) -> bool {
-    matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t')
-}
-
-/// How much of `bytes` belongs to the string they are in, and whether it ends there.
-fn string(bytes: &[u8], escaped: &mut bool) -> (usize, bool) {
-    let mut at = usize::from(std::mem::take(escaped));
-    while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
-        at += found + 1;
-        if bytes[at - 1] == b'"' {
-            return (at, true);
-        }
-        // What is escaped means nothing.
-        at += 1;
-    }
-    *escaped = at > bytes.len();
-    (bytes.len(), false)
 }
 
 /// A JSON string's text, unless it is empty or no string.

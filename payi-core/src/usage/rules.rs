@@ -15,7 +15,7 @@ pub(crate) struct Rule<K: 'static> {
 #[derive(Debug)]
 pub(crate) struct Rules<K: 'static> {
     all: &'static [Rule<K>],
-    /// For each level and each slot of a key, the first rule; no rule where there is none.
+    /// For each level and each slot of a key, the first rule; [`NONE`] where there is none.
     first: [[u8; SLOTS]; LEVELS],
     /// For each rule the next one on its level and in its slot.
     next: [u8; RULES_MAX],

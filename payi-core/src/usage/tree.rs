@@ -98,15 +98,8 @@ impl<'t> Value<'t> {
 impl<'t> Object<'t> {
     /// The last member of this name, as `serde_json` has it.
     pub(crate) fn get(self, key: &str) -> Option<Value<'t>> {
-        let (mut found, mut at) = (None, 0);
-        while let Some(node) = self.0.get(at) {
-            if node.key == key {
-                found = Some(at);
-            }
-            at += node.len;
-        }
-        let own = self.0.get(found?..)?;
-        own.get(..own.first()?.len)?.split_first().map(|(node, inside)| Value(node, inside))
+        let [found] = self.all([key]);
+        found
     }
 
     /// The last member of each of these names, in one walk.

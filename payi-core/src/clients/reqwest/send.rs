@@ -77,13 +77,9 @@ fn watch(begun: Begun, response: Response) -> Response {
     let (mut parts, body) = http::Response::<backend::Body>::from(response).into_parts();
     let watch = begun.answered(&mut parts);
     let body = backend::Body::wrap(Tee::new(body, watch, body_code));
-    // The address is an extension of a type that only this builder can make, among those that are there already.
-    let mut builder = http::Response::builder();
-    if let Some(extensions) = builder.extensions_mut() {
-        *extensions = std::mem::take(&mut parts.extensions);
-    }
-    if let Ok(made) = builder.url(url).body(()) {
-        parts.extensions = made.into_parts().0.extensions;
+    // The address is an extension of a type that only this builder can make.
+    if let Ok(made) = http::Response::builder().url(url).body(()) {
+        parts.extensions.extend(made.into_parts().0.extensions);
     }
     Response::from(http::Response::from_parts(parts, body))
 }
