@@ -142,15 +142,17 @@ pub(super) fn figures(
     if let Some(known) = ranked.sums(keys) {
         return Ok(known.iter().map(Figures::of).collect());
     }
-    let mut rows: Groups<Sum> = keys.iter().copied().collect();
-    if !keys.is_empty() {
-        let scope = Scope { users: plan.users(keys), ..plan.scope(plan.cube(&plan.by, false)) };
-        reader.scan(&scope, |entry| {
-            if let Some(row) = rows.get_mut(&plan.key(entry)) {
-                plan.add(row, entry);
-            }
-        })?;
+    if keys.is_empty() {
+        return Ok(Vec::new());
     }
+    let scope = Scope { users: plan.users(keys), ..plan.scope(plan.cube(&plan.by, false)) };
+    let begin = || -> Groups<Sum> { keys.iter().copied().collect() };
+    let add = |rows: &mut Groups<Sum>, entry: &Entry<'_>| {
+        if let Some(row) = rows.get_mut(&plan.key(entry)) {
+            plan.add(row, entry);
+        }
+    };
+    let rows = reader.sum(&scope, begin, add, |rows, other| rows.join(other, |sum, part| sum.join(&part)))?;
     Ok(rows.iter().map(|(_, sum)| Figures::of(sum)).collect())
 }
 

@@ -11,7 +11,7 @@ use crate::{
             groups::Groups,
             query::{Key, Plan, Query},
             ranking::costs,
-            scan::{Reader, Scope},
+            scan::{Entry, Reader, Scope},
         },
         rows::micros,
     },
@@ -125,22 +125,29 @@ fn parts(
     bounds: &[i64],
     keys: &[Key],
 ) -> rusqlite::Result<Groups<Vec<i128>>> {
-    let mut parts: Groups<Vec<i128>> = Groups::default();
-    let slots = bounds.len().saturating_sub(1);
-    for key in keys {
-        *parts.at(*key) = vec![0; slots];
-    }
+    let begin = || {
+        let mut parts: Groups<Vec<i128>> = Groups::default();
+        for key in keys {
+            *parts.at(*key) = vec![0; bounds.len().saturating_sub(1)];
+        }
+        (parts, Slots::new(bounds))
+    };
     let scope = Scope {
         cuts: bounds.to_vec(),
         users: plan.users(keys),
         columns: Columns::COST,
         ..plan.scope(plan.cube(&plan.by, false))
     };
-    let mut at = Slots::new(bounds);
-    reader.scan(&scope, |entry| {
+    let add = |(parts, at): &mut (Groups<Vec<i128>>, Slots<'_>), entry: &Entry<'_>| {
         if let (Some(slot), Some(part)) = (at.find(entry.at_us), parts.get_mut(&plan.key(entry))) {
             part[slot] += entry.cell.cost;
         }
-    })?;
+    };
+    let join = |sum: &mut Vec<i128>, other: Vec<i128>| {
+        for (sum, cost) in sum.iter_mut().zip(other) {
+            *sum += cost;
+        }
+    };
+    let (parts, _) = reader.sum(&scope, begin, add, |(parts, _), (other, _)| parts.join(other, join))?;
     Ok(parts)
 }

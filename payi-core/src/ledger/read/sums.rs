@@ -173,6 +173,27 @@ impl Sum {
         self.last_ms = self.last_ms.max(cell.last_ms);
     }
 
+    /// Adds another part of the same row.
+    pub(super) fn join(&mut self, other: &Self) {
+        for (sum, n) in self.calls.iter_mut().zip(other.calls) {
+            *sum += n;
+        }
+        self.attempts += other.attempts;
+        self.unpriced += other.unpriced;
+        for (sum, n) in self.tokens.iter_mut().zip(other.tokens) {
+            *sum = sum.saturating_add(n);
+        }
+        self.cost += other.cost;
+        for (sum, cost) in self.by_source.iter_mut().zip(other.by_source) {
+            *sum += cost;
+        }
+        self.first_ms = self.first_ms.min(other.first_ms);
+        self.last_ms = self.last_ms.max(other.last_ms);
+        if let Some(before) = other.before {
+            self.before = Some(self.before.unwrap_or(0) + before);
+        }
+    }
+
     /// Adds what was spent in the range before.
     pub(super) fn add_before(&mut self, entry: &Entry<'_>) {
         self.before = Some(self.before.unwrap_or(0) + entry.cell.cost);
