@@ -101,16 +101,24 @@ pub(super) fn rank(reader: &Reader<'_>, asked: &[(&Plan, Order)]) -> rusqlite::R
 
 /// Everything in one pass.
 fn at_once(reader: &Reader<'_>, scope: &Scope<'_>, all: &mut [Ranked]) -> rusqlite::Result<()> {
-    let mut total = Sum::default();
-    reader.scan(scope, |entry| {
-        scope.plan.add(&mut total, entry);
-        for ranked in &mut *all {
+    let begin = || -> (Sum, Vec<Ranked>) {
+        (Sum::default(), all.iter().map(|ranked| Ranked::new(&ranked.plan, ranked.order)).collect())
+    };
+    let add = |(total, all): &mut (Sum, Vec<Ranked>), entry: &Entry<'_>| {
+        scope.plan.add(total, entry);
+        for ranked in all {
             weigh((&ranked.plan, ranked.order), &mut ranked.rows, entry);
             ranked.sum_up(entry);
         }
+    };
+    let (total, made) = reader.sum(scope, begin, add, |(total, all), (part, parts)| {
+        total.join(&part);
+        for (ranked, part) in all.iter_mut().zip(parts) {
+            ranked.join(part);
+        }
     })?;
-    for ranked in all {
-        ranked.total = total;
+    for (ranked, made) in all.iter_mut().zip(made) {
+        *ranked = Ranked { total, ..made };
     }
     Ok(())
 }
@@ -203,6 +211,17 @@ impl Ranked {
                 self.sums = None;
             }
         }
+    }
+
+    /// Adds another part of the same report.
+    fn join(&mut self, other: Self) {
+        let order = self.order;
+        self.rows.join(other.rows, |sum, weight| sum.join(weight, order));
+        self.nameless.join(&other.nameless);
+        self.sums = self.sums.take().zip(other.sums).map(|(mut sums, other)| {
+            sums.join(other, |sum, part| sum.join(&part));
+            sums
+        });
     }
 
     /// The sum of all.
