@@ -467,6 +467,20 @@ impl Sink for MemorySink {
 
 /// Those that have used the greatest share of their maximum first.
 pub(crate) fn farthest(a: &Standing, b: &Standing) -> std::cmp::Ordering {
-    let share = |s: &Standing| (s.settled + s.held).saturating_mul(1_000_000) / s.max.max(1);
-    share(b).cmp(&share(a))
+    let used = |s: &Standing| s.settled + s.held;
+    used(b).saturating_mul(a.max.max(1)).cmp(&used(a).saturating_mul(b.max.max(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_nearer_to_a_maximum_comes_first_however_far_that_is() {
+        let at = |settled, held, max| Standing { max, settled, held, ..Standing::default() };
+        let twelve = 12_000_000_000_000;
+        let mut all = [at(626_400_000, 0, twelve), at(628_500_000, 0, twelve), at(1, 1, 2), at(0, 0, 0)];
+        all.sort_by(farthest);
+        assert_eq!(all.map(|one| one.settled), [1, 628_500_000, 626_400_000, 0]);
+    }
 }

@@ -79,6 +79,23 @@ fn dropping_the_writer_writes_what_is_left() {
 }
 
 #[test]
+fn after_a_shutdown_the_file_alone_has_everything() {
+    let place = Place::new("alone");
+    let writer = Writer::start(&place.options()).unwrap();
+    // As in a service, whose handles of the ledger live as long as its process.
+    let held = writer.ledger().another().unwrap();
+    for _ in 0..50 {
+        writer.sink().record(sample::event(1));
+    }
+    writer.shutdown(Duration::from_secs(5)).unwrap();
+    let copy = place.0.join("copy.db");
+    fs::copy(place.ledger(), &copy).unwrap();
+    let report = Ledger::open_read_only(&copy).unwrap().users(&Filter::new()).unwrap();
+    assert_eq!(report.total.calls.ok, 50);
+    drop(held);
+}
+
+#[test]
 fn a_flush_covers_what_was_handed_over_before_it() {
     let place = Place::new("flush");
     let writer = Writer::start(&place.options()).unwrap();
