@@ -333,10 +333,19 @@ impl Row {
         LimitState::of(&self.definition.limit, self.standing.max, self.standing.settled)
     }
 
-    /// At its maximum, or so near that nothing but the smallest call fits.
     fn is_full(&self) -> bool {
-        self.standing.settled >= self.standing.max
+        is_full(&self.standing)
     }
+}
+
+/// At its maximum, or so near that nothing but the smallest call fits.
+fn is_full(at: &Standing) -> bool {
+    at.settled >= at.max
+}
+
+/// How a counter stands, in a word, for tables and pages.
+pub(crate) fn state(limit: &Limit, at: &Standing) -> &'static str {
+    if is_full(at) { "full" } else { LimitState::of(limit, at.max, at.settled).name() }
 }
 
 impl Status {
@@ -398,7 +407,7 @@ fn table(rows: &[Row]) -> Table {
             whose(limit, &row.subject, at),
             limit.window.describe(),
             if limit.kind == Kind::Block { "block" } else { "allow" }.into(),
-            if row.is_full() { "full" } else { row.state().name() }.into(),
+            state(limit, at).into(),
             limit.show(at.settled),
             limit.show(at.held),
             max.into(),

@@ -14,7 +14,7 @@ use payi_core::{
 };
 
 use crate::{
-    limits::{scope, whose},
+    limits::{scope, state, whose},
     server::{
         app::{App, Failed},
         drivers::{self, Pager},
@@ -170,7 +170,7 @@ fn row(definition: &Definition, subject: &Subject, at: &Standing, now: SystemTim
     let used_bar = bar(at.settled);
     Row {
         whose: if whole { "All calls".into() } else { format::clipped(&whose(limit, subject, at)) },
-        state: if at.settled >= at.max { "full" } else { LimitState::of(limit, at.max, at.settled).name() },
+        state: state(limit, at),
         used: shown(limit, at.settled),
         reserved: shown(limit, at.held),
         max: shown(limit, at.max),

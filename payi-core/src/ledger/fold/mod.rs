@@ -6,8 +6,9 @@
 //! and merging runs ([`runs`]) changes how many there are, never what they add up to.
 //!
 //! There are five rollups of the same form ([`Cube`]). A fact is thus after the watermark or in one run of each (of
-//! [`Cube::Days`] see [`FOLDED_DAYS`]), and never both: a report that reads rollup and later facts in one transaction is exact at any moment. Several
-//! processes may share the file; a lease keeps them from doing the work twice, and the watermark from counting twice.
+//! [`Cube::Days`] see [`FOLDED_DAYS`]), and never both: a report that reads rollup and later facts in one transaction
+//! is exact at any moment. Several processes may share the file; a lease keeps them from doing the work twice, and the
+//! watermark from counting twice.
 
 pub(crate) mod cell;
 pub(crate) mod chain;

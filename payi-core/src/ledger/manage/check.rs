@@ -66,8 +66,9 @@ fn compare(conn: &Connection, checked: &mut Checked) -> rusqlite::Result<()> {
         }
     }
     let reader = Reader::new(conn)?;
-    let total = reader.total(Cube::Full)?;
-    for cube in Cube::DAILY {
+    let [first, others @ ..] = Cube::DAILY;
+    let total = reader.total(first)?;
+    for cube in others {
         if reader.total(cube)? != total {
             checked.problems.push("the rollups differ from one another".into());
             break;

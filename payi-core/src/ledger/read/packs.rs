@@ -142,12 +142,15 @@ const WAITING: usize = 16;
 
 /// Adds up what `reading` shows and what it leaves to another thread, where the machine has several processors; each
 /// thread to a sum of its own, which begins as `new`. More threads than two would each hold all rows of a report.
-pub(super) fn together<T: Send, E>(
+pub(super) fn together<T: Send>(
     wanted: &Wanted<'_>,
     new: impl Fn() -> T + Sync,
     add: impl Fn(&mut T, &Entry<'_>) + Sync,
-    reading: impl FnOnce(&mut dyn FnMut((Cube, i64), &[u8]) -> bool, &mut dyn FnMut(&Entry<'_>)) -> Result<(), E>,
-) -> Result<(T, Option<T>), E> {
+    reading: impl FnOnce(
+        &mut dyn FnMut((Cube, i64), &[u8]) -> bool,
+        &mut dyn FnMut(&Entry<'_>),
+    ) -> rusqlite::Result<()>,
+) -> rusqlite::Result<(T, Option<T>)> {
     let (rows, waiting) = sync_channel::<Row>(WAITING);
     let (new, add) = (&new, &add);
     let mut help = Some(move || {

@@ -82,45 +82,41 @@ pub(crate) struct Ranked {
     nameless: Sum,
 }
 
+/// A report to make: what of, and in which order.
+type Asked<'p> = (&'p Plan, Order);
+
 /// Reads once the rows of all of these, which differ only in what they are split by and how they are ordered.
-pub(super) fn rank(reader: &Reader<'_>, asked: &[(&Plan, Order)]) -> rusqlite::Result<Vec<Rc<Ranked>>> {
-    let mut all: Vec<Ranked> = asked.iter().map(|(plan, order)| Ranked::new(plan, *order)).collect();
+pub(super) fn rank(reader: &Reader<'_>, asked: &[Asked<'_>]) -> rusqlite::Result<Vec<Rc<Ranked>>> {
     let Some((plan, _)) = asked.first() else { return Ok(Vec::new()) };
     let scope = plan.scope(plan.cube(&plan.by, false));
     let without_users = plan.scope(plan.cube(&[], false));
-    let of_users = without_users.cube != scope.cube && all.iter().all(Ranked::is_by_user);
-    if of_users && reader.is_quick_without_users()? {
-        apart(reader, (scope, without_users), &mut all)?;
+    let by_user = |(plan, _): &Asked<'_>| plan.by.first() == Some(&Dimension::User);
+    let of_users = without_users.cube != scope.cube && asked.iter().all(by_user);
+    let all = if of_users && reader.is_quick_without_users()? {
+        apart(reader, (scope, without_users), asked)?
     } else {
-        at_once(reader, &scope, &mut all)?;
-    }
+        at_once(reader, &scope, asked)?
+    };
     let all: Vec<Rc<Ranked>> = all.into_iter().map(Rc::new).collect();
     reader.ranked.borrow_mut().extend(all.iter().cloned());
     Ok(all)
 }
 
 /// Everything in one pass.
-fn at_once(reader: &Reader<'_>, scope: &Scope<'_>, all: &mut [Ranked]) -> rusqlite::Result<()> {
-    let begin = || -> (Sum, Vec<Ranked>) {
-        (Sum::default(), all.iter().map(|ranked| Ranked::new(&ranked.plan, ranked.order)).collect())
-    };
+fn at_once(reader: &Reader<'_>, scope: &Scope<'_>, asked: &[Asked<'_>]) -> rusqlite::Result<Vec<Ranked>> {
     let add = |(total, all): &mut (Sum, Vec<Ranked>), entry: &Entry<'_>| {
         scope.plan.add(total, entry);
         for ranked in all {
-            weigh((&ranked.plan, ranked.order), &mut ranked.rows, entry);
+            ranked.weigh(entry);
             ranked.sum_up(entry);
         }
     };
-    let (total, made) = reader.sum(scope, begin, add, |(total, all), (part, parts)| {
+    let join = |(total, all): &mut (Sum, Vec<Ranked>), (part, parts): (Sum, Vec<Ranked>)| {
         total.join(&part);
-        for (ranked, part) in all.iter_mut().zip(parts) {
-            ranked.join(part);
-        }
-    })?;
-    for (ranked, made) in all.iter_mut().zip(made) {
-        *ranked = Ranked { total, ..made };
-    }
-    Ok(())
+        join(all, parts);
+    };
+    let (total, all) = reader.sum(scope, || (Sum::default(), begin(asked)), add, join)?;
+    Ok(all.into_iter().map(|ranked| Ranked { total, ..ranked }).collect())
 }
 
 /// Of users there are many: no more is read of them than what orders them. The sum of all comes from a rollup that has
@@ -128,27 +124,19 @@ fn at_once(reader: &Reader<'_>, scope: &Scope<'_>, all: &mut [Ranked]) -> rusqli
 fn apart(
     reader: &Reader<'_>,
     (scope, without_users): (Scope<'_>, Scope<'_>),
-    all: &mut [Ranked],
-) -> rusqlite::Result<()> {
-    let columns = all.iter().fold(Columns::COST, |columns, ranked| columns.or(ranked.order.columns()));
+    asked: &[Asked<'_>],
+) -> rusqlite::Result<Vec<Ranked>> {
+    let columns = asked.iter().fold(Columns::COST, |columns, (_, order)| columns.or(order.columns()));
     let nobodys = Scope { users: Some(vec![Dimension::User.none()]), ..scope.clone() };
-    let looks_back = all.iter().any(|ranked| ranked.order == Order::Change);
+    let looks_back = asked.iter().any(|(_, order)| *order == Order::Change);
     let from_us = if looks_back { scope.from_us } else { scope.plan.since_us };
-    let begin = || -> Vec<Groups<Weight>> { all.iter().map(|_| Groups::default()).collect() };
-    let weigh_all = |rows: &mut Vec<Groups<Weight>>, entry: &Entry<'_>| {
-        for (rows, ranked) in rows.iter_mut().zip(&*all) {
-            weigh((&ranked.plan, ranked.order), rows, entry);
+    let weigh = |all: &mut Vec<Ranked>, entry: &Entry<'_>| {
+        for ranked in all {
+            ranked.weigh(entry);
         }
     };
-    let join = |rows: &mut Vec<Groups<Weight>>, other: Vec<Groups<Weight>>| {
-        for ((rows, other), ranked) in rows.iter_mut().zip(other).zip(&*all) {
-            rows.join(other, |sum, weight| sum.join(weight, ranked.order));
-        }
-    };
-    let rows = reader.sum(&Scope { from_us, columns, ..scope }, begin, weigh_all, join)?;
-    for (ranked, rows) in all.iter_mut().zip(rows) {
-        ranked.rows = rows;
-    }
+    let scope = Scope { from_us, columns, ..scope };
+    let all = reader.sum(&scope, || begin(asked), weigh, |all, parts| join(all, parts))?;
     let (mut total, mut nameless) = (Sum::default(), Sum::default());
     reader.scan(&without_users, |entry| without_users.plan.add(&mut total, entry))?;
     reader.scan(&nobodys, |entry| {
@@ -156,18 +144,16 @@ fn apart(
             nobodys.plan.add(&mut nameless, entry);
         }
     })?;
-    for ranked in all {
-        (ranked.total, ranked.nameless) = (total, nameless);
-    }
-    Ok(())
+    Ok(all.into_iter().map(|ranked| Ranked { total, nameless, ..ranked }).collect())
 }
 
-/// Adds an entry to the weight of its row.
-#[inline]
-fn weigh((plan, order): (&Plan, Order), rows: &mut Groups<Weight>, entry: &Entry<'_>) {
-    let in_range = entry.at_us >= plan.since_us;
-    if in_range || order == Order::Change {
-        rows.at(plan.key(entry)).add(order, entry, in_range);
+fn begin(asked: &[Asked<'_>]) -> Vec<Ranked> {
+    asked.iter().map(|(plan, order)| Ranked::new(plan, *order)).collect()
+}
+
+fn join(all: &mut [Ranked], parts: Vec<Ranked>) {
+    for (ranked, part) in all.iter_mut().zip(parts) {
+        ranked.join(part);
     }
 }
 
@@ -193,9 +179,13 @@ impl Ranked {
         }
     }
 
-    /// Whether its first dimension is the user.
-    fn is_by_user(&self) -> bool {
-        self.plan.by.first() == Some(&Dimension::User)
+    /// Adds an entry to the weight of its row.
+    #[inline]
+    fn weigh(&mut self, entry: &Entry<'_>) {
+        let in_range = entry.at_us >= self.plan.since_us;
+        if in_range || self.order == Order::Change {
+            self.rows.at(self.plan.key(entry)).add(self.order, entry, in_range);
+        }
     }
 
     /// What is made besides the rows' weights, where all columns are read.

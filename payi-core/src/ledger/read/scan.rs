@@ -95,7 +95,12 @@ impl<'c> Reader<'c> {
     /// Whether a scan of what has no users reads little. Without [`Cube::Days`] it reads every quarter of an hour, and a
     /// long tail is read each time.
     pub(super) fn is_quick_without_users(&self) -> rusqlite::Result<bool> {
-        Ok(self.has_days && last_seq(self.conn)? - self.folded <= KEPT)
+        Ok(self.has_days && self.keeps_tail()?)
+    }
+
+    /// Whether what came after the watermark is little enough to be kept for the next report.
+    fn keeps_tail(&self) -> rusqlite::Result<bool> {
+        Ok(last_seq(self.conn)? - self.folded <= KEPT)
     }
 
     /// When the first and the last folded attempt began.
@@ -126,8 +131,11 @@ impl<'c> Reader<'c> {
 
     /// Shows `each` everything that the scope covers and its plan wants.
     pub(crate) fn scan(&self, scope: &Scope<'_>, mut each: impl FnMut(&Entry<'_>)) -> rusqlite::Result<()> {
-        let wanted = Wanted::new(self.kinds()?, scope, self.extent()?.0);
-        self.read(scope, &wanted, &mut |_, _| false, &mut each)
+        self.read(scope, &self.wanted(scope)?, &mut |_, _| false, &mut each)
+    }
+
+    fn wanted<'s>(&self, scope: &'s Scope<'_>) -> rusqlite::Result<Wanted<'s>> {
+        Ok(Wanted::new(self.kinds()?, scope, self.extent()?.0))
     }
 
     /// Adds everything that the scope covers and its plan wants to a sum, or to two that are then joined: each is made by
@@ -139,7 +147,7 @@ impl<'c> Reader<'c> {
         add: impl Fn(&mut T, &Entry<'_>) + Sync,
         join: impl FnOnce(&mut T, T),
     ) -> rusqlite::Result<T> {
-        let wanted = Wanted::new(self.kinds()?, scope, self.extent()?.0);
+        let wanted = self.wanted(scope)?;
         let (mut sum, other) = together(&wanted, new, add, |mut another, mut each| {
             self.read(scope, &wanted, &mut another, &mut each)
         })?;
@@ -294,7 +302,7 @@ impl<'c> Reader<'c> {
             tail.iter().for_each(show);
             return Ok(());
         }
-        if last_seq(self.conn)? - self.folded > KEPT {
+        if !self.keeps_tail()? {
             return self.late(show);
         }
         let mut tail = Vec::new();
