@@ -367,10 +367,6 @@ impl Plan {
 
     #[inline]
     pub(super) fn key(&self, entry: &Entry<'_>) -> Key {
-        // The report with the most rows, which is made the most often.
-        if self.by == [Dimension::User, Dimension::Account] {
-            return [entry.user, entry.account, 0, 0];
-        }
         let mut key = [0; 4];
         for (id, dimension) in key.iter_mut().zip(&self.by) {
             *id = dimension.of(entry);
