@@ -220,7 +220,7 @@ fn begin(context: Context, request: &mut HttpRequest, repeat: Repeat) -> crate::
         module: MODULE,
     };
     // The SDK's hooks are not async: where a limit's store has to be asked, this thread waits, for a bounded time.
-    let begun = block_on(outgoing::begin(context, outgoing, &mut headers, repeat))?;
+    let begun = block_on(outgoing::begin(context, outgoing, &mut headers, repeat).wait())?;
     if begun.is_some() {
         take_over(&headers, request);
     }

@@ -8,13 +8,10 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::{
-    clients::{
-        call::{Attempt, End},
-        capture::{Capture, Keep},
-        hide::Hide,
-    },
-    usage::{Api, Meter, Reading, Usage},
+use crate::clients::{
+    call::{Attempt, End},
+    hide::Hide,
+    reader::{Head, When},
 };
 
 /// What happens to an answer as its pieces pass. Dropping it ends the attempt.
@@ -27,87 +24,16 @@ pub(crate) struct Watch {
 #[derive(Debug)]
 struct Open {
     attempt: Attempt,
-    meter: Meter,
-    capture: Option<Capture>,
-    api: Api,
-    /// The bytes can be read.
-    readable: bool,
-    /// How long the head says it is, in bytes.
-    length: Option<u64>,
-}
-
-/// What an answer's head says about its body.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Head<'h> {
-    pub(crate) status: u16,
-    pub(crate) content_type: &'h str,
-    pub(crate) content_encoding: &'h str,
-    /// How long the body will be, in bytes, where that is said.
-    pub(crate) length: Option<u64>,
-    /// What the head says was used.
-    pub(crate) said: Option<Usage>,
-}
-
-impl Head<'_> {
-    fn is_sse(self) -> bool {
-        self.content_type.starts_with("text/event-stream")
-    }
-
-    fn is_lines(self) -> bool {
-        self.content_type.starts_with("application/x-ndjson")
-            || self.content_type.starts_with("application/stream+json")
-    }
-
-    fn is_aws(self) -> bool {
-        self.content_type.starts_with("application/vnd.amazon.eventstream")
-    }
-
-    fn is_stream(self) -> bool {
-        self.is_sse() || self.is_lines() || self.is_aws()
-    }
-
-    fn is_encoded(self) -> bool {
-        !matches!(self.content_encoding, "" | "identity")
-    }
-
-    /// What reads the body, and whether it can.
-    fn meter(self, api: Api) -> (Meter, bool) {
-        let plain = self.plain(api);
-        if !self.is_encoded() {
-            return (plain, true);
-        }
-        match Meter::packed(plain, self.content_encoding) {
-            Some(meter) => (meter, true),
-            None => (Meter::opaque(api), false),
-        }
-    }
-
-    /// What reads the body where it is not compressed.
-    fn plain(self, api: Api) -> Meter {
-        let text = self.content_type.is_empty() || self.content_type.contains("json");
-        match () {
-            () if self.is_sse() => Meter::sse(api),
-            () if self.is_lines() => Meter::lines(api),
-            () if self.is_aws() => Meter::aws(api),
-            // Some servers call their JSON plain text; sound and pictures are called what they are.
-            () if text || (api != Api::Unknown && self.content_type.starts_with("text/")) => Meter::json(api),
-            () => Meter::opaque(api),
-        }
-    }
+    answer: When,
 }
 
 impl Watch {
-    /// Watches the answer to `attempt`.
-    pub(crate) fn new(mut attempt: Attempt, api: Api, head: Head<'_>, keep: Keep, hide: bool) -> Self {
+    /// Watches the answer to `attempt`, which is read as `answer` says; `hide` leaves out what the caller has not asked
+    /// for.
+    pub(crate) fn new(mut attempt: Attempt, answer: When, head: Head<'_>, hide: bool) -> Self {
         attempt.head(head.status, head.is_stream());
-        let capture = Capture::new(head.is_sse(), keep).filter(|_| !head.is_encoded());
         let hide = (hide && head.is_sse() && !head.is_encoded()).then(Hide::default);
-        let (mut meter, readable) = head.meter(api);
-        if let Some(said) = head.said {
-            meter.said(said);
-        }
-        let length = head.length.filter(|_| !head.is_encoded());
-        Self { open: Some(Open { attempt, meter, capture, api, readable, length }), hide }
+        Self { open: Some(Open { attempt, answer }), hide }
     }
 
     /// Watches nothing.
@@ -124,10 +50,7 @@ impl Watch {
     pub(crate) fn data(&mut self, bytes: Bytes) -> Bytes {
         if let Some(open) = &mut self.open {
             open.attempt.piece();
-            open.meter.push(&bytes);
-            if let Some(capture) = &mut open.capture {
-                capture.push(&bytes);
-            }
+            open.answer.push(&bytes);
         }
         match &mut self.hide {
             Some(hide) => hide.pass(bytes),
@@ -151,28 +74,18 @@ impl Drop for Watch {
     fn drop(&mut self) {
         if let Some(mut open) = self.open.take() {
             // Clients stop at the mark of the end, and do not wait for the connection to agree.
-            let end = if open.meter.is_complete() { End::Complete } else { End::Dropped };
+            let end = if open.answer.is_complete() { End::Complete } else { End::Dropped };
             open.close(&end);
         }
     }
 }
 
 impl Open {
-    fn close(mut self, end: &End) {
-        let cut = self.meter.is_cut(matches!(end, End::Complete));
-        let mut sample = self.meter.sample();
-        if let (true, Some(length)) = (cut, self.length) {
-            sample.expect(length);
+    fn close(self, end: &End) {
+        match self.answer {
+            When::Now(reader) => self.attempt.settle_read(*reader, end),
+            When::Later(kept) => self.attempt.settle_unread(kept, end),
         }
-        let mut reading = self.meter.finish();
-        if !self.readable {
-            reading = Reading { malformed: true, ..Reading::default() };
-        }
-        if let (Some(capture), Some(exchange)) = (self.capture, self.attempt.exchange()) {
-            reading.function_calls = capture.finish(self.api, exchange);
-        }
-        self.attempt.estimate(&mut reading, &sample, end, cut);
-        self.attempt.settle(reading, end);
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod background;
 mod bill;
+#[cfg(feature = "_http")]
+mod read;
 
 use std::{
     sync::Arc,
@@ -14,7 +16,7 @@ use std::{
 use uuid::Uuid;
 
 #[cfg(feature = "_http")]
-use crate::usage::{Api, sample::Sample};
+use crate::clients::reader::Kept;
 use crate::{
     clients::{
         detect::Endpoint,
@@ -41,7 +43,7 @@ pub(crate) struct PriceAs {
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) endpoint: Endpoint,
-    pub(crate) model: Option<Box<str>>,
+    pub(crate) model: Option<Text>,
     pub(crate) price_as: PriceAs,
     /// Size and quality of the pictures asked for, where their price depends on them.
     pub(crate) picture: Option<Box<str>>,
@@ -96,6 +98,9 @@ struct Inner {
     first: Option<Instant>,
     /// How long it took, where it ended before its bill was known.
     ended: Option<Duration>,
+    /// What it was answered, and how it ended, until that is read.
+    #[cfg(feature = "_http")]
+    unread: Option<(Kept, End)>,
     /// Its answer shows again what is charged already.
     shown: bool,
     /// A span may be about it.
@@ -104,7 +109,8 @@ struct Inner {
     /// What was asked, in case that nobody says how much that was.
     prompt: Option<Prompt>,
     receipt: Receipt,
-    held: Option<Held>,
+    /// Most calls have none, and all are handed over to another thread.
+    held: Option<Box<Held>>,
 }
 
 impl Attempt {
@@ -147,7 +153,7 @@ impl Attempt {
         #[cfg(feature = "tracing")]
         drop(crate::clients::tracing::transported(&context, request.model.as_deref()));
         let inner = Inner::new(pipeline, context, request, repeat, begun, None);
-        inner.record(Reading::default(), Closed { limits, ..Closed::blocked(code) });
+        inner.event(Reading::default(), Closed { limits, ..Closed::blocked(code) }).record();
     }
 
     /// Records an attempt that began a while ago.
@@ -182,33 +188,6 @@ impl Attempt {
     pub(crate) fn asked(&mut self, prompt: Prompt) {
         if let Some(inner) = &mut self.0 {
             inner.prompt = Some(prompt);
-        }
-    }
-
-    /// Puts estimates where an answer does not say what was used: because it ended early, or is a stream that never
-    /// says it. `cut` is a document whose end is missing; one that is whole has said what it has to say.
-    #[cfg(feature = "_http")]
-    pub(crate) fn estimate(&self, reading: &mut Reading, written: &Sample, end: &End, cut: bool) {
-        let Some(inner) = &self.0 else { return };
-        let early = cut || !matches!(end, End::Complete);
-        let silent = reading.usage.is_none() && reading.error.is_none();
-        let readable = inner.streamed || (cut && inner.request.endpoint.is_text());
-        let answered = readable && inner.status.is_some_and(|status| status < 400);
-        if !answered || inner.request.endpoint.free || reading.reported_cost.is_some() || !(early || silent) {
-            return;
-        }
-        let mut usage = reading.usage.unwrap_or_default();
-        // Anthropic's streams begin with a count of what was written; others say it once it is all of it.
-        if usage.output_tokens() == 0 || inner.request.endpoint.api == Api::Messages {
-            let more = written.tokens().saturating_sub(usage.output_tokens());
-            usage.set(Bucket::Output, usage.get(Bucket::Output).saturating_add(more));
-        }
-        if let (0, Some(prompt)) = (usage.input_tokens(), &inner.prompt) {
-            usage.set(Bucket::Input, prompt.tokens());
-        }
-        if !usage.is_empty() {
-            reading.usage = Some(usage);
-            reading.estimated = true;
         }
     }
 
@@ -302,12 +281,14 @@ impl Inner {
             streamed: false,
             first: None,
             ended: None,
+            #[cfg(feature = "_http")]
+            unread: None,
             shown: false,
             #[cfg(feature = "tracing")]
             sent: None,
             prompt: None,
             receipt: Receipt::new(id),
-            held,
+            held: held.map(Box::new),
         })
     }
 
@@ -329,12 +310,20 @@ impl Inner {
         });
     }
 
+    /// Ends it, and hands over its event.
     fn end(self: Box<Self>, reading: Reading, end: End) {
+        if let Some(ended) = self.ended(reading, end) {
+            ended.record();
+        }
+    }
+
+    /// Ends it; `None` if it goes on in the background.
+    fn ended(self: Box<Self>, reading: Reading, end: End) -> Option<Ended> {
         #[cfg(feature = "tracing")]
         if let Some(sent) = &self.sent {
             sent.end(reading.response_id.as_deref());
         }
-        if reading.background { background::end(self, reading, end) } else { self.close(reading, &end) }
+        if reading.background { background::end(self, reading, end) } else { Some(self.close(reading, &end)) }
     }
 
     /// Whether its end is charged by estimate, should its answer say nothing.
@@ -342,7 +331,7 @@ impl Inner {
         self.held.as_ref().is_some_and(|held| held.hold.reserves())
     }
 
-    fn close(mut self: Box<Self>, mut reading: Reading, end: &End) {
+    fn close(mut self: Box<Self>, mut reading: Reading, end: &End) -> Ended {
         let refused = self.status.is_some_and(|status| status >= 400);
         let outcome = match end {
             _ if refused => Outcome::Failed,
@@ -390,10 +379,10 @@ impl Inner {
         }
         let suspect = !refused && (reading.inconsistent || reading.malformed);
         let usage_estimated = assumed.is_some() || reading.estimated;
-        self.record(reading, Closed { outcome, error, usage: whole, usage_estimated, suspect, cost, limits });
+        self.event(reading, Closed { outcome, error, usage: whole, usage_estimated, suspect, cost, limits })
     }
 
-    fn record(self: Box<Self>, reading: Reading, closed: Closed) {
+    fn event(self: Box<Self>, reading: Reading, closed: Closed) -> Ended {
         let mut exchange = self.request.exchange;
         if let Some(exchange) = &mut exchange {
             exchange.function_calls = reading.function_calls;
@@ -402,8 +391,7 @@ impl Inner {
                 (guardrail.action, guardrail.units) = (found.action, found.units);
             }
         }
-        let settled = Settled { outcome: closed.outcome, usage: closed.usage, cost: closed.cost };
-        self.pipeline.sink.record(Event {
+        let event = Event {
             id: self.id,
             call_id: self.repeat.call_id.unwrap_or(self.id),
             attempt: self.repeat.attempt,
@@ -432,7 +420,23 @@ impl Inner {
             geo: reading.geo,
             limits: closed.limits,
             exchange,
-        });
-        self.receipt.settle(settled);
+        };
+        Ended { event, receipt: self.receipt, pipeline: self.pipeline }
+    }
+}
+
+/// An attempt that has become an event.
+struct Ended {
+    event: Event,
+    receipt: Receipt,
+    pipeline: Arc<Pipeline>,
+}
+
+impl Ended {
+    /// Hands the event over, and tells whoever asks for it what the attempt cost.
+    fn record(self) {
+        let Event { outcome, usage, cost, .. } = self.event;
+        self.pipeline.sink.record(self.event);
+        self.receipt.settle(Settled { outcome, usage, cost });
     }
 }

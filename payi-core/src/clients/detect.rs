@@ -3,9 +3,9 @@
 //! Most hosts speak OpenAI's dialect under their own name, and gateways and test servers speak
 //! everybody's under none; so the path says what is asked, and the host, where it is known, of whom.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::RefCell};
 
-use crate::usage::Api;
+use crate::{context::Text, usage::Api};
 
 /// Pay-i's categories.
 mod category {
@@ -26,7 +26,7 @@ pub(crate) struct Endpoint {
     pub(crate) category: Cow<'static, str>,
     pub(crate) api: Api,
     /// The model, where the path names it.
-    pub(crate) model: Option<Box<str>>,
+    pub(crate) model: Option<Text>,
     /// Nothing is billed: lists, counts, what was paid for before.
     pub(crate) free: bool,
     /// `stream_options.include_usage` is known to be accepted.
@@ -168,8 +168,26 @@ fn proxied(path: &str) -> Option<(&'static str, usize)> {
     Some((host, begin + name.len()))
 }
 
+thread_local! {
+    /// The last request, and what it was for: most programs ask one endpoint, and to compare is less than to tell.
+    static LAST: RefCell<Option<(String, Endpoint)>> = const { RefCell::new(None) };
+}
+
 /// Tells what a request for `path` at `host` is for.
 pub(crate) fn detect(method: &str, host: &str, path: &str) -> Endpoint {
+    let parts = [method, " ", host, " ", path];
+    let is_last = |mut last: &str| {
+        parts.iter().all(|part| last.strip_prefix(part).map(|rest| last = rest).is_some()) && last.is_empty()
+    };
+    let found = LAST.try_with(|last| match &mut *last.borrow_mut() {
+        Some((request, endpoint)) if is_last(request) => endpoint.clone(),
+        last => last.insert((parts.concat(), tell(method, host, path))).1.clone(),
+    });
+    // A thread at its end has no last request.
+    found.unwrap_or_else(|_| tell(method, host, path))
+}
+
+fn tell(method: &str, host: &str, path: &str) -> Endpoint {
     let Some((host, begin)) = proxied(path) else { return at_provider(method, host, path) };
     let endpoint = at_provider(method, host, &path[begin..]);
     // Pay-i adds its own word to the last chunk of a stream: that one is not to be hidden.
@@ -259,7 +277,7 @@ pub(crate) fn of_span(provider: Option<&str>, operation: Option<&str>) -> Endpoi
 struct Asked {
     operation: Cow<'static, str>,
     api: Api,
-    model: Option<Box<str>>,
+    model: Option<Text>,
     free: bool,
     base: usize,
 }
@@ -326,7 +344,7 @@ fn bedrock_model(path: &str) -> Option<(&str, &'static str)> {
     Some((name, operation))
 }
 
-fn unescaped(name: &str) -> Box<str> {
+fn unescaped(name: &str) -> Text {
     name.replace("%3A", ":").replace("%3a", ":").replace("%2F", "/").replace("%2f", "/").into()
 }
 
@@ -338,7 +356,7 @@ fn routed(path: &str) -> String {
 /// Where `word` begins in a path: paths are too short to be worth the preparations of a search by vectors.
 fn find(path: &str, word: &str) -> Option<usize> {
     let word = word.as_bytes();
-    path.as_bytes().windows(word.len()).position(|part| part == word)
+    path.as_bytes().windows(word.len()).position(|part| part[0] == word[0] && part == word)
 }
 
 /// Whether `word` is in a path.
@@ -350,7 +368,7 @@ pub(crate) fn has(path: &str, word: &str) -> bool {
 const DEPLOYMENTS: &str = "/deployments/";
 
 /// Azure's deployment stands for the model.
-fn deployment(path: &str) -> Option<Box<str>> {
+fn deployment(path: &str) -> Option<Text> {
     let begin = find(path, DEPLOYMENTS)? + DEPLOYMENTS.len();
     let name = path[begin..].split('/').next()?;
     (!name.is_empty()).then(|| name.into())

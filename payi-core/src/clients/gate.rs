@@ -37,34 +37,11 @@ pub(crate) struct Admitted {
     pub(crate) body: Option<Vec<u8>>,
 }
 
-/// Begins an attempt, once every limit it counts against has reserved what it can cost.
-///
-/// It waits only where this process holds too little of a limit and has to ask for more, and then for a
-/// bounded time.
-///
-/// # Errors
-///
-/// [`Error::is_limit`](crate::Error::is_limit): a limit refuses the call. Nothing may be sent; the refusal
-/// is recorded already.
-pub(crate) async fn begin(
-    pipeline: Arc<Pipeline>,
-    context: Context,
-    request: Request,
-    sent: Sent<'_>,
-    repeat: Repeat,
-) -> crate::Result<Admitted> {
-    let Some(gate) = before(&pipeline, &request) else {
-        return Ok(Admitted { attempt: Attempt::begin(pipeline, context, request, repeat), body: None });
-    };
-    // On the heap, so that the futures of callers without limits stay small.
-    Box::pin(through(&gate, pipeline, context, request, sent, repeat)).await
-}
-
 /// Reserves for an attempt that is yet to begin what it may come to; when limits were asked, if any has to do with it.
 ///
 /// # Errors
 ///
-/// As [`begin`].
+/// As [`through`].
 pub(crate) async fn reserve(
     pipeline: &Arc<Pipeline>,
     context: &Context,
@@ -81,7 +58,7 @@ pub(crate) async fn reserve(
 }
 
 /// The gate, if there is one before such calls.
-fn before(pipeline: &Pipeline, request: &Request) -> Option<Arc<Gate>> {
+pub(crate) fn before(pipeline: &Pipeline, request: &Request) -> Option<Arc<Gate>> {
     if request.endpoint.free {
         return None;
     }
@@ -101,8 +78,16 @@ fn block(
     refused(no.refusal)
 }
 
-/// Begins an attempt that limits may have something to say about.
-async fn through(
+/// Begins an attempt, once every limit it counts against has reserved what it can cost.
+///
+/// It waits only where this process holds too little of a limit and has to ask for more, and then for a
+/// bounded time.
+///
+/// # Errors
+///
+/// [`Error::is_limit`](crate::Error::is_limit): a limit refuses the call. Nothing may be sent; the refusal
+/// is recorded already.
+pub(crate) async fn through(
     gate: &Gate,
     pipeline: Arc<Pipeline>,
     context: Context,
@@ -286,7 +271,9 @@ mod tests {
         };
         let sent = Sent { body: Some(br#"{"model":"gpt-4o","messages":[]}"#), may_be_changed: true };
         let since = Instant::now();
-        let begun = begin(Arc::new(pipeline), context::builder().build(), request, sent, Repeat::NONE);
+        let gate = before(&pipeline, &request).unwrap();
+        let context = context::builder().build();
+        let begun = through(&gate, Arc::new(pipeline), context, request, sent, Repeat::NONE);
         let refused = block_on(begun).unwrap_err();
         assert_eq!(refused.refusal().unwrap().reason, Some("store"));
         assert!(since.elapsed() < Duration::from_millis(1_400), "{:?}", since.elapsed());

@@ -33,6 +33,8 @@ mod hide;
 mod inline;
 #[cfg(feature = "_http")]
 mod outgoing;
+#[cfg(feature = "_http")]
+mod reader;
 #[cfg(feature = "relay")]
 pub mod relay;
 #[cfg(feature = "reqwest")]

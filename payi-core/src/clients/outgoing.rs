@@ -1,18 +1,19 @@
 //! One attempt over HTTP: before it is sent, and around what comes back, whichever client sends it.
 
-use std::sync::Arc;
+use std::{future::Future, pin::Pin, sync::Arc};
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, header};
 
 use crate::{
     clients::{
-        body::{Head, Watch},
+        body::Watch,
         call::{self, Attempt, PriceAs, Repeat},
         capture::{KEPT_MAX, Keep},
         detect::{self, Endpoint, detect, makes_nothing},
         gate::{self, Sent},
         headers::{self, Effective},
         inline::{Note, without_inline_data},
+        reader::{Head, When},
         request::{self, Body},
     },
     context::{self, Context},
@@ -44,23 +45,80 @@ pub(crate) struct Begun {
     /// What goes instead of the body as it was written.
     body: Option<Vec<u8>>,
     hide: bool,
+    /// The answer may be read afterwards: other calls do not depend on it.
+    later: bool,
     /// What is billed by the request, unless the answer says something else.
     billed: Option<(Bucket, u64)>,
 }
 
-/// Begins an attempt; `None` if nobody is listening, and the request is not touched then, or if a relay of ours
-/// will count it, and is told by a header whom it is for.
-///
-/// # Errors
-///
-/// [`Kind::Unattributed`], where a test demands that calls are for somebody; [`Kind::Limit`], where a limit refuses
-/// the call.
-pub(crate) async fn begin(
+/// Begins an attempt. This is no `async fn`, so that the futures of callers keep nothing of what it works with.
+pub(crate) fn begin<'r>(
     context: Context,
-    request: Outgoing<'_>,
+    request: Outgoing<'r>,
     headers: &mut HeaderMap,
     repeat: Repeat,
-) -> crate::Result<Option<Begun>> {
+) -> Beginning<'r> {
+    match prepare(context, request, headers, repeat) {
+        Ok(None) => Beginning::Nobodys,
+        Ok(Some(prepared)) => prepared.begin(),
+        Err(error) => Beginning::Refused(error),
+    }
+}
+
+/// All that is known before limits are asked.
+struct Prepared<'r> {
+    pipeline: Arc<Pipeline>,
+    context: Context,
+    described: call::Request,
+    repeat: Repeat,
+    /// The body as it was written.
+    body: Option<&'r [u8]>,
+    /// The same, but asking for the usage of its stream.
+    asked: Option<Vec<u8>>,
+    /// The body is in clear.
+    plain: bool,
+    may_be_changed: bool,
+    prompt: Option<Prompt>,
+    keep: Keep,
+    later: bool,
+    billed: Option<(Bucket, u64)>,
+}
+
+/// How an attempt begins.
+pub(crate) enum Beginning<'r> {
+    /// Nobody is listening, and the request was not touched; or a relay of ours will count it, and is told by a header
+    /// whom it is for.
+    Nobodys,
+    /// It may not be sent.
+    Refused(crate::Error),
+    Begun(Begun),
+    /// Once limits have said that it may.
+    Asking(Pin<Box<dyn Future<Output = crate::Result<Begun>> + Send + 'r>>),
+}
+
+impl Beginning<'_> {
+    /// The attempt, once it has begun; `None` if it is nobody's.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Unattributed`], where a test demands that calls are for somebody; [`Kind::Limit`], where a limit refuses
+    /// the call.
+    pub(crate) async fn wait(self) -> crate::Result<Option<Begun>> {
+        match self {
+            Self::Nobodys => Ok(None),
+            Self::Refused(error) => Err(error),
+            Self::Begun(begun) => Ok(Some(begun)),
+            Self::Asking(asking) => asking.await.map(Some),
+        }
+    }
+}
+
+fn prepare<'r>(
+    context: Context,
+    request: Outgoing<'r>,
+    headers: &mut HeaderMap,
+    repeat: Repeat,
+) -> crate::Result<Option<Prepared<'r>>> {
     #[cfg(feature = "tracing")]
     let context = crate::clients::tracing::calling(context);
     let Some(pipeline) = context.root::<Pipeline>() else { return Ok(None) };
@@ -80,11 +138,12 @@ pub(crate) async fn begin(
     let context = attributed(settings, context)?;
     let endpoint = detect(request.method, request.host, request.path);
     let body = request.body.filter(|_| !makes_nothing(request.method)).map(Body::read).unwrap_or_default();
+    let may_be_changed = may_be_changed(headers);
     let asked = asks_for_usage(settings, request.host, endpoint.accepts_stream_usage, endpoint.api)
         .then(|| {
             request
                 .body
-                .filter(|_| body.stream && may_be_changed(headers))
+                .filter(|_| body.stream && may_be_changed)
                 .and_then(|bytes| body.with_stream_usage(bytes))
         })
         .flatten();
@@ -105,21 +164,54 @@ pub(crate) async fn begin(
     let picture = request.body.filter(|_| api == Api::Images).and_then(request::picture);
     let mut described = call::Request { endpoint, model, price_as, picture, exchange };
     let context = mapped(settings, request.host, &mut described, context);
-    let hide = asked.is_some();
-    let sent = Sent {
-        body: asked.as_deref().or(request.body).filter(|_| !headers.contains_key(header::CONTENT_ENCODING)),
-        may_be_changed: pipeline.gate.is_some() && may_be_changed(headers),
-    };
     let billed = request.body.and_then(|body| request::billed(&described.endpoint, body));
-    let streams = body.stream || streams(&described.endpoint, request.path);
-    let prompt = request.body.filter(|_| streams || described.endpoint.is_text()).map(Prompt::of);
+    let endpoint = &described.endpoint;
+    let prompt = request
+        .body
+        .filter(|_| endpoint.is_text() || body.stream || streams(endpoint, request.path))
+        .map(Prompt::of);
+    // An answer made in the background may be fetched before it would be read that it is one.
+    let later = !endpoint.free && request.body.is_some_and(|body| !request::may_be_background(api, body));
     let keep = Keep::of(keep, settings.instrument_inline_data);
-    let mut admitted = gate::begin(Arc::clone(&pipeline), context, described, sent, repeat).await?;
-    if let Some(prompt) = prompt {
-        admitted.attempt.asked(prompt);
+    Ok(Some(Prepared {
+        context,
+        described,
+        repeat,
+        body: request.body,
+        asked,
+        plain: !headers.contains_key(header::CONTENT_ENCODING),
+        may_be_changed: pipeline.gate.is_some() && may_be_changed,
+        prompt,
+        keep,
+        later,
+        billed,
+        pipeline,
+    }))
+}
+
+impl<'r> Prepared<'r> {
+    fn begin(self) -> Beginning<'r> {
+        let Self { pipeline, context, described, repeat, prompt, keep, later, billed, .. } = self;
+        let (api, hide) = (described.endpoint.api, self.asked.is_some());
+        let begun = move |mut attempt: Attempt, body| {
+            if let Some(prompt) = prompt {
+                attempt.asked(prompt);
+            }
+            Begun { attempt, api, keep, body, hide, later, billed }
+        };
+        let Some(gate) = gate::before(&pipeline, &described) else {
+            let attempt = Attempt::begin(pipeline, context, described, repeat);
+            return Beginning::Begun(begun(attempt, self.asked));
+        };
+        Beginning::Asking(Box::pin(async move {
+            let sent = Sent {
+                body: self.asked.as_deref().or(self.body).filter(|_| self.plain),
+                may_be_changed: self.may_be_changed,
+            };
+            let admitted = gate::through(&gate, pipeline, context, described, sent, repeat).await?;
+            Ok(begun(admitted.attempt, admitted.body.or(self.asked)))
+        }))
     }
-    let body = admitted.body.or(asked);
-    Ok(Some(Begun { attempt: admitted.attempt, api, keep, hide, body, billed }))
 }
 
 /// The guardrail that a request to Bedrock names, in its body or in its headers.
@@ -259,18 +351,12 @@ impl Begun {
         if let Some(receipt) = self.attempt.receipt() {
             head.extensions.insert(receipt);
         }
-        let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
-        let said = Head {
-            status: head.status.as_u16(),
-            content_type: text(header::CONTENT_TYPE).unwrap_or_default(),
-            content_encoding: text(header::CONTENT_ENCODING).unwrap_or_default(),
-            length: text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
-            said: said(&head.headers).or_else(|| {
-                let (bucket, count) = self.billed.filter(|_| head.status.is_success())?;
-                Some(Usage::new().with(bucket, count))
-            }),
-        };
-        let watch = Watch::new(self.attempt, self.api, said, self.keep, self.hide);
+        let mut said = said(head.status.as_u16(), &head.headers);
+        if let (None, true, Some((bucket, count))) = (said.said, head.status.is_success(), self.billed) {
+            said.said = Some(Usage::new().with(bucket, count));
+        }
+        let later = self.later && self.attempt.has_time();
+        let watch = Watch::new(self.attempt, When::new(later, self.api, said, self.keep), said, self.hide);
         if watch.is_hiding() {
             // The stream becomes shorter than it was announced, if it was.
             head.headers.remove(header::CONTENT_LENGTH);
@@ -279,16 +365,29 @@ impl Begun {
     }
 }
 
+/// What the head of an answer says. Answers have few headers: one look at each is less than a look-up of each name.
+fn said(status: u16, headers: &HeaderMap) -> Head<'_> {
+    let mut head = Head { status, content_type: "", ..Head::JSON };
+    for (name, value) in headers {
+        let text = || value.to_str().unwrap_or_default();
+        match name.as_str() {
+            "content-type" => head.content_type = text(),
+            "content-encoding" => head.content_encoding = text(),
+            "content-length" => head.length = text().parse().ok(),
+            "x-amzn-bedrock-input-token-count" => head.said = counted(text(), headers),
+            _ => {}
+        }
+    }
+    head
+}
+
 /// Bedrock counts in the head of its answers, beside whatever the model says in the body.
-fn said(headers: &HeaderMap) -> Option<Usage> {
-    // Looked for in every answer: a name that has to be read first is twice the work.
-    static INPUT: HeaderName = HeaderName::from_static("x-amzn-bedrock-input-token-count");
-    let read = |value: &HeaderValue| value.to_str().ok()?.parse().ok();
-    let input = headers.get(&INPUT).and_then(read)?;
-    let other = |name: &str| headers.get(name).and_then(read).unwrap_or(0);
+fn counted(input: &str, headers: &HeaderMap) -> Option<Usage> {
+    let other =
+        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
     Some(
         Usage::new()
-            .with(Bucket::Input, input)
+            .with(Bucket::Input, input.parse().ok()?)
             .with(Bucket::Output, other("x-amzn-bedrock-output-token-count"))
             .with(Bucket::CacheRead, other("x-amzn-bedrock-cache-read-input-token-count"))
             .with(Bucket::CacheWrite, other("x-amzn-bedrock-cache-write-input-token-count")),

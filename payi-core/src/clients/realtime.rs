@@ -19,11 +19,11 @@ use crate::{
         detect::{Endpoint, detect},
         receipt::Receipt,
     },
-    context::Context,
+    context::{Context, Text},
     events::Pipeline,
     usage::{
         Api, Meter,
-        pick::{Picker, Rule, Rules, Then},
+        pick::{Picker, Rule, Rules, Then, text},
     },
 };
 
@@ -95,8 +95,8 @@ struct Live {
     context: Context,
     endpoint: Endpoint,
     price_as: PriceAs,
-    model: Option<Box<str>>,
-    transcriber: Option<Box<str>>,
+    model: Option<Text>,
+    transcriber: Option<Text>,
     /// The most that a response writes, and how much was said so far, in tokens.
     maximum: Option<u64>,
     kept: u64,
@@ -219,10 +219,10 @@ const TRANSCRIBED: &str = "conversation.item.input_audio_transcription.completed
 impl Live {
     /// Which models take part is said once, and may change in the middle.
     fn learn(&mut self, picked: &Picker<Key>) {
-        if let Some(model) = picked.text(Key::Model) {
+        if let Some(model) = picked.last(Key::Model).and_then(text) {
             self.model = Some(model);
         }
-        if let Some(model) = picked.text(Key::Transcriber) {
+        if let Some(model) = picked.last(Key::Transcriber).and_then(text) {
             self.transcriber = Some(model);
         }
         if let Some(most) = picked.last(Key::Maximum) {
@@ -241,7 +241,7 @@ impl Live {
         Ok(())
     }
 
-    fn request(&self, endpoint: Endpoint, model: Option<Box<str>>) -> Request {
+    fn request(&self, endpoint: Endpoint, model: Option<Text>) -> Request {
         Request { endpoint, model, price_as: self.price_as.clone(), picture: None, exchange: None }
     }
 

@@ -90,6 +90,11 @@ impl Receipt {
         delivered::delivered(self.0.id)
     }
 
+    /// Whether nobody else has it, so that nobody can ask when it is settled.
+    pub(crate) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     pub(crate) fn stand(&self, limits: Vec<(Arc<str>, LimitState)>) {
         let _ = self.0.limits.set(limits);
     }

@@ -22,7 +22,7 @@ use crate::{
         recording::{self, Recorded, refused},
     },
     context::{Context, Frame},
-    events::{Clock, Event, Pipeline, Sink},
+    events::{Clock, Event, Pipeline, Sink, Unread},
     limits::block_on,
     pricing::PriceBook,
 };
@@ -106,8 +106,7 @@ impl Recording {
                 }
             }
         }
-        let events = std::mem::take(&mut *seen.0.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok(events)
+        Ok(seen.events())
     }
 }
 
@@ -151,7 +150,7 @@ fn exchange(context: Context, asked: &Value, answered: &Recorded, until: usize) 
         body: body.as_deref().map(str::as_bytes),
         module: "recorded",
     };
-    let begun = block_on(outgoing::begin(context, request, &mut headers, Repeat::NONE))?;
+    let begun = block_on(outgoing::begin(context, request, &mut headers, Repeat::NONE).wait())?;
     let Some(begun) = begun else { return Ok(()) };
     let mut head = http::Response::builder()
         .status(answered.status)
@@ -202,13 +201,28 @@ impl Body for Pieces {
     }
 }
 
-/// What the replay left.
+/// What the replay left. As in a ledger, answers are read when all is over.
 #[derive(Default)]
-struct Seen(Mutex<Vec<Event>>);
+struct Seen {
+    events: Mutex<Vec<Event>>,
+    unread: Mutex<Vec<Unread>>,
+}
+
+impl Seen {
+    fn events(&self) -> Vec<Event> {
+        let unread = std::mem::take(&mut *self.unread.lock().unwrap_or_else(PoisonError::into_inner));
+        unread.into_iter().filter_map(Unread::read).for_each(|event| self.record(event));
+        std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 impl Sink for Seen {
     fn record(&self, event: Event) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+    }
+
+    fn record_unread(&self, answer: Unread) {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
     }
 }
 

@@ -1,10 +1,17 @@
 //! What a request's body says, and the one change that is ever made to it.
 
-use crate::usage::pick::{Picker, Rule, Rules, Then};
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 #[cfg(feature = "_http")]
 use crate::{
     clients::detect::Endpoint,
     usage::{Api, Bucket},
+};
+use crate::{
+    context::Text,
+    usage::pick::{Picker, Rule, Rules, Then, first_text, text},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +89,7 @@ fn characters(body: &[u8]) -> Option<u64> {
 /// What a request's body says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Body {
-    pub(crate) model: Option<Box<str>>,
+    pub(crate) model: Option<Text>,
     pub(crate) stream: bool,
     /// Where `include_usage` could be put in, and what with; `None` if the request says it itself.
     insert: Option<(usize, &'static str)>,
@@ -97,12 +104,17 @@ impl Body {
         if body.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'{') {
             return Self::default();
         }
+        if !names(body, &STREAM)
+            && let Some(model) = first_text(body, "model")
+        {
+            return Self { model: Some(model), ..Self::default() };
+        }
         let picked = Picker::over(RULES, body);
         if !picked.is_done() {
             return Self::default();
         }
         Self {
-            model: picked.text(Key::Model),
+            model: picked.last(Key::Model).and_then(text),
             stream: picked.last(Key::Stream) == Some(b"true"),
             insert: insertion(body, &picked),
         }
@@ -118,8 +130,24 @@ impl Body {
     }
 }
 
+/// Words that say how an answer is to be given. Most requests say neither, and to look for one is less than to read a
+/// conversation.
+static STREAM: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"stream"));
+#[cfg(feature = "_http")]
+static BACKGROUND: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"background\""));
+
+fn names(body: &[u8], word: &Finder<'_>) -> bool {
+    word.find(body).is_some()
+}
+
+/// Whether the answer may be one that is made while nobody waits for it.
+#[cfg(feature = "_http")]
+pub(crate) fn may_be_background(api: Api, body: &[u8]) -> bool {
+    matches!(api, Api::Responses | Api::Gemini) && names(body, &BACKGROUND)
+}
+
 /// A field of a form: sought before and after its file, which is mostly the bulk of it.
-fn field(form: &[u8], name: &str) -> Option<Box<str>> {
+fn field(form: &[u8], name: &str) -> Option<Text> {
     const ENDS: usize = 16 * 1024;
     const LONGEST: usize = 256;
     let mark = format!("name=\"{name}\"");

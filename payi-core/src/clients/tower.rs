@@ -145,7 +145,7 @@ async fn begin<B: Body<Data = Bytes>>(
         body: whole.as_deref(),
         module: MODULE,
     };
-    let begun = outgoing::begin(context, outgoing, &mut headers, Repeat::NONE).await;
+    let begun = outgoing::begin(context, outgoing, &mut headers, Repeat::NONE).wait().await;
     *request.headers_mut() = headers;
     let mut begun = begun?;
     if let Some(body) = begun.as_mut().and_then(Begun::take_body) {

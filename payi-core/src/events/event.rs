@@ -9,7 +9,7 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
-    context::Context,
+    context::{Context, Text},
     pricing::Cost,
     usage::{FunctionCall, Guardrail, Usage},
 };
@@ -69,7 +69,7 @@ pub struct Opening {
     /// Pay-i's category.
     pub category: Cow<'static, str>,
     /// The model asked for, if the request names one.
-    pub request_model: Option<Box<str>>,
+    pub request_model: Option<Text>,
     /// When the attempt began.
     pub started_at: SystemTime,
     /// What it may come to, where limits have reserved that: charged should its end never be known.
@@ -96,7 +96,7 @@ pub struct Event {
     /// Pay-i's category (`system.openai`).
     pub category: Cow<'static, str>,
     /// The model asked for, if the request names one.
-    pub request_model: Option<Box<str>>,
+    pub request_model: Option<Text>,
     /// The model that answered, if the answer names one.
     pub response_model: Option<Box<str>>,
     /// Whether the answer was a stream.

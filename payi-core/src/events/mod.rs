@@ -9,6 +9,7 @@ mod pipeline;
 #[allow(dead_code, reason = "without `reqwest` not all are needed")]
 pub(crate) mod sample;
 mod secret;
+mod unread;
 
 pub(crate) use background::{Background, Bill, Later};
 pub(crate) use clock::deadline;
@@ -18,3 +19,5 @@ pub use event::{CallId, Event, Exchange, LimitMark, Opening, Outcome, Verdict, i
 pub use mapping::{Mappings, ModelMapping};
 pub use pipeline::{Pipeline, Settings, Sink, StreamUsage};
 pub(crate) use secret::{PAY_I, PayIAccess, Secret};
+pub(crate) use unread::Rest;
+pub use unread::Unread;

@@ -4,7 +4,7 @@ use std::{any::Any, fmt, sync::Arc, time::Instant};
 
 use crate::{
     context::KeySet,
-    events::{Background, Clock, Event, Mappings, Opening, PayIAccess, SystemClock},
+    events::{Background, Clock, Event, Mappings, Opening, PayIAccess, SystemClock, Unread},
     pricing::PriceBook,
 };
 
@@ -17,6 +17,14 @@ pub trait Sink: Send + Sync {
 
     /// An attempt has ended.
     fn record(&self, event: Event);
+
+    /// An attempt has ended whose answer is yet to be read: at once, on the caller's task, unless the sink has a better
+    /// place for it.
+    fn record_unread(&self, answer: Unread) {
+        if let Some(event) = answer.read() {
+            self.record(event);
+        }
+    }
 
     /// Waits until what was recorded before is where it goes, or until `deadline`; whether it is.
     ///

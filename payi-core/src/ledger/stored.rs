@@ -111,7 +111,7 @@ fn read(row: &Row<'_>, texts: &mut Texts<'_>) -> rusqlite::Result<StoredEvent> {
         provider: texts.required(int("provider")?)?,
         operation: texts.required(int("operation")?)?,
         category: texts.required(int("category")?)?,
-        request_model: texts.boxed(int("request_model")?)?,
+        request_model: texts.get(int("request_model")?)?,
         response_model: texts.boxed(int("response_model")?)?,
         streamed: flags & flag::STREAMED != 0,
         started_at: time(int("at_us")?),

@@ -188,11 +188,21 @@ impl Drain {
         !self.shared.errands.lock().is_ok_and(|errands| errands.is_empty())
     }
 
+    fn gathered(&mut self, event: Box<Event>) {
+        let who = event.context.resolve();
+        self.events.push((event, who));
+    }
+
     fn take(&mut self, message: Message) {
         match message {
-            Message::Event(event) => {
-                let who = event.context.resolve();
-                self.events.push((event, who));
+            Message::Event(event) => self.gathered(event),
+            Message::Unread(answer) => {
+                // What cannot be read hurts no other event.
+                match catch_unwind(AssertUnwindSafe(|| self.shared.queue.read(answer))) {
+                    Ok(Some(event)) => self.gathered(Box::new(event)),
+                    Ok(None) => {}
+                    Err(_panic) => self.shared.queue.losses.add(LossReason::Defect, 1),
+                }
             }
             Message::Opening(opening) => {
                 let who = opening.context.resolve();
@@ -329,7 +339,7 @@ impl Drain {
 
     /// The end: what could not be written is counted, in the file too if that can be written after all.
     fn finish(&mut self) {
-        let waiting = self.receiver.try_iter().filter(|message| matches!(message, Message::Event(_))).count();
+        let waiting = self.receiver.try_iter().filter(Message::is_end).count();
         let left = (self.events.len() + waiting) as u64;
         if left > 0 {
             self.shared.queue.losses.add(LossReason::Unwritten, left);

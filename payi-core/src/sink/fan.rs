@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     error::say,
-    events::{Event, Opening, Sink},
+    events::{Event, Opening, Sink, Unread},
 };
 
 /// Hands each event to every sink, in order.
@@ -62,6 +62,18 @@ impl Sink for Fan {
 
     fn record(&self, event: Event) {
         self.each(event, |sink, event| sink.record(event));
+    }
+
+    /// One sink may read it when it likes; for several it is read once.
+    fn record_unread(&self, answer: Unread) {
+        match &*self.sinks {
+            [only] => only.call((), |sink| sink.record_unread(answer)),
+            _ => {
+                if let Some(event) = answer.read() {
+                    self.record(event);
+                }
+            }
+        }
     }
 
     fn flush(&self, deadline: Instant) -> bool {

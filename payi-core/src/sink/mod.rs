@@ -28,6 +28,8 @@ pub(crate) mod tests;
 pub(crate) mod tls;
 #[cfg(any(feature = "_http", feature = "ledger"))]
 mod units;
+#[cfg(all(test, feature = "ledger"))]
+mod unread_tests;
 #[cfg(any(feature = "reqwest", feature = "ledger"))]
 mod wire;
 #[cfg(feature = "ledger")]

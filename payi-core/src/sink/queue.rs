@@ -7,7 +7,7 @@
 use std::{
     sync::{
         OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::Thread,
@@ -15,15 +15,29 @@ use std::{
 
 use crate::{
     error::say,
-    events::{Event, Opening, Sink},
+    events::{Event, Opening, Sink, Unread},
     sink::losses::{LossReason, Losses},
 };
+
+/// So many bytes of answers may wait to be read by the writer; beyond them callers read their own.
+const UNREAD: usize = 4 * 1024 * 1024;
 
 /// What callers hand over.
 #[derive(Debug)]
 pub(crate) enum Message {
     Event(Box<Event>),
+    Unread(Unread),
     Opening(Box<Opening>),
+}
+
+impl Message {
+    /// Whether it is the end of an attempt, which is lost if nobody writes it.
+    pub(crate) const fn is_end(&self) -> bool {
+        match self {
+            Self::Event(_) | Self::Unread(_) => true,
+            Self::Opening(_) => false,
+        }
+    }
 }
 
 /// The callers' end.
@@ -37,6 +51,8 @@ pub(crate) struct Queue {
     complained: AtomicBool,
     capacity: usize,
     recorded: AtomicU64,
+    /// Bytes of answers that wait.
+    unread: AtomicUsize,
     pub(crate) losses: Losses,
 }
 
@@ -52,6 +68,7 @@ impl Queue {
             complained: AtomicBool::new(false),
             capacity,
             recorded: AtomicU64::new(0),
+            unread: AtomicUsize::new(0),
             losses: Losses::default(),
         };
         (queue, receiver)
@@ -89,6 +106,34 @@ impl Queue {
         self.recorded.load(Relaxed)
     }
 
+    /// Reads an answer that was handed over; `None` if its call goes on, and its event will come.
+    pub(crate) fn read(&self, answer: Unread) -> Option<Event> {
+        self.unread.fetch_sub(answer.bytes(), Relaxed);
+        let event = answer.read();
+        if event.is_none() {
+            self.recorded.fetch_sub(1, Relaxed);
+        }
+        event
+    }
+
+    /// Hands over the end of an attempt; whether there was room for it.
+    fn end(&self, message: Message) -> bool {
+        match self.send(message) {
+            Ok(()) => {
+                self.recorded.fetch_add(1, Relaxed);
+                true
+            }
+            Err(reason) => {
+                self.losses.add(reason, 1);
+                if reason == LossReason::AfterShutdown && !self.complained.swap(true, Relaxed) {
+                    say!(warn, target: "payi",
+                            "payi was shut down: calls that end now are not recorded; keep the guard until the end of `main`");
+                }
+                false
+            }
+        }
+    }
+
     fn send(&self, message: Message) -> Result<(), LossReason> {
         if self.closed.load(Relaxed) {
             return Err(LossReason::AfterShutdown);
@@ -111,17 +156,20 @@ impl Sink for Queue {
     }
 
     fn record(&self, event: Event) {
-        match self.send(Message::Event(Box::new(event))) {
-            Ok(()) => {
-                self.recorded.fetch_add(1, Relaxed);
+        self.end(Message::Event(Box::new(event)));
+    }
+
+    fn record_unread(&self, answer: Unread) {
+        let bytes = answer.bytes();
+        if self.unread.load(Relaxed) + bytes > UNREAD {
+            if let Some(event) = answer.read() {
+                self.record(event);
             }
-            Err(reason) => {
-                self.losses.add(reason, 1);
-                if reason == LossReason::AfterShutdown && !self.complained.swap(true, Relaxed) {
-                    say!(warn, target: "payi",
-                            "payi was shut down: calls that end now are not recorded; keep the guard until the end of `main`");
-                }
-            }
+            return;
+        }
+        self.unread.fetch_add(bytes, Relaxed);
+        if !self.end(Message::Unread(answer)) {
+            self.unread.fetch_sub(bytes, Relaxed);
         }
     }
 }

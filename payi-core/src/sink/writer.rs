@@ -272,13 +272,17 @@ impl Sink for Handle {
     fn record(&self, event: crate::events::Event) {
         self.0.queue.record(event);
     }
+
+    fn record_unread(&self, answer: crate::events::Unread) {
+        self.0.queue.record_unread(answer);
+    }
 }
 
 impl Shared {
     /// What has become of the events so far.
     pub(crate) fn metrics(&self) -> WriterMetrics {
         if let Some(leftover) = &*self.leftover.lock().unwrap_or_else(PoisonError::into_inner) {
-            let events = leftover.try_iter().filter(|message| matches!(message, Message::Event(_))).count();
+            let events = leftover.try_iter().filter(Message::is_end).count();
             self.queue.losses.add(LossReason::Unwritten, events as u64);
         }
         WriterMetrics {

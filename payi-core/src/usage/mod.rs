@@ -6,6 +6,7 @@
 
 mod answer;
 mod anthropic;
+pub(crate) mod buffer;
 mod estimate;
 mod frames;
 mod gemini;

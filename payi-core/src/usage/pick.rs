@@ -6,8 +6,11 @@
 
 use memchr::memchr2;
 
-use crate::usage::pass::{Container, KEY_MAX, begins_scalar, end_of_value, ends_scalar, key_at, string};
 pub(crate) use crate::usage::rules::{Rule, Rules, Then};
+use crate::{
+    context::Text,
+    usage::pass::{Container, KEY_MAX, begins_scalar, end_of_value, ends_scalar, key_at, string},
+};
 
 /// The longest value that is kept; a longer one is not an id, a model or a usage.
 const KEEP_MAX: usize = 64 * 1024;
@@ -378,13 +381,31 @@ impl<K: Copy + PartialEq> Picker<K> {
     }
 }
 
+/// The first text under `key` in an object that is all there, read no further than that; `None` too where a walk
+/// step by step may find more.
+pub(crate) fn first_text(document: &[u8], key: &str) -> Option<Text> {
+    let past =
+        |at: usize| Some(at + document.get(at..)?.iter().position(|byte| !byte.is_ascii_whitespace())?);
+    let mut open = past(0).filter(|at| document[*at] == b'{')?;
+    loop {
+        let (found, value) = key_at(document, open + 1)?;
+        let end = end_of_value(document, value)?;
+        if found == key.as_bytes() {
+            return text(&document[value..end]);
+        }
+        open = past(end).filter(|at| document[*at] == b',')?;
+    }
+}
+
 /// A JSON string's text, unless it is empty or no string.
-pub(crate) fn text(raw: &[u8]) -> Option<Box<str>> {
-    let text: Box<str> = match raw {
-        [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => std::str::from_utf8(inner).ok()?.into(),
-        _ => serde_json::from_slice::<String>(raw).ok()?.into(),
-    };
-    (!text.is_empty()).then_some(text)
+pub(crate) fn text<T: From<String> + for<'t> From<&'t str>>(raw: &[u8]) -> Option<T> {
+    match raw {
+        br#""""# => None,
+        [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => {
+            std::str::from_utf8(inner).ok().map(Into::into)
+        }
+        _ => serde_json::from_slice::<String>(raw).ok().map(Into::into),
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::usage::{estimate, sse::data_lines};
+use crate::usage::{buffer::Buffer, estimate, sse::data_lines};
 
 /// How much of a stream, or of a request, is kept.
 const KEPT_MAX: usize = 16 * 1024;
@@ -134,9 +134,9 @@ fn written(value: &Value, key: Option<&str>, text: &mut String) {
 }
 
 /// A sample of what was asked.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Prompt {
-    head: Box<[u8]>,
+    head: Buffer,
     /// How long the whole is, without the pictures and sounds in it.
     length: u64,
 }
@@ -144,7 +144,7 @@ pub(crate) struct Prompt {
 impl Prompt {
     /// Of a request's body.
     pub(crate) fn of(body: &[u8]) -> Self {
-        let head: Box<[u8]> = body[..body.len().min(KEPT_MAX)].into();
+        let head = Buffer::from(&body[..body.len().min(KEPT_MAX)]);
         let data = if body.len() > KEPT_MAX { data(body) } else { 0 };
         Self { head, length: (body.len() - data) as u64 }
     }

@@ -189,7 +189,7 @@ fn own_figures(name: &str, event: &Event, text: &str, exchange: &Value, count: &
         .and_then(|recording| recording.replay(PriceBook::embedded(), UNIX_EPOCH + PRICED_AT));
     let replayed = replayed.expect("an exchange");
     let key = |e: &Event| {
-        let model = e.response_model.clone().or(e.request_model.clone());
+        let model = e.response_model.clone().or_else(|| e.request_model.clone().map(Into::into));
         (
             e.provider.clone(),
             model,

@@ -2,7 +2,7 @@
 
 use crate::{
     clients::{
-        call::{End, Inner},
+        call::{End, Ended, Inner},
         receipt::Settled,
     },
     events::{Bill, Later, Outcome},
@@ -20,24 +20,24 @@ struct Waiting {
 
 impl Later for Waiting {
     fn billed(self: Box<Self>, reading: Reading) {
-        self.call.close(reading, &End::Complete);
+        self.call.close(reading, &End::Complete).record();
     }
 
     fn charged_already(mut self: Box<Self>) {
         self.call.shown = true;
-        self.call.close(self.reading, &self.end);
+        self.call.close(self.reading, &self.end).record();
     }
 
     fn given_up(self: Box<Self>) -> bool {
         let charged = self.reading.usage.is_some() || self.call.reserves();
-        self.call.close(self.reading, &self.end);
+        self.call.close(self.reading, &self.end).record();
         charged
     }
 }
 
-/// Ends a call, or the fetching of its answer.
-pub(super) fn end(mut call: Box<Inner>, reading: Reading, end: End) {
-    let Some(id) = reading.response_id.clone() else { return call.close(reading, &end) };
+/// Ends a call, or the fetching of its answer; `None` if it waits for its bill.
+pub(super) fn end(mut call: Box<Inner>, reading: Reading, end: End) -> Option<Ended> {
+    let Some(id) = reading.response_id.clone() else { return Some(call.close(reading, &end)) };
     let pipeline = std::sync::Arc::clone(&call.pipeline);
     let fetched = call.request.endpoint.free;
     let told = reading.usage.is_some() && !reading.estimated;
@@ -58,9 +58,10 @@ pub(super) fn end(mut call: Box<Inner>, reading: Reading, end: End) {
             call.ended = Some(call.started.elapsed());
             let outcome = if matches!(end, End::Complete) { Outcome::Ok } else { Outcome::Aborted };
             call.receipt.settle(Settled { outcome, usage: Usage::new(), cost: Cost::UNPRICED });
-            return pipeline.background.wait(id, Box::new(Waiting { call, reading, end }));
+            pipeline.background.wait(id, Box::new(Waiting { call, reading, end }));
+            return None;
         }
         () => {}
     }
-    call.close(reading, &end);
+    Some(call.close(reading, &end))
 }

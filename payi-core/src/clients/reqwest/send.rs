@@ -1,6 +1,6 @@
 //! One attempt: reqwest's requests and responses, as any client's.
 
-use std::any::Any;
+use std::{any::Any, future::Future};
 
 use super::{
     Error,
@@ -16,46 +16,60 @@ use crate::{
 };
 
 /// Sends `request`, if it could be built, for `context`.
-pub(crate) async fn send(
+#[expect(clippy::manual_async_fn, reason = "an async fn keeps its arguments twice, in every caller's future")]
+pub(crate) fn send(
     context: Context,
     client: Client,
-    request: Result<Request, Error>,
-) -> Result<Response, Error> {
-    let mut request = request?;
-    let Some(begun) = attempt(context, &mut request, Repeat::NONE, MODULE).await? else {
-        return Ok(client.execute(request).await?);
-    };
-    Ok(result(begun, client.execute(request).await)?)
+    mut request: Result<Request, Error>,
+) -> impl Future<Output = Result<Response, Error>> + Send {
+    async move {
+        let begun = match &mut request {
+            Ok(request) => attempt(context, request, Repeat::NONE, MODULE).await?,
+            Err(_) => None,
+        };
+        let answer = client.execute(request?).await;
+        Ok(match begun {
+            Some(begun) => result(begun, answer)?,
+            None => answer?,
+        })
+    }
 }
 
 /// How Pay-i knows the client.
 const MODULE: &str = "reqwest";
 
 /// Begins an attempt; `None` if nobody is listening, and the request is not touched then.
-pub(crate) async fn attempt(
+#[expect(clippy::manual_async_fn, reason = "an async fn keeps its arguments twice, in every caller's future")]
+pub(crate) fn attempt(
     context: Context,
     request: &mut Request,
     repeat: Repeat,
     module: &'static str,
-) -> crate::Result<Option<Begun>> {
-    let mut headers = std::mem::take(request.headers_mut());
-    let (url, method) = (request.url(), request.method());
-    let outgoing = Outgoing {
-        method: method.as_str(),
+) -> impl Future<Output = crate::Result<Option<Begun>>> + Send {
+    async move {
+        let mut headers = std::mem::take(request.headers_mut());
+        let beginning = outgoing::begin(context, outgoing(request, module), &mut headers, repeat);
+        let begun = beginning.wait().await;
+        *request.headers_mut() = headers;
+        let mut begun = begun?;
+        if let Some(body) = begun.as_mut().and_then(Begun::take_body) {
+            *request.body_mut() = Some(body.into());
+        }
+        Ok(begun)
+    }
+}
+
+fn outgoing<'r>(request: &'r Request, module: &'static str) -> Outgoing<'r> {
+    let url = request.url();
+    Outgoing {
+        method: request.method().as_str(),
         scheme: url.scheme(),
         host: url.host_str().unwrap_or_default(),
         port: url.port(),
         path: url.path(),
         body: request.body().and_then(backend::Body::as_bytes),
         module,
-    };
-    let begun = outgoing::begin(context, outgoing, &mut headers, repeat).await;
-    *request.headers_mut() = headers;
-    let mut begun = begun?;
-    if let Some(body) = begun.as_mut().and_then(Begun::take_body) {
-        *request.body_mut() = Some(body.into());
     }
-    Ok(begun)
 }
 
 /// What came back, watched from now on.
@@ -78,8 +92,12 @@ fn watch(begun: Begun, response: Response) -> Response {
     let watch = begun.answered(&mut parts);
     let body = backend::Body::wrap(Tee::new(body, watch, body_code));
     // The address is an extension of a type that only this builder can make.
-    if let Ok(made) = http::Response::builder().url(url).body(()) {
-        parts.extensions.extend(made.into_parts().0.extensions);
+    let mut builder = http::Response::builder();
+    if let Some(extensions) = builder.extensions_mut() {
+        *extensions = std::mem::take(&mut parts.extensions);
+    }
+    if let Ok(made) = builder.url(url).body(()) {
+        parts.extensions = made.into_parts().0.extensions;
     }
     Response::from(http::Response::from_parts(parts, body))
 }

@@ -127,7 +127,7 @@ fn line(stored: &StoredEvent) -> Line {
         provider: event.provider,
         operation: event.operation,
         category: event.category,
-        request_model: event.request_model,
+        request_model: event.request_model.map(Into::into),
         response_model: event.response_model,
         streamed: event.streamed,
         started_at: Timestamp::try_from(event.started_at)
@@ -197,7 +197,7 @@ fn event(line: Line) -> Option<(Event, Resolved)> {
         provider: line.provider,
         operation: line.operation,
         category: line.category,
-        request_model: line.request_model,
+        request_model: line.request_model.as_deref().map(Text::new),
         response_model: line.response_model,
         streamed: line.streamed,
         started_at: SystemTime::try_from(line.started_at.parse::<Timestamp>().ok()?).ok()?,

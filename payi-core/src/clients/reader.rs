@@ -1,0 +1,201 @@
+//! What reads an answer: its usage, and what is kept of it; as it passes, or afterwards.
+
+use crate::{
+    clients::capture::{Capture, Keep},
+    usage::{Api, Meter, Usage, buffer::Buffer},
+};
+
+/// The longest answer that is kept to be read afterwards, in bytes; a longer one is read as it passes.
+const LATER_MAX: usize = 64 * 1024;
+
+/// What an answer's head says about its body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head<'h> {
+    pub(crate) status: u16,
+    pub(crate) content_type: &'h str,
+    pub(crate) content_encoding: &'h str,
+    /// How long the body will be, in bytes, where that is said.
+    pub(crate) length: Option<u64>,
+    /// What the head says was used.
+    pub(crate) said: Option<Usage>,
+}
+
+impl Head<'_> {
+    /// Of a JSON document.
+    pub(crate) const JSON: Self = Self {
+        status: 200,
+        content_type: "application/json",
+        content_encoding: "",
+        length: None,
+        said: None,
+    };
+
+    pub(crate) fn is_sse(self) -> bool {
+        self.content_type.starts_with("text/event-stream")
+    }
+
+    pub(crate) fn is_lines(self) -> bool {
+        self.content_type.starts_with("application/x-ndjson")
+            || self.content_type.starts_with("application/stream+json")
+    }
+
+    pub(crate) fn is_aws(self) -> bool {
+        self.content_type.starts_with("application/vnd.amazon.eventstream")
+    }
+
+    pub(crate) fn is_stream(self) -> bool {
+        self.is_sse() || self.is_lines() || self.is_aws()
+    }
+
+    /// It is one JSON document, or may be.
+    fn is_json(self, api: Api) -> bool {
+        // Some servers call their JSON plain text; sound and pictures are called what they are.
+        let text = self.content_type.is_empty()
+            || self.content_type.starts_with("application/json")
+            || self.content_type.contains("json");
+        !self.is_stream() && (text || (api != Api::Unknown && self.content_type.starts_with("text/")))
+    }
+
+    pub(crate) fn is_encoded(self) -> bool {
+        !matches!(self.content_encoding, "" | "identity")
+    }
+
+    /// What reads the body, and whether it can.
+    fn meter(self, api: Api) -> (Meter, bool) {
+        let plain = self.plain(api);
+        if !self.is_encoded() {
+            return (plain, true);
+        }
+        match Meter::packed(plain, self.content_encoding) {
+            Some(meter) => (meter, true),
+            None => (Meter::opaque(api), false),
+        }
+    }
+
+    /// What reads the body where it is not compressed.
+    fn plain(self, api: Api) -> Meter {
+        match () {
+            () if self.is_sse() => Meter::sse(api),
+            () if self.is_lines() => Meter::lines(api),
+            () if self.is_aws() => Meter::aws(api),
+            () if self.is_json(api) => Meter::json(api),
+            () => Meter::opaque(api),
+        }
+    }
+}
+
+/// Reads an answer as its bytes pass.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) meter: Meter,
+    pub(crate) capture: Option<Capture>,
+    pub(crate) api: Api,
+    /// The bytes can be read.
+    pub(crate) readable: bool,
+    /// How long the head says it is, in bytes.
+    pub(crate) length: Option<u64>,
+}
+
+impl Reader {
+    fn new(api: Api, head: Head<'_>, keep: Keep) -> Self {
+        let capture = Capture::new(head.is_sse(), keep).filter(|_| !head.is_encoded());
+        let (mut meter, readable) = head.meter(api);
+        if let Some(said) = head.said {
+            meter.said(said);
+        }
+        let length = head.length.filter(|_| !head.is_encoded());
+        Self { meter, capture, api, readable, length }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.meter.push(bytes);
+        if let Some(capture) = &mut self.capture {
+            capture.push(bytes);
+        }
+    }
+}
+
+/// A short JSON document, kept until somebody reads it.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// A copy: what the client has read into is its own to use again.
+    bytes: Buffer,
+    api: Api,
+    keep: Keep,
+    said: Option<Box<Usage>>,
+    length: Option<u64>,
+}
+
+impl Kept {
+    /// `None` if the answer under `head` is long, a stream, compressed, or nothing that is read.
+    fn new(api: Api, head: Head<'_>, keep: Keep) -> Option<Self> {
+        let announced = usize::try_from(head.length.unwrap_or_default()).ok()?;
+        let fits = announced <= LATER_MAX && !head.is_encoded() && head.is_json(api);
+        fits.then(|| Self {
+            bytes: Buffer::with_capacity(announced),
+            api,
+            keep,
+            said: head.said.map(Box::new),
+            length: head.length,
+        })
+    }
+
+    /// A piece has arrived; whether it could be kept.
+    fn push(&mut self, bytes: &[u8]) -> bool {
+        let fits = self.bytes.len() + bytes.len() <= LATER_MAX;
+        if fits {
+            self.bytes.extend_from_slice(bytes);
+        }
+        fits
+    }
+
+    /// What it takes of memory, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// What has read all that was kept.
+    pub(crate) fn read(&self) -> Reader {
+        let head = Head { said: self.said.as_deref().copied(), length: self.length, ..Head::JSON };
+        let mut reader = Reader::new(self.api, head, self.keep);
+        reader.push(&self.bytes);
+        reader
+    }
+}
+
+/// When an answer is read.
+#[derive(Debug)]
+pub(crate) enum When {
+    Now(Box<Reader>),
+    Later(Kept),
+}
+
+impl When {
+    /// As the answer passes; or, if there is time and it is short, `later`.
+    pub(crate) fn new(later: bool, api: Api, head: Head<'_>, keep: Keep) -> Self {
+        let kept = if later { Kept::new(api, head, keep) } else { None };
+        kept.map_or_else(|| Self::Now(Box::new(Reader::new(api, head, keep))), Self::Later)
+    }
+
+    /// A piece has arrived.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Now(reader) => reader.push(bytes),
+            Self::Later(kept) => {
+                if !kept.push(bytes) {
+                    let mut reader = Box::new(kept.read());
+                    reader.push(bytes);
+                    *self = Self::Now(reader);
+                }
+            }
+        }
+    }
+
+    /// Whether the answer has said all it has to say, so that stopping here is not stopping early.
+    pub(crate) fn is_complete(&mut self) -> bool {
+        match self {
+            Self::Now(reader) => reader.meter.is_complete(),
+            Self::Later(kept) => kept.read().meter.is_complete(),
+        }
+    }
+}

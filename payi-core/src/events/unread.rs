@@ -1,0 +1,42 @@
+//! Attempts that have ended, and whose answers are read afterwards: by whoever takes the event, where it suits him.
+
+use std::fmt;
+
+use crate::events::Event;
+
+/// What is left to be done for an attempt before it is an event.
+pub(crate) trait Rest: Send {
+    /// Does it; `None` if the call goes on, in the background.
+    fn read(self: Box<Self>) -> Option<Event>;
+
+    /// How long the answer is, in bytes.
+    fn bytes(&self) -> usize;
+}
+
+/// An attempt that has ended, but its answer, which is all here, has yet to be read.
+///
+/// Nobody waits for it: neither a limit nor a receipt.
+pub struct Unread(Box<dyn Rest>);
+
+impl Unread {
+    pub(crate) fn new(rest: Box<impl Rest + 'static>) -> Self {
+        Self(rest)
+    }
+
+    /// Reads the answer, and prices what it used. `None` if the answer only announces another, made in the background:
+    /// the call's event is recorded when that is fetched.
+    pub fn read(self) -> Option<Event> {
+        self.0.read()
+    }
+
+    /// How long the answer is, in bytes of memory.
+    pub fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+}
+
+impl fmt::Debug for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unread").field("bytes", &self.bytes()).finish()
+    }
+}
