@@ -19,5 +19,6 @@ pub use event::{CallId, Event, Exchange, LimitMark, Opening, Outcome, Verdict, i
 pub use mapping::{Mappings, ModelMapping};
 pub use pipeline::{Pipeline, Settings, Sink, StreamUsage};
 pub(crate) use secret::{PAY_I, PayIAccess, Secret};
+#[cfg(any(feature = "_http", all(test, feature = "ledger")))]
 pub(crate) use unread::Rest;
 pub use unread::Unread;

@@ -19,6 +19,7 @@ pub(crate) trait Rest: Send {
 pub struct Unread(Box<dyn Rest>);
 
 impl Unread {
+    #[cfg(any(feature = "_http", all(test, feature = "ledger")))]
     pub(crate) fn new(rest: Box<impl Rest + 'static>) -> Self {
         Self(rest)
     }
