@@ -9,7 +9,7 @@ pub(crate) trait Rest: Send {
     /// Does it; `None` if the call goes on, in the background.
     fn read(self: Box<Self>) -> Option<Event>;
 
-    /// How long the answer is, in bytes.
+    /// What waits with it, in bytes of memory.
     fn bytes(&self) -> usize;
 }
 
@@ -30,7 +30,7 @@ impl Unread {
         self.0.read()
     }
 
-    /// How long the answer is, in bytes of memory.
+    /// How long the answer is, with the sample of what was asked, in bytes of memory.
     pub fn bytes(&self) -> usize {
         self.0.bytes()
     }

@@ -149,6 +149,12 @@ impl Prompt {
         Self { head, length: (body.len() - data) as u64 }
     }
 
+    /// What it takes of memory, in bytes.
+    #[cfg(feature = "_http")]
+    pub(crate) fn size(&self) -> usize {
+        self.head.capacity()
+    }
+
     /// How many tokens it is, about, pictures and sounds aside.
     pub(crate) fn tokens(&self) -> u64 {
         let (mut text, mut turns) = (String::new(), 0);

@@ -55,7 +55,7 @@ pub(super) fn end(mut call: Box<Inner>, reading: Reading, end: End) -> Option<En
             pipeline.background.without_bill(&id);
         }
         () if !fetched && !over => {
-            call.ended = Some(call.started.elapsed());
+            call.ended = call.ended.or_else(|| Some(call.started.elapsed()));
             let outcome = if matches!(end, End::Complete) { Outcome::Ok } else { Outcome::Aborted };
             call.receipt.settle(Settled { outcome, usage: Usage::new(), cost: Cost::UNPRICED });
             pipeline.background.wait(id, Box::new(Waiting { call, reading, end }));

@@ -8,7 +8,10 @@ use crate::{
         reader::{Kept, Reader},
     },
     events::{Event, Rest, Unread},
-    usage::{Api, Bucket, Reading, sample::Sample},
+    usage::{
+        Api, Bucket, Reading,
+        sample::{Prompt, Sample},
+    },
 };
 
 impl Attempt {
@@ -51,7 +54,8 @@ impl Rest for Inner {
     }
 
     fn bytes(&self) -> usize {
-        self.unread.as_ref().map_or(0, |(kept, _)| kept.size())
+        let answer = self.unread.as_ref().map_or(0, |(kept, _)| kept.size());
+        answer + self.prompt.as_ref().map_or(0, Prompt::size)
     }
 }
 

@@ -183,6 +183,15 @@ fn an_answer_that_is_read_later_comes_to_the_same() {
 }
 
 #[test]
+fn what_waits_is_counted_with_the_sample_of_what_was_asked() {
+    let told = Arc::new(Told::default());
+    let asked: &'static str = format!(r#"{{"model":"gpt-4o-mini","x":"{}"}}"#, "x".repeat(20_000)).leak();
+    Call { asked, ..chat() }.make(context(Pipeline::new(Arc::<Told>::clone(&told))));
+    let bytes = told.later.lock().unwrap()[0].bytes();
+    assert!((16 * 1024..64 * 1024).contains(&bytes), "{bytes}");
+}
+
+#[test]
 fn a_late_reading_takes_no_part_of_the_latency() {
     let told = Arc::new(Told::default());
     chat().make(context(Pipeline::new(Arc::<Told>::clone(&told))));
