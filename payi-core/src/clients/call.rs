@@ -109,7 +109,7 @@ struct Inner {
     /// What was asked, in case that nobody says how much that was.
     prompt: Option<Prompt>,
     receipt: Receipt,
-    /// Most calls have none, and all are handed over to another thread.
+    /// In a box, because most calls have none, and a call is moved from thread to thread.
     held: Option<Box<Held>>,
 }
 

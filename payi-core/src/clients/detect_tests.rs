@@ -148,3 +148,22 @@ fn what_goes_through_pay_is_proxy_is_known_as_what_it_is() {
     }
     assert_eq!(&*detect("POST", "h", "/api/v1/proxy/other/chat/completions").provider, "openai");
 }
+
+#[test]
+fn a_request_is_not_taken_for_the_one_before() {
+    let told = |method, host, path| {
+        let found = detect(method, host, path);
+        (found.provider.into_owned(), found.operation.into_owned(), found.free)
+    };
+    for _ in 0..2 {
+        let openai = |operation: &str, free| ("openai".to_owned(), operation.to_owned(), free);
+        assert_eq!(told("POST", "api.openai.com", "/v1/responses/r-1"), openai("responses.retrieve", false));
+        assert_eq!(told("GET", "api.openai.com", "/v1/responses/r-1"), openai("responses.retrieve", true));
+        assert_eq!(
+            told("GET", "api.openai.com", "/v1/responses/r-1/cancel"),
+            openai("responses.cancel", true)
+        );
+        assert_eq!(told("POST", "api.groq.com", "/openai/v1/chat/completions").0, "groq");
+        assert_eq!(told("POST", "api.groq.com.example", "/openai/v1/chat/completions").0, "openai");
+    }
+}

@@ -170,8 +170,10 @@ fn prepare<'r>(
         .body
         .filter(|_| endpoint.is_text() || body.stream || streams(endpoint, request.path))
         .map(Prompt::of);
-    // An answer made in the background may be fetched before it would be read that it is one.
-    let later = !endpoint.free && request.body.is_some_and(|body| !request::may_be_background(api, body));
+    let plain = !headers.contains_key(header::CONTENT_ENCODING);
+    // Whether an answer is made in the background must be known before somebody fetches it.
+    let later =
+        plain && !endpoint.free && request.body.is_some_and(|body| !request::may_be_background(api, body));
     let keep = Keep::of(keep, settings.instrument_inline_data);
     Ok(Some(Prepared {
         context,
@@ -179,7 +181,7 @@ fn prepare<'r>(
         repeat,
         body: request.body,
         asked,
-        plain: !headers.contains_key(header::CONTENT_ENCODING),
+        plain,
         may_be_changed: pipeline.gate.is_some() && may_be_changed,
         prompt,
         keep,
@@ -351,12 +353,13 @@ impl Begun {
         if let Some(receipt) = self.attempt.receipt() {
             head.extensions.insert(receipt);
         }
-        let mut said = said(head.status.as_u16(), &head.headers);
-        if let (None, true, Some((bucket, count))) = (said.said, head.status.is_success(), self.billed) {
-            said.said = Some(Usage::new().with(bucket, count));
+        let mut answer = head_of(head.status.as_u16(), &head.headers);
+        if let (None, true, Some((bucket, count))) = (answer.said, head.status.is_success(), self.billed) {
+            answer.said = Some(Usage::new().with(bucket, count));
         }
         let later = self.later && self.attempt.has_time();
-        let watch = Watch::new(self.attempt, When::new(later, self.api, said, self.keep), said, self.hide);
+        let watch =
+            Watch::new(self.attempt, When::new(later, self.api, answer, self.keep), answer, self.hide);
         if watch.is_hiding() {
             // The stream becomes shorter than it was announced, if it was.
             head.headers.remove(header::CONTENT_LENGTH);
@@ -365,16 +368,17 @@ impl Begun {
     }
 }
 
-/// What the head of an answer says. Answers have few headers: one look at each is less than a look-up of each name.
-fn said(status: u16, headers: &HeaderMap) -> Head<'_> {
-    let mut head = Head { status, content_type: "", ..Head::JSON };
+/// What the head of an answer says; of a header that is there twice the first counts. Answers have few headers: one
+/// look at each is less than a look-up of each name.
+fn head_of(status: u16, headers: &HeaderMap) -> Head<'_> {
+    let mut head = Head { status, ..Head::EMPTY };
     for (name, value) in headers {
         let text = || value.to_str().unwrap_or_default();
         match name.as_str() {
-            "content-type" => head.content_type = text(),
-            "content-encoding" => head.content_encoding = text(),
-            "content-length" => head.length = text().parse().ok(),
-            "x-amzn-bedrock-input-token-count" => head.said = counted(text(), headers),
+            "content-type" if head.content_type.is_empty() => head.content_type = text(),
+            "content-encoding" if head.content_encoding.is_empty() => head.content_encoding = text(),
+            "content-length" if head.length.is_none() => head.length = text().parse().ok(),
+            "x-amzn-bedrock-input-token-count" if head.said.is_none() => head.said = counted(text(), headers),
             _ => {}
         }
     }

@@ -21,14 +21,10 @@ pub(crate) struct Head<'h> {
 }
 
 impl Head<'_> {
-    /// Of a JSON document.
-    pub(crate) const JSON: Self = Self {
-        status: 200,
-        content_type: "application/json",
-        content_encoding: "",
-        length: None,
-        said: None,
-    };
+    /// One that says nothing.
+    pub(crate) const EMPTY: Self =
+        Self { status: 200, content_type: "", content_encoding: "", length: None, said: None };
+    const JSON: Self = Self { content_type: "application/json", ..Self::EMPTY };
 
     pub(crate) fn is_sse(self) -> bool {
         self.content_type.starts_with("text/event-stream")
@@ -49,7 +45,8 @@ impl Head<'_> {
 
     /// It is one JSON document, or may be.
     fn is_json(self, api: Api) -> bool {
-        // Some servers call their JSON plain text; sound and pictures are called what they are.
+        // Some servers call their JSON plain text; sound and pictures are called what they are. Most call it what it
+        // is, and to see that is less than to search.
         let text = self.content_type.is_empty()
             || self.content_type.starts_with("application/json")
             || self.content_type.contains("json");

@@ -89,6 +89,7 @@ fn characters(body: &[u8]) -> Option<u64> {
 /// What a request's body says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Body {
+    /// Of two, the first.
     pub(crate) model: Option<Text>,
     pub(crate) stream: bool,
     /// Where `include_usage` could be put in, and what with; `None` if the request says it itself.
@@ -105,16 +106,16 @@ impl Body {
             return Self::default();
         }
         if !names(body, &STREAM)
-            && let Some(model) = first_text(body, "model")
+            && let Ok(model) = first_text(body, "model")
         {
-            return Self { model: Some(model), ..Self::default() };
+            return Self { model, ..Self::default() };
         }
         let picked = Picker::over(RULES, body);
         if !picked.is_done() {
             return Self::default();
         }
         Self {
-            model: picked.last(Key::Model).and_then(text),
+            model: picked.first(Key::Model).and_then(text),
             stream: picked.last(Key::Stream) == Some(b"true"),
             insert: insertion(body, &picked),
         }
@@ -185,6 +186,30 @@ mod tests {
     #![allow(clippy::expect_used, reason = "tests")]
 
     use super::Body;
+
+    #[test]
+    fn a_model_is_found_whether_the_body_is_read_to_its_end_or_not() {
+        let bodies = [
+            (r#"{"model":"a"}"#, Some("a")),
+            (r#" { "messages" : [{"model":"x","content":"}"}] , "model" : "a" , "n":1}"#, Some("a")),
+            (r#"{"model":"a","model":"b"}"#, Some("a")),
+            (r#"{"model":null}"#, None),
+            (r#"{"model":""}"#, None),
+            (r#"{"model":7}"#, None),
+            (r#"{"model":"a\u0062"}"#, Some("ab")),
+            (r#"{"a_key_that_is_longer_than_any_that_a_rule_can_name":1,"model":"a"}"#, Some("a")),
+            (r#"{"mod\u0065l":"x","model":"a"}"#, Some("a")),
+            (r#"{"contents":[{"parts":[{"text":"?"}]}]}"#, None),
+            ("{}", None),
+            (r#"{"messages":["#, None),
+            ("[]", None),
+        ];
+        for (body, expected) in bodies {
+            assert_eq!(Body::read(body.as_bytes()).model.as_deref(), expected, "{body}");
+            let stream = body.replacen('{', r#"{"stream":false,"#, 1).replace(",}", "}");
+            assert_eq!(Body::read(stream.as_bytes()).model.as_deref(), expected, "{stream}");
+        }
+    }
 
     #[test]
     fn a_form_names_its_model_before_or_after_its_file() {

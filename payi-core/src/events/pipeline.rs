@@ -19,11 +19,16 @@ pub trait Sink: Send + Sync {
     fn record(&self, event: Event);
 
     /// An attempt has ended whose answer is yet to be read: at once, on the caller's task, unless the sink has a better
-    /// place for it.
+    /// place for it. A sink that keeps it has to read it: who drops it loses the event.
     fn record_unread(&self, answer: Unread) {
         if let Some(event) = answer.read() {
             self.record(event);
         }
+    }
+
+    /// Whether it does anything with events; `false` of one that is only told what begins.
+    fn wants_events(&self) -> bool {
+        true
     }
 
     /// Waits until what was recorded before is where it goes, or until `deadline`; whether it is.

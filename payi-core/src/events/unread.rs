@@ -16,6 +16,7 @@ pub(crate) trait Rest: Send {
 /// An attempt that has ended, but its answer, which is all here, has yet to be read.
 ///
 /// Nobody waits for it: neither a limit nor a receipt.
+#[must_use = "an attempt whose answer is never read leaves no event"]
 pub struct Unread(Box<dyn Rest>);
 
 impl Unread {

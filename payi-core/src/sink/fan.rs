@@ -14,9 +14,12 @@ use crate::{
     events::{Event, Opening, Sink, Unread},
 };
 
-/// Hands each event to every sink, in order.
+/// Hands each event to every sink that wants events, in order.
 pub(crate) struct Fan {
+    /// Those that only want openings come last.
     sinks: Vec<Branch>,
+    /// How many want events.
+    events: usize,
 }
 
 struct Branch {
@@ -27,14 +30,20 @@ struct Branch {
 impl Fan {
     pub(crate) fn new(sinks: impl IntoIterator<Item = Arc<dyn Sink>>) -> Self {
         let sinks = sinks.into_iter().map(|sink| Branch { sink, panicked: AtomicBool::new(false) });
-        Self { sinks: sinks.collect() }
+        let (mut sinks, others): (Vec<_>, Vec<_>) =
+            sinks.partition(|branch| branch.call(true, |sink| sink.wants_events()));
+        let events = sinks.len();
+        sinks.extend(others);
+        Self { sinks, events }
     }
-}
 
-impl Fan {
+    fn wanting_events(&self) -> &[Branch] {
+        &self.sinks[..self.events]
+    }
+
     /// Hands copies to all sinks but the last, which gets the thing itself.
-    fn each<T: Clone>(&self, given: T, hand_over: impl Fn(&dyn Sink, T)) {
-        let Some((last, others)) = self.sinks.split_last() else { return };
+    fn each<T: Clone>(sinks: &[Branch], given: T, hand_over: impl Fn(&dyn Sink, T)) {
+        let Some((last, others)) = sinks.split_last() else { return };
         for branch in others {
             let copy = given.clone();
             branch.call((), |sink| hand_over(sink, copy));
@@ -57,16 +66,16 @@ impl Branch {
 
 impl Sink for Fan {
     fn open(&self, opening: Opening) {
-        self.each(opening, |sink, opening| sink.open(opening));
+        Self::each(&self.sinks, opening, |sink, opening| sink.open(opening));
     }
 
     fn record(&self, event: Event) {
-        self.each(event, |sink, event| sink.record(event));
+        Self::each(self.wanting_events(), event, |sink, event| sink.record(event));
     }
 
     /// One sink may read it when it likes; for several it is read once.
     fn record_unread(&self, answer: Unread) {
-        match &*self.sinks {
+        match self.wanting_events() {
             [only] => only.call((), |sink| sink.record_unread(answer)),
             _ => {
                 if let Some(event) = answer.read() {

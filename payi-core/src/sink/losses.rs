@@ -18,7 +18,7 @@ pub enum LossReason {
     TooLate,
     /// The ledger, or what waits to be delivered, is in memory alone, and full.
     MemoryFull,
-    /// Writing it panicked; a defect of payi.
+    /// Reading its answer, or writing it, panicked; a defect of payi.
     Defect,
 }
 

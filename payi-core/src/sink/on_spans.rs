@@ -25,4 +25,8 @@ impl Sink for OnSpans {
     }
 
     fn record(&self, _event: Event) {}
+
+    fn wants_events(&self) -> bool {
+        false
+    }
 }

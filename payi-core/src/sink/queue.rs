@@ -1,7 +1,7 @@
 //! The hand-over from callers to the writer: bounded, and never a wait for the caller.
 //!
-//! A caller pays for one slot of a lock-free ring (the standard library's bounded channel) and one
-//! relaxed load. The writer naps instead of blocking in the channel, so that callers do not pay for
+//! A caller pays for one slot of a lock-free ring (the standard library's bounded channel) and a few
+//! relaxed operations. The writer naps instead of blocking in the channel, so that callers do not pay for
 //! waking it; only a writer that has found nothing for a while is woken.
 
 use std::{
@@ -118,12 +118,12 @@ impl Queue {
 
     /// Hands over the end of an attempt; whether there was room for it.
     fn end(&self, message: Message) -> bool {
+        // Before the writer can have it, who may find that it is no end.
+        self.recorded.fetch_add(1, Relaxed);
         match self.send(message) {
-            Ok(()) => {
-                self.recorded.fetch_add(1, Relaxed);
-                true
-            }
+            Ok(()) => true,
             Err(reason) => {
+                self.recorded.fetch_sub(1, Relaxed);
                 self.losses.add(reason, 1);
                 if reason == LossReason::AfterShutdown && !self.complained.swap(true, Relaxed) {
                     say!(warn, target: "payi",

@@ -22,7 +22,8 @@ impl Buffer {
     pub(crate) fn with_capacity(bytes: usize) -> Self {
         // Nobody waits for another thread: the allocator has room too.
         let mut buffer = FREE.try_lock().ok().and_then(|mut free| free.pop()).unwrap_or_default();
-        buffer.reserve(bytes);
+        // No more than that, lest it becomes too large to be kept.
+        buffer.reserve_exact(bytes);
         Self(buffer)
     }
 }
@@ -76,9 +77,7 @@ mod tests {
         drop(Buffer::with_capacity(2 * SIZE));
         let kept = FREE.lock().map_or(0, |free| free.len());
         assert!((1..=COUNT).contains(&kept), "{kept}");
-        for _ in 0..COUNT {
-            let next = Buffer::with_capacity(4);
-            assert!(next.is_empty() && (4..=SIZE).contains(&next.capacity()));
-        }
+        let next: Vec<Buffer> = (0..COUNT).map(|_| Buffer::with_capacity(4)).collect();
+        assert!(next.iter().all(|next| next.is_empty() && (4..=SIZE).contains(&next.capacity())));
     }
 }

@@ -154,6 +154,11 @@ impl<K: Copy + PartialEq> Picker<K> {
         self.kept.iter().rev().find(|k| k.name == name).map(|k| &self.arena[k.start..k.end])
     }
 
+    /// The first value of this name, as it was written.
+    pub(crate) fn first(&self, name: K) -> Option<&[u8]> {
+        self.all().find(|(found, _)| *found == name).map(|(_, value)| value)
+    }
+
     /// Where the last value of this name begins.
     pub(crate) fn place(&self, name: K) -> Option<usize> {
         self.kept.iter().rev().find(|k| k.name == name).and_then(|k| usize::try_from(k.at).ok())
@@ -381,21 +386,33 @@ impl<K: Copy + PartialEq> Picker<K> {
     }
 }
 
-/// The first text under `key` in an object that is all there, read no further than that; `None` too where a walk
-/// step by step may find more.
-pub(crate) fn first_text(document: &[u8], key: &str) -> Option<Text> {
+/// The first text under `key` in an object, read no further than that. `Err` where only a walk step by step can tell:
+/// a key that is long or escaped, an end that is missing.
+pub(crate) fn first_text(document: &[u8], key: &str) -> Result<Option<Text>, Unclear> {
     let past =
         |at: usize| Some(at + document.get(at..)?.iter().position(|byte| !byte.is_ascii_whitespace())?);
-    let mut open = past(0).filter(|at| document[*at] == b'{')?;
+    let mut open = past(0).filter(|at| document[*at] == b'{').ok_or(Unclear)?;
+    if past(open + 1).is_some_and(|at| document[at] == b'}') {
+        return Ok(None);
+    }
     loop {
-        let (found, value) = key_at(document, open + 1)?;
-        let end = end_of_value(document, value)?;
+        let (found, value) = key_at(document, open + 1).ok_or(Unclear)?;
+        let end = end_of_value(document, value).ok_or(Unclear)?;
         if found == key.as_bytes() {
-            return text(&document[value..end]);
+            return Ok(text(&document[value..end]));
         }
-        open = past(end).filter(|at| document[*at] == b',')?;
+        open = past(end).ok_or(Unclear)?;
+        match document[open] {
+            b',' => {}
+            b'}' => return Ok(None),
+            _ => return Err(Unclear),
+        }
     }
 }
+
+/// A document that a quick look cannot tell about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unclear;
 
 /// A JSON string's text, unless it is empty or no string.
 pub(crate) fn text<T: From<String> + for<'t> From<&'t str>>(raw: &[u8]) -> Option<T> {

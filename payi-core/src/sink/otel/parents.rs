@@ -59,4 +59,8 @@ impl Sink for Parents {
     }
 
     fn record(&self, _event: Event) {}
+
+    fn wants_events(&self) -> bool {
+        false
+    }
 }
