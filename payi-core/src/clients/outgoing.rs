@@ -138,7 +138,7 @@ fn prepare<'r>(
     let context = attributed(settings, context)?;
     let endpoint = detect(request.method, request.host, request.path);
     let body = request.body.filter(|_| !makes_nothing(request.method)).map(Body::read).unwrap_or_default();
-    let may_be_changed = may_be_changed(headers);
+    let may_be_changed = (body.stream || pipeline.gate.is_some()) && may_be_changed(headers);
     let asked = asks_for_usage(settings, request.host, endpoint.accepts_stream_usage, endpoint.api)
         .then(|| {
             request
@@ -182,7 +182,7 @@ fn prepare<'r>(
         body: request.body,
         asked,
         plain,
-        may_be_changed: pipeline.gate.is_some() && may_be_changed,
+        may_be_changed,
         prompt,
         keep,
         later,

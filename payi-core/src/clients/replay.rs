@@ -173,7 +173,7 @@ fn headers(pairs: &[(String, String)]) -> Option<HeaderMap> {
 }
 
 /// Reads an answer to its end, or until so many bytes have been read. Nothing of it waits for a network.
-fn drain(body: Tee<Pieces>, until: usize) {
+pub(crate) fn drain(body: Tee<Pieces>, until: usize) {
     let mut body = std::pin::pin!(body);
     let mut task = Task::from_waker(Waker::noop());
     let mut read = 0;
@@ -185,7 +185,7 @@ fn drain(body: Tee<Pieces>, until: usize) {
 }
 
 /// A body that is all there, and handed out piece by piece.
-struct Pieces(Bytes);
+pub(crate) struct Pieces(pub(crate) Bytes);
 
 impl Body for Pieces {
     type Data = Bytes;

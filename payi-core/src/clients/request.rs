@@ -105,7 +105,7 @@ impl Body {
         if body.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'{') {
             return Self::default();
         }
-        if !names(body, &STREAM)
+        if STREAM.find(body).is_none()
             && let Ok(model) = first_text(body, "model")
         {
             return Self { model, ..Self::default() };
@@ -137,14 +137,10 @@ static STREAM: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"strea
 #[cfg(feature = "_http")]
 static BACKGROUND: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"background\""));
 
-fn names(body: &[u8], word: &Finder<'_>) -> bool {
-    word.find(body).is_some()
-}
-
 /// Whether the answer may be one that is made while nobody waits for it.
 #[cfg(feature = "_http")]
 pub(crate) fn may_be_background(api: Api, body: &[u8]) -> bool {
-    matches!(api, Api::Responses | Api::Gemini) && names(body, &BACKGROUND)
+    matches!(api, Api::Responses | Api::Gemini) && BACKGROUND.find(body).is_some()
 }
 
 /// A field of a form: sought before and after its file, which is mostly the bulk of it.

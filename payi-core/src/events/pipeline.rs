@@ -21,9 +21,7 @@ pub trait Sink: Send + Sync {
     /// An attempt has ended whose answer is yet to be read: at once, on the caller's task, unless the sink has a better
     /// place for it. A sink that keeps it has to read it: who drops it loses the event.
     fn record_unread(&self, answer: Unread) {
-        if let Some(event) = answer.read() {
-            self.record(event);
-        }
+        answer.read_for(self);
     }
 
     /// Whether it does anything with events; `false` of one that is only told what begins.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::events::Event;
+use crate::events::{Event, Sink};
 
 /// What is left to be done for an attempt before it is an event.
 pub(crate) trait Rest: Send {
@@ -29,6 +29,13 @@ impl Unread {
     /// the call's event is recorded when that is fetched.
     pub fn read(self) -> Option<Event> {
         self.0.read()
+    }
+
+    /// Reads the answer here and now, for a sink that gets the event.
+    pub(crate) fn read_for(self, sink: &(impl Sink + ?Sized)) {
+        if let Some(event) = self.read() {
+            sink.record(event);
+        }
     }
 
     /// How long the answer is, with the sample of what was asked, in bytes of memory.

@@ -77,11 +77,7 @@ impl Sink for Fan {
     fn record_unread(&self, answer: Unread) {
         match self.wanting_events() {
             [only] => only.call((), |sink| sink.record_unread(answer)),
-            _ => {
-                if let Some(event) = answer.read() {
-                    self.record(event);
-                }
-            }
+            _ => answer.read_for(self),
         }
     }
 

@@ -162,10 +162,7 @@ impl Sink for Queue {
     fn record_unread(&self, answer: Unread) {
         let bytes = answer.bytes();
         if self.unread.load(Relaxed) + bytes > UNREAD {
-            if let Some(event) = answer.read() {
-                self.record(event);
-            }
-            return;
+            return answer.read_for(self);
         }
         self.unread.fetch_add(bytes, Relaxed);
         if !self.end(Message::Unread(answer)) {

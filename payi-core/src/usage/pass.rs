@@ -76,7 +76,7 @@ pub(crate) fn key_at(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
 }
 
 /// The first byte from `at` on that is no space.
-fn past_spaces(bytes: &[u8], mut at: usize) -> Option<usize> {
+pub(crate) fn past_spaces(bytes: &[u8], mut at: usize) -> Option<usize> {
     while bytes.get(at)?.is_ascii_whitespace() {
         at += 1;
     }

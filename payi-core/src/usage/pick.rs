@@ -9,7 +9,9 @@ use memchr::memchr2;
 pub(crate) use crate::usage::rules::{Rule, Rules, Then};
 use crate::{
     context::Text,
-    usage::pass::{Container, KEY_MAX, begins_scalar, end_of_value, ends_scalar, key_at, string},
+    usage::pass::{
+        Container, KEY_MAX, begins_scalar, end_of_value, ends_scalar, key_at, past_spaces, string,
+    },
 };
 
 /// The longest value that is kept; a longer one is not an id, a model or a usage.
@@ -389,10 +391,8 @@ impl<K: Copy + PartialEq> Picker<K> {
 /// The first text under `key` in an object, read no further than that. `Err` where only a walk step by step can tell:
 /// a key that is long or escaped, an end that is missing.
 pub(crate) fn first_text(document: &[u8], key: &str) -> Result<Option<Text>, Unclear> {
-    let past =
-        |at: usize| Some(at + document.get(at..)?.iter().position(|byte| !byte.is_ascii_whitespace())?);
-    let mut open = past(0).filter(|at| document[*at] == b'{').ok_or(Unclear)?;
-    if past(open + 1).is_some_and(|at| document[at] == b'}') {
+    let mut open = past_spaces(document, 0).filter(|at| document[*at] == b'{').ok_or(Unclear)?;
+    if past_spaces(document, open + 1).is_some_and(|at| document[at] == b'}') {
         return Ok(None);
     }
     loop {
@@ -401,7 +401,7 @@ pub(crate) fn first_text(document: &[u8], key: &str) -> Result<Option<Text>, Unc
         if found == key.as_bytes() {
             return Ok(text(&document[value..end]));
         }
-        open = past(end).ok_or(Unclear)?;
+        open = past_spaces(document, end).ok_or(Unclear)?;
         match document[open] {
             b',' => {}
             b'}' => return Ok(None),

@@ -2,15 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{
-    pin::pin,
-    sync::{Arc, Mutex},
-    task::{Context as Task, Poll, Waker},
-};
+use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Body, Frame as Piece};
 
 use crate::{
     clients::{
@@ -18,6 +12,7 @@ use crate::{
         call::Repeat,
         outgoing::{self, Outgoing},
         receipt::Receipt,
+        replay::{Pieces, drain},
     },
     context::{self, Context, Frame},
     events::{Event, Outcome, Pipeline, Sink, Unread},
@@ -99,23 +94,6 @@ fn chat() -> Call {
     }
 }
 
-/// An answer that comes in pieces of 700 bytes.
-struct Pieces(Bytes);
-
-impl Body for Pieces {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut Task<'_>,
-    ) -> Poll<Option<Result<Piece<Bytes>, Self::Error>>> {
-        let taken = self.0.len().min(700);
-        let piece = self.0.split_to(taken);
-        Poll::Ready((!piece.is_empty()).then(|| Ok(Piece::data(piece))))
-    }
-}
-
 impl Call {
     /// Makes it; its receipt, if the caller keeps it.
     fn make(&self, context: Context) -> Option<Receipt> {
@@ -139,14 +117,7 @@ impl Call {
         let mut head = head.body(()).unwrap().into_parts().0;
         let watch = begun.unwrap().answered(&mut head);
         let receipt = head.extensions.remove::<Receipt>().filter(|_| self.kept);
-        let mut body = pin!(Tee::new(Pieces(self.answer.clone().into()), watch, |_| "body"));
-        let mut read = 0;
-        while read < self.read
-            && let Poll::Ready(Some(Ok(piece))) =
-                body.as_mut().poll_frame(&mut Task::from_waker(Waker::noop()))
-        {
-            read += piece.data_ref().unwrap().len();
-        }
+        drain(Tee::new(Pieces(self.answer.clone().into()), watch, |_| "body"), self.read);
         receipt
     }
 
