@@ -19,32 +19,47 @@ use crate::{context::Context, error::Kind};
 /// Has reqwest's methods that need none of reqwest's features, and [`json`](Self::json); for all
 /// others there is [`with`](Self::with).
 #[must_use = "a request is sent by `send`"]
-pub struct RequestBuilder {
-    inner: backend::RequestBuilder,
-    refused: Option<crate::Error>,
+pub struct RequestBuilder(Made);
+
+/// What is made of a request so far.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are well, and a box would be an allocation for each of them"
+)]
+enum Made {
+    Well(backend::RequestBuilder),
+    /// What cannot be sent, for a reason of ours.
+    Refused(Box<backend::RequestBuilder>, crate::Error),
 }
 
 impl From<backend::RequestBuilder> for RequestBuilder {
     fn from(inner: backend::RequestBuilder) -> Self {
-        Self { inner, refused: None }
+        Self(Made::Well(inner))
     }
 }
 
 impl fmt::Debug for RequestBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
+        match &self.0 {
+            Made::Well(inner) => inner.fmt(f),
+            Made::Refused(inner, _) => inner.fmt(f),
+        }
     }
 }
 
 impl RequestBuilder {
     /// Does with reqwest's own builder whatever it can do: `.with(|b| b.query(&[("a", 1)]))`,
     /// `.with(|b| b.multipart(form))`.
-    pub fn with(mut self, change: impl FnOnce(backend::RequestBuilder) -> backend::RequestBuilder) -> Self {
-        self.inner = change(self.inner);
-        self
+    #[inline]
+    pub fn with(self, change: impl FnOnce(backend::RequestBuilder) -> backend::RequestBuilder) -> Self {
+        match self.0 {
+            Made::Well(inner) => Self(Made::Well(change(inner))),
+            Made::Refused(inner, why) => Self(Made::Refused(Box::new(change(*inner)), why)),
+        }
     }
 
     /// Adds a header.
+    #[inline]
     pub fn header<K, V>(self, key: K, value: V) -> Self
     where
         HeaderName: TryFrom<K>,
@@ -56,6 +71,7 @@ impl RequestBuilder {
     }
 
     /// Sets headers, in place of those of the same names.
+    #[inline]
     pub fn headers(self, headers: HeaderMap) -> Self {
         self.with(|b| b.headers(headers))
     }
@@ -66,17 +82,19 @@ impl RequestBuilder {
     }
 
     /// HTTP bearer authentication.
+    #[inline]
     pub fn bearer_auth(self, token: impl fmt::Display) -> Self {
         self.with(|b| b.bearer_auth(token))
     }
 
     /// Sets the body.
+    #[inline]
     pub fn body(self, body: impl Into<Body>) -> Self {
         self.with(|b| b.body(body))
     }
 
     /// Sets a JSON body, and the header that says so unless it is set. Needs no feature of reqwest.
-    pub fn json<T: Serialize + ?Sized>(mut self, body: &T) -> Self {
+    pub fn json<T: Serialize + ?Sized>(self, body: &T) -> Self {
         match serde_json::to_vec(body) {
             Ok(body) => {
                 let typed = self.try_clone().and_then(|b| b.build().ok());
@@ -85,12 +103,15 @@ impl RequestBuilder {
                 if typed { sent } else { sent.header(CONTENT_TYPE, "application/json") }
             }
             Err(error) => {
-                self.refused = Some(crate::Error::with_source(
+                let refused = crate::Error::with_source(
                     Kind::Config,
                     "the request's body cannot be written as JSON; see the source for what is in the way",
                     error,
-                ));
-                self
+                );
+                match self.0 {
+                    Made::Well(inner) => Self(Made::Refused(Box::new(inner), refused)),
+                    Made::Refused(inner, _) => Self(Made::Refused(inner, refused)),
+                }
             }
         }
     }
@@ -107,7 +128,10 @@ impl RequestBuilder {
 
     /// A copy, unless the body is a stream.
     pub fn try_clone(&self) -> Option<Self> {
-        Some(Self { inner: self.inner.try_clone()?, refused: self.refused.clone() })
+        Some(Self(match &self.0 {
+            Made::Well(inner) => Made::Well(inner.try_clone()?),
+            Made::Refused(inner, why) => Made::Refused(Box::new(inner.try_clone()?), why.clone()),
+        }))
     }
 
     /// The request.
@@ -116,19 +140,22 @@ impl RequestBuilder {
     }
 
     /// reqwest's client, and the request.
+    #[inline]
     pub fn build_split(self) -> (Client, Result<Request, Error>) {
-        let (client, request) = self.inner.build_split();
-        let request = match self.refused {
-            Some(refused) => Err(refused.into()),
-            None => request.map_err(Error::from),
-        };
-        (client, request)
+        match self.0 {
+            Made::Well(inner) => {
+                let (client, request) = inner.build_split();
+                (client, request.map_err(Error::from))
+            }
+            Made::Refused(inner, why) => (inner.build_split().0, Err(why.into())),
+        }
     }
 
     /// Sends the request and waits for the head of the answer.
     ///
     /// The context is read when this is called, not when the future is polled. The attempt begins at
     /// the first poll, and ends when the body of the answer has been read, or is dropped.
+    #[inline]
     #[track_caller]
     pub fn send(self) -> impl Future<Output = Result<Response, Error>> + Send {
         let context = Context::current().called_at(Location::caller());
