@@ -59,7 +59,7 @@ use crate::{
         body::Tee,
         call::Repeat,
         headers,
-        outgoing::{self, Begun, Outgoing},
+        outgoing::{self, Begun, Outgoing, Ready},
         receipt::Receipt,
     },
     context::Context,
@@ -221,10 +221,12 @@ fn begin(context: Context, request: &mut HttpRequest, repeat: Repeat) -> crate::
     };
     // The SDK's hooks are not async: where a limit's store has to be asked, this thread waits, for a bounded time.
     let begun = block_on(outgoing::begin(context, outgoing, &mut headers, repeat).wait())?;
-    if begun.is_some() {
-        take_over(&headers, request);
+    let Some(Ready { begun, body }) = begun else { return Ok(None) };
+    take_over(&headers, request);
+    if let Some(body) = body {
+        *request.body_mut() = body.into();
     }
-    Ok(begun)
+    Ok(Some(begun))
 }
 
 /// Puts ours among `headers` into the request, in place of those that it has.

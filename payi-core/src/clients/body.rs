@@ -18,7 +18,7 @@ use crate::clients::{
 #[derive(Debug)]
 pub(crate) struct Watch {
     open: Option<Open>,
-    hide: Option<Hide>,
+    hide: Option<Box<Hide>>,
 }
 
 #[derive(Debug)]
@@ -30,9 +30,10 @@ struct Open {
 impl Watch {
     /// Watches the answer to `attempt`, which is read as `answer` says; `hide` leaves out what the caller has not asked
     /// for.
+    #[inline]
     pub(crate) fn new(mut attempt: Attempt, answer: When, head: Head<'_>, hide: bool) -> Self {
         attempt.head(head.status, head.is_stream());
-        let hide = (hide && head.is_sse() && !head.is_encoded()).then(Hide::default);
+        let hide = (hide && head.is_sse() && !head.is_encoded()).then(Box::default);
         Self { open: Some(Open { attempt, answer }), hide }
     }
 
@@ -60,7 +61,7 @@ impl Watch {
 
     /// What was held back when the end came.
     pub(crate) fn rest(&mut self) -> Option<Bytes> {
-        self.hide.as_mut().and_then(Hide::rest)
+        self.hide.as_mut().and_then(|hide| hide.rest())
     }
 
     /// The answer has ended.
@@ -82,6 +83,7 @@ impl Drop for Watch {
 }
 
 impl Open {
+    #[inline]
     fn close(self, end: &End) {
         match self.answer {
             When::Now(reader) => self.attempt.settle_read(*reader, end),
@@ -192,7 +194,7 @@ mod tests {
     }
 
     fn through(frames: impl IntoIterator<Item = Result<Frame<Bytes>, &'static str>>) -> Vec<String> {
-        let watch = Watch { open: None, hide: Some(Hide::default()) };
+        let watch = Watch { open: None, hide: Some(Box::default()) };
         let mut tee = std::pin::pin!(Tee::new(Played(frames.into_iter().collect()), watch, |_| "body"));
         let mut got = Vec::new();
         while let Poll::Ready(Some(frame)) = tee.as_mut().poll_frame(&mut Context::from_waker(Waker::noop()))

@@ -7,60 +7,30 @@ mod background;
 mod bill;
 #[cfg(feature = "_http")]
 mod read;
+mod start;
 
+#[cfg(feature = "_http")]
+use std::sync::Mutex;
 use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
-use uuid::Uuid;
+pub(crate) use start::{PriceAs, Repeat, Request, Said};
 
-#[cfg(feature = "_http")]
-use crate::clients::reader::Kept;
 use crate::{
     clients::{
+        call::start::Start,
         detect::Endpoint,
         receipt::{Receipt, Settled},
     },
-    context::{Context, Text},
-    events::{Event, Exchange, LimitMark, Opening, Outcome, Pipeline},
-    limits::{Estimate, Hold, Spent},
+    context::Context,
+    events::{Event, Exchange, LimitMark, Outcome, Pipeline, UnderWay},
+    limits::{Estimate, Hold, LimitState, Spent},
     money::Money,
     pricing::{Cost, CostSource},
-    usage::{Bucket, Reading, Usage, sample::Prompt},
+    usage::{Bucket, Reading, Usage},
 };
-
-/// As what a call is priced, instead of what it is.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct PriceAs {
-    /// Pay-i's category (`system.openai`).
-    pub(crate) category: Option<Text>,
-    /// The model.
-    pub(crate) resource: Option<Text>,
-}
-
-/// What is known of a call before it is sent.
-#[derive(Clone, Debug)]
-pub(crate) struct Request {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) model: Option<Text>,
-    pub(crate) price_as: PriceAs,
-    /// Size and quality of the pictures asked for, where their price depends on them.
-    pub(crate) picture: Option<Box<str>>,
-    /// The address without its path, credentials and query.
-    pub(crate) exchange: Option<Box<Exchange>>,
-}
-
-/// Which attempt of which call: for clients that repeat a call.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Repeat {
-    pub(crate) call_id: Option<Uuid>,
-    pub(crate) attempt: u32,
-}
-
-impl Repeat {
-    pub(crate) const NONE: Self = Self { call_id: None, attempt: 1 };
-}
 
 /// What limits have reserved for an attempt.
 #[derive(Debug)]
@@ -82,39 +52,37 @@ pub(crate) enum End {
 
 /// An attempt under way. Dropping it ends it.
 #[derive(Debug)]
-pub(crate) struct Attempt(Option<Box<Inner>>);
+pub(crate) struct Attempt(Option<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    pipeline: Arc<Pipeline>,
-    context: Context,
-    id: Uuid,
-    repeat: Repeat,
-    request: Request,
-    started_at: SystemTime,
-    started: Instant,
+    start: Arc<Start>,
+    course: Course,
+}
+
+/// How an attempt has gone so far. What few attempts have is in a box, because all are moved from hand to hand.
+#[derive(Debug)]
+struct Course {
+    /// What Pay-i keeps of the exchange, if anybody wants it kept.
+    exchange: Option<Box<Exchange>>,
     status: Option<u16>,
     streamed: bool,
     first: Option<Instant>,
     /// How long it took, where it ended before its bill was known.
     ended: Option<Duration>,
-    /// What it was answered, and how it ended, until that is read.
-    #[cfg(feature = "_http")]
-    unread: Option<(Kept, End)>,
     /// Its answer shows again what is charged already.
     shown: bool,
     /// A span may be about it.
     #[cfg(feature = "tracing")]
     sent: Option<Arc<crate::clients::tracing::Sent>>,
-    /// What was asked, in case that nobody says how much that was.
-    prompt: Option<Prompt>,
-    receipt: Receipt,
-    /// In a box, because most calls have none, and a call is moved from thread to thread.
+    /// Asked by whoever made the call; `None` once nobody can.
+    receipt: Option<Receipt>,
     held: Option<Box<Held>>,
 }
 
 impl Attempt {
     /// Begins an attempt.
+    #[inline]
     pub(crate) fn begin(pipeline: Arc<Pipeline>, context: Context, request: Request, repeat: Repeat) -> Self {
         let started_at = pipeline.clock.now();
         Self::begin_held(pipeline, context, request, repeat, (started_at, None))
@@ -122,19 +90,22 @@ impl Attempt {
 
     /// Begins an attempt for which limits have reserved what it may come to. It began when they were asked, by which
     /// they place it; what it waited for them is not the provider's latency.
+    #[inline]
     pub(crate) fn begin_held(
         pipeline: Arc<Pipeline>,
         context: Context,
         request: Request,
         repeat: Repeat,
-        (started_at, held): (SystemTime, Option<Held>),
+        (started_at, held): (SystemTime, Option<Box<Held>>),
     ) -> Self {
         let begun = (started_at, Instant::now());
         #[cfg_attr(not(feature = "tracing"), allow(unused_mut, reason = "only spans add to it"))]
         let mut inner = Inner::new(pipeline, context, request, repeat, begun, held);
         #[cfg(feature = "tracing")]
         {
-            inner.sent = crate::clients::tracing::transported(&inner.context, inner.request.model.as_deref());
+            let start = &inner.start;
+            inner.course.sent =
+                crate::clients::tracing::transported(&start.context, || start.said().model.as_deref());
         }
         inner.open();
         Self(Some(inner))
@@ -151,7 +122,7 @@ impl Attempt {
     ) {
         let begun = (pipeline.clock.now(), Instant::now());
         #[cfg(feature = "tracing")]
-        drop(crate::clients::tracing::transported(&context, request.model.as_deref()));
+        drop(crate::clients::tracing::transported(&context, || request.said(&context).model.as_deref()));
         let inner = Inner::new(pipeline, context, request, repeat, begun, None);
         inner.event(Reading::default(), Closed { limits, ..Closed::blocked(code) }).record();
     }
@@ -172,38 +143,30 @@ impl Attempt {
 
     /// The handle by which the caller learns what the attempt cost.
     pub(crate) fn receipt(&self) -> Option<Receipt> {
-        self.0.as_ref().map(|inner| inner.receipt.clone())
+        self.0.as_ref()?.course.receipt.clone()
     }
 
     /// The answer's head has arrived.
     pub(crate) fn head(&mut self, status: u16, streamed: bool) {
         if let Some(inner) = &mut self.0 {
-            inner.status = Some(status);
-            inner.streamed = streamed;
-        }
-    }
-
-    /// A sample of what was asked, for answers that may not say how much it was.
-    #[cfg(feature = "_http")]
-    pub(crate) fn asked(&mut self, prompt: Prompt) {
-        if let Some(inner) = &mut self.0 {
-            inner.prompt = Some(prompt);
+            inner.course.status = Some(status);
+            inner.course.streamed = streamed;
         }
     }
 
     /// What Pay-i keeps of the exchange, if anybody wants it kept.
     pub(crate) fn exchange(&mut self) -> Option<&mut Exchange> {
-        self.0.as_mut()?.request.exchange.as_deref_mut()
+        self.0.as_mut()?.course.exchange.as_deref_mut()
     }
 
     /// A piece of the answer has arrived.
     #[inline]
     pub(crate) fn piece(&mut self) {
         if let Some(inner) = &mut self.0
-            && inner.streamed
-            && inner.first.is_none()
+            && inner.course.streamed
+            && inner.course.first.is_none()
         {
-            inner.first = Some(Instant::now());
+            inner.course.first = Some(Instant::now());
         }
     }
 
@@ -226,7 +189,9 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.end(Reading::default(), End::Dropped);
+        if self.0.is_some() {
+            self.end(Reading::default(), End::Dropped);
+        }
     }
 }
 
@@ -260,67 +225,63 @@ impl Closed {
 const NOTHING: Cost = Cost { amount: Money::ZERO, source: CostSource::Computed };
 
 impl Inner {
+    #[inline]
     fn new(
         pipeline: Arc<Pipeline>,
         context: Context,
-        request: Request,
+        mut request: Request,
         repeat: Repeat,
         (started_at, started): (SystemTime, Instant),
-        held: Option<Held>,
-    ) -> Box<Self> {
-        let id = pipeline.clock.id();
-        Box::new(Self {
+        held: Option<Box<Held>>,
+    ) -> Self {
+        let id = pipeline.clock.id(started_at);
+        let reserved = held.as_ref().filter(|held| held.hold.reserves());
+        let estimate = reserved.map(|held| Box::new((held.estimate.usage, held.estimate.cost)));
+        let exchange = request.exchange.take();
+        let start = Start {
             pipeline,
             context,
             id,
             repeat,
-            request,
             started_at,
             started,
+            request,
+            estimate,
+            #[cfg(feature = "_http")]
+            parked: Mutex::new(None),
+        };
+        let course = Course {
+            exchange,
             status: None,
             streamed: false,
             first: None,
             ended: None,
-            #[cfg(feature = "_http")]
-            unread: None,
             shown: false,
             #[cfg(feature = "tracing")]
             sent: None,
-            prompt: None,
-            receipt: Receipt::new(id),
-            held: held.map(Box::new),
-        })
+            receipt: Some(Receipt::new(id)),
+            held,
+        };
+        Self { start: Arc::new(start), course }
     }
 
     /// Says that it is under way.
+    #[inline]
     fn open(&self) {
-        let request = &self.request;
-        let reserved = self.held.as_ref().filter(|held| held.hold.reserves());
-        self.pipeline.sink.open(Opening {
-            id: self.id,
-            call_id: self.repeat.call_id.unwrap_or(self.id),
-            attempt: self.repeat.attempt,
-            context: self.context.clone(),
-            provider: request.endpoint.provider.clone(),
-            operation: request.endpoint.operation.clone(),
-            category: request.endpoint.category.clone(),
-            request_model: request.model.clone(),
-            started_at: self.started_at,
-            estimate: reserved.map(|held| Box::new((held.estimate.usage, held.estimate.cost))),
-        });
+        self.start.pipeline.sink.open_unread(UnderWay::new(&self.start));
     }
 
     /// Ends it, and hands over its event.
-    fn end(self: Box<Self>, reading: Reading, end: End) {
+    fn end(self, reading: Reading, end: End) {
         if let Some(ended) = self.ended(reading, end) {
             ended.record();
         }
     }
 
     /// Ends it; `None` if it goes on in the background.
-    fn ended(self: Box<Self>, reading: Reading, end: End) -> Option<Ended> {
+    fn ended(self, reading: Reading, end: End) -> Option<Ended> {
         #[cfg(feature = "tracing")]
-        if let Some(sent) = &self.sent {
+        if let Some(sent) = &self.course.sent {
             sent.end(reading.response_id.as_deref());
         }
         if reading.background { background::end(self, reading, end) } else { Some(self.close(reading, &end)) }
@@ -328,11 +289,11 @@ impl Inner {
 
     /// Whether its end is charged by estimate, should its answer say nothing.
     fn reserves(&self) -> bool {
-        self.held.as_ref().is_some_and(|held| held.hold.reserves())
+        self.course.held.as_ref().is_some_and(|held| held.hold.reserves())
     }
 
-    fn close(mut self: Box<Self>, mut reading: Reading, end: &End) -> Ended {
-        let refused = self.status.is_some_and(|status| status >= 400);
+    fn close(mut self, mut reading: Reading, end: &End) -> Ended {
+        let refused = self.course.status.is_some_and(|status| status >= 400);
         let outcome = match end {
             _ if refused => Outcome::Failed,
             End::Broken(_) => Outcome::Failed,
@@ -342,18 +303,20 @@ impl Inner {
         };
         let error = match end {
             End::Broken(code) => Some((*code).into()),
-            _ if outcome == Outcome::Failed => {
-                reading.error.clone().or_else(|| Some(format!("http_{}", self.status.unwrap_or(0)).into()))
-            }
+            _ if outcome == Outcome::Failed => reading
+                .error
+                .clone()
+                .or_else(|| Some(format!("http_{}", self.course.status.unwrap_or(0)).into())),
             _ => None,
         };
         if reading.usage.is_some_and(|usage| usage.get(Bucket::Images) > 0) {
-            reading.service_tier = reading.service_tier.or(self.request.picture.take());
+            reading.service_tier = reading.service_tier.or_else(|| self.start.said().picture.clone());
         }
         let mut cost = self.cost(&reading, outcome, end);
         let usage = reading.usage.take().unwrap_or_default();
         // What is shown again was counted when it was made.
-        let shown = self.shown || (self.request.endpoint.free && !reading.background);
+        let free = self.start.endpoint().free;
+        let shown = self.course.shown || (free && !reading.background);
         let usage = if shown { Usage::new() } else { usage };
         reading.elsewhere.retain(|_| !shown);
         let mut whole = reading.elsewhere.iter().fold(usage, |mut sum, (_, usage)| {
@@ -361,7 +324,7 @@ impl Inner {
             sum
         });
         // What was sent, and never said what it used, is charged what was reserved for it.
-        let held = self.held.take();
+        let held = self.course.held.take();
         let silent = cost.source == CostSource::Unpriced && whole.is_empty();
         let assumed = held.as_ref().filter(|held| silent && held.hold.reserves()).map(|held| held.estimate);
         if let Some(estimate) = assumed {
@@ -369,21 +332,20 @@ impl Inner {
         }
         let tokens = whole.input_tokens() + whole.output_tokens();
         let limits = held.as_ref().map(|held| held.hold.marks()).unwrap_or_default();
+        let mut standing = Vec::new();
         if let Some(held) = held {
-            self.receipt.stand(held.hold.settle(&Spent {
-                outcome,
-                cost,
-                tokens,
-                free: self.request.endpoint.free,
-            }));
+            standing = held.hold.settle(&Spent { outcome, cost, tokens, free });
         }
         let suspect = !refused && (reading.inconsistent || reading.malformed);
         let usage_estimated = assumed.is_some() || reading.estimated;
-        self.event(reading, Closed { outcome, error, usage: whole, usage_estimated, suspect, cost, limits })
+        let closed = Closed { outcome, error, usage: whole, usage_estimated, suspect, cost, limits };
+        Ended { standing, ..self.event(reading, closed) }
     }
 
-    fn event(self: Box<Self>, reading: Reading, closed: Closed) -> Ended {
-        let mut exchange = self.request.exchange;
+    fn event(self, reading: Reading, closed: Closed) -> Ended {
+        let Self { start, course } = self;
+        let mut exchange = course.exchange;
+        let Endpoint { provider, operation, category, .. } = start.endpoint();
         if let Some(exchange) = &mut exchange {
             exchange.function_calls = reading.function_calls;
             if let Some(found) = reading.guardrail {
@@ -392,27 +354,27 @@ impl Inner {
             }
         }
         let event = Event {
-            id: self.id,
-            call_id: self.repeat.call_id.unwrap_or(self.id),
-            attempt: self.repeat.attempt,
-            context: self.context,
-            provider: self.request.endpoint.provider,
-            operation: self.request.endpoint.operation,
-            category: self.request.endpoint.category,
-            request_model: self.request.model,
+            id: start.id,
+            call_id: start.call_id(),
+            attempt: start.repeat.attempt,
+            context: start.context.clone(),
+            provider: provider.clone(),
+            operation: operation.clone(),
+            category: category.clone(),
+            request_model: start.said().model.clone(),
             response_model: reading.model,
-            streamed: self.streamed,
-            started_at: self.started_at,
-            latency: self.ended.unwrap_or_else(|| self.started.elapsed()),
-            time_to_first_token: self.first.map(|first| first.duration_since(self.started)),
+            streamed: course.streamed,
+            started_at: start.started_at,
+            latency: course.ended.unwrap_or_else(|| start.started.elapsed()),
+            time_to_first_token: course.first.map(|first| first.duration_since(start.started)),
             outcome: closed.outcome,
-            http_status: self.status,
+            http_status: course.status,
             error: closed.error,
             usage: closed.usage,
             elsewhere: reading.elsewhere,
             usage_estimated: closed.usage_estimated,
             usage_suspect: closed.suspect,
-            free: self.request.endpoint.free,
+            free: start.endpoint().free,
             cost: closed.cost,
             reported_cost: reading.reported_cost,
             response_id: reading.response_id,
@@ -421,14 +383,16 @@ impl Inner {
             limits: closed.limits,
             exchange,
         };
-        Ended { event, receipt: self.receipt, pipeline: self.pipeline }
+        Ended { event, standing: Vec::new(), receipt: course.receipt, pipeline: Arc::clone(&start.pipeline) }
     }
 }
 
 /// An attempt that has become an event.
 struct Ended {
     event: Event,
-    receipt: Receipt,
+    /// Limits, with their states after it.
+    standing: Vec<(Arc<str>, LimitState)>,
+    receipt: Option<Receipt>,
     pipeline: Arc<Pipeline>,
 }
 
@@ -437,6 +401,8 @@ impl Ended {
     fn record(self) {
         let Event { outcome, usage, cost, .. } = self.event;
         self.pipeline.sink.record(self.event);
-        self.receipt.settle(Settled { outcome, usage, cost });
+        if let Some(receipt) = self.receipt {
+            receipt.settle(Settled { outcome, usage, cost }, self.standing);
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Most hosts speak OpenAI's dialect under their own name, and gateways and test servers speak
 //! everybody's under none; so the path says what is asked, and the host, where it is known, of whom.
 
-use std::{borrow::Cow, cell::RefCell};
+use std::{borrow::Cow, cell::RefCell, sync::Arc};
 
 use crate::{context::Text, usage::Api};
 
@@ -170,21 +170,21 @@ fn proxied(path: &str) -> Option<(&'static str, usize)> {
 
 thread_local! {
     /// The last request, and what it was for: most programs ask one endpoint, and to compare is less than to tell.
-    static LAST: RefCell<Option<(String, Endpoint)>> = const { RefCell::new(None) };
+    static LAST: RefCell<Option<(String, Arc<Endpoint>)>> = const { RefCell::new(None) };
 }
 
 /// Tells what a request for `path` at `host` is for.
-pub(crate) fn detect(method: &str, host: &str, path: &str) -> Endpoint {
+pub(crate) fn detect(method: &str, host: &str, path: &str) -> Arc<Endpoint> {
     let parts = [method, " ", host, " ", path];
     let is_last = |mut last: &str| {
         parts.iter().all(|part| last.strip_prefix(part).map(|rest| last = rest).is_some()) && last.is_empty()
     };
     let found = LAST.try_with(|last| match &mut *last.borrow_mut() {
-        Some((request, endpoint)) if is_last(request) => endpoint.clone(),
-        last => last.insert((parts.concat(), tell(method, host, path))).1.clone(),
+        Some((request, endpoint)) if is_last(request) => Arc::clone(endpoint),
+        last => Arc::clone(&last.insert((parts.concat(), tell(method, host, path).into())).1),
     });
     // A thread at its end has no last request.
-    found.unwrap_or_else(|_| tell(method, host, path))
+    found.unwrap_or_else(|_| tell(method, host, path).into())
 }
 
 fn tell(method: &str, host: &str, path: &str) -> Endpoint {

@@ -153,7 +153,7 @@ fn what_goes_through_pay_is_proxy_is_known_as_what_it_is() {
 fn a_request_is_not_taken_for_the_one_before() {
     let told = |method, host, path| {
         let found = detect(method, host, path);
-        (found.provider.into_owned(), found.operation.into_owned(), found.free)
+        (found.provider.to_string(), found.operation.to_string(), found.free)
     };
     for _ in 0..2 {
         let openai = |operation: &str, free| ("openai".to_owned(), operation.to_owned(), free);

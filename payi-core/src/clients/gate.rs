@@ -7,7 +7,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use crate::{
     clients::{
-        call::{Attempt, Held, Repeat, Request},
+        call::{Attempt, Held, Repeat, Request, Said},
         detect::Endpoint,
     },
     context::{Context, Resolved},
@@ -47,11 +47,12 @@ pub(crate) async fn reserve(
     context: &Context,
     request: Request,
     prompt: &Prompt,
-) -> crate::Result<Option<(SystemTime, Held)>> {
+) -> crate::Result<Option<(SystemTime, Box<Held>)>> {
     let Some(gate) = before(pipeline, &request) else { return Ok(None) };
     let asked_at = pipeline.clock.now();
     let who = context.resolve();
-    match ask(&gate, pipeline, &who, &request, prompt, micros(asked_at)).await {
+    let asked = (&*request.endpoint, request.said(context));
+    match ask(&gate, pipeline, &who, asked, prompt, micros(asked_at)).await {
         Ok(held) => Ok(held.map(|held| (asked_at, held))),
         Err(no) => Err(block(Arc::clone(pipeline), context.clone(), request, Repeat::NONE, *no)),
     }
@@ -62,8 +63,13 @@ pub(crate) fn before(pipeline: &Pipeline, request: &Request) -> Option<Arc<Gate>
     if request.endpoint.free {
         return None;
     }
-    let gate = pipeline.gate.as_ref().filter(|gate| gate.downcast_ref().is_some_and(Gate::has_limits))?;
+    let gate = pipeline.gate.as_ref().filter(|_| has_limits(pipeline))?;
     Arc::clone(gate).downcast().ok()
+}
+
+/// Whether there is any limit.
+pub(crate) fn has_limits(pipeline: &Pipeline) -> bool {
+    pipeline.gate.as_ref().is_some_and(|gate| gate.downcast_ref().is_some_and(Gate::has_limits))
 }
 
 /// Records what is refused; the error that says so.
@@ -99,10 +105,11 @@ pub(crate) async fn through(
     let started_at = pipeline.clock.now();
     let at_us = micros(started_at);
     let mut prompt = Prompt::read(sent.body);
-    let found = ask(gate, &pipeline, &who, &request, &prompt, at_us).await;
+    let asked = (&*request.endpoint, request.said(&context));
+    let found = ask(gate, &pipeline, &who, asked, &prompt, at_us).await;
     let (found, body) = match (found, sent.body) {
         (Err(no), Some(body)) if sent.may_be_changed && gate.may_shorten(&who, &no) => {
-            shorten(gate, &pipeline, &who, &request, &mut prompt, (body, at_us), no).await
+            shorten(gate, &pipeline, &who, asked, &mut prompt, (body, at_us), no).await
         }
         (found, _) => (found, None),
     };
@@ -119,24 +126,24 @@ async fn ask(
     gate: &Gate,
     pipeline: &Pipeline,
     who: &Resolved,
-    request: &Request,
+    (endpoint, said): (&Endpoint, &Said),
     prompt: &Prompt,
     at_us: i64,
-) -> Result<Option<Held>, Box<Refused>> {
+) -> Result<Option<Box<Held>>, Box<Refused>> {
     let admission = {
-        let resource = request.price_as.resource.as_deref();
-        let name = resource.or(request.model.as_deref());
+        let resource = said.price_as.resource.as_deref();
+        let name = resource.or(said.model.as_deref());
         let others = if resource.is_some() { &[][..] } else { &prompt.models };
-        let category = request.price_as.category.as_deref();
-        let provider = Names { category, ..Names::of(&request.endpoint.provider) }.provider();
-        let api = request.endpoint.api;
+        let category = said.price_as.category.as_deref();
+        let provider = Names { category, ..Names::of(&endpoint.provider) }.provider();
+        let api = endpoint.api;
         let estimate = || Estimate::new(pipeline.book, &Model { provider, name, others, api, at_us }, prompt);
         gate.admit(&Asked { who, at_us, estimate: &estimate })
     };
     match admission {
         Admission::Unlimited => Ok(None),
-        Admission::Held(hold, estimate) => Ok(Some(Held { hold, estimate })),
-        Admission::Wait(waiting, estimate) => Ok(Some(Held { hold: waiting.await?, estimate })),
+        Admission::Held(hold, estimate) => Ok(Some(Box::new(Held { hold, estimate }))),
+        Admission::Wait(waiting, estimate) => Ok(Some(Box::new(Held { hold: waiting.await?, estimate }))),
         Admission::Refused(no) => Err(Box::new(no)),
     }
 }
@@ -149,19 +156,19 @@ async fn shorten(
     gate: &Gate,
     pipeline: &Pipeline,
     who: &Resolved,
-    request: &Request,
+    asked: (&Endpoint, &Said),
     prompt: &mut Prompt,
     (body, at_us): (&[u8], i64),
     mut no: Box<Refused>,
-) -> (Result<Option<Held>, Box<Refused>>, Option<Vec<u8>>) {
+) -> (Result<Option<Box<Held>>, Box<Refused>>, Option<Vec<u8>>) {
     let hopeless = no.refusal.reason.is_some_and(|reason| reason != "unbounded");
     if hopeless || prompt.names_maximum || !matches!(prompt.unbounded, None | Some(Unbounded::NoMaximum)) {
         return (Err(no), None);
     }
     for length in LENGTHS {
-        let Some(body) = with_maximum(body, &request.endpoint, length) else { break };
+        let Some(body) = with_maximum(body, asked.0, length) else { break };
         prompt.set_maximum(length);
-        match ask(gate, pipeline, who, request, prompt, at_us).await {
+        match ask(gate, pipeline, who, asked, prompt, at_us).await {
             Ok(held) => return (Ok(held), Some(body)),
             Err(again) => no = again,
         }
@@ -249,7 +256,6 @@ mod tests {
         };
 
         use crate::{
-            clients::call::PriceAs,
             context,
             limits::{Limit, Policy, Store as _, block_on, gate_tests::Faulty},
             sink::Fan,
@@ -262,13 +268,8 @@ mod tests {
         store.every.store(1, Relaxed);
         let mut pipeline = Pipeline::new(Arc::new(Fan::new(std::iter::empty())));
         pipeline.gate = Some(Arc::new(gate));
-        let request = Request {
-            endpoint: detect("POST", "api.openai.com", "/v1/chat/completions"),
-            model: Some("gpt-4o".into()),
-            price_as: PriceAs::default(),
-            picture: None,
-            exchange: None,
-        };
+        let endpoint = detect("POST", "api.openai.com", "/v1/chat/completions");
+        let request = Request::read(endpoint, Said { model: Some("gpt-4o".into()), ..Said::default() });
         let sent = Sent { body: Some(br#"{"model":"gpt-4o","messages":[]}"#), may_be_changed: true };
         let since = Instant::now();
         let gate = before(&pipeline, &request).unwrap();

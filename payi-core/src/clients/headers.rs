@@ -18,7 +18,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
     clients::call::PriceAs,
@@ -97,6 +97,12 @@ pub(crate) fn apply(
     }
     let price_as = PriceAs { category: who.price_as_category, resource: who.price_as_resource };
     Effective { context, keep, price_as }
+}
+
+/// Whether any of the headers says something of the call: whom it is for, or how its body is packed.
+#[inline]
+pub(crate) fn say_something(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| *name == header::CONTENT_ENCODING || name.as_str().starts_with(PREFIX))
 }
 
 /// Says, once, that a call in proxy mode does not go through the proxy.

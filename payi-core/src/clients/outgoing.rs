@@ -7,7 +7,7 @@ use http::{HeaderMap, header};
 use crate::{
     clients::{
         body::Watch,
-        call::{self, Attempt, PriceAs, Repeat},
+        call::{self, Attempt, PriceAs, Repeat, Said},
         capture::{KEPT_MAX, Keep},
         detect::{self, Endpoint, detect, makes_nothing},
         gate::{self, Sent},
@@ -19,7 +19,10 @@ use crate::{
     context::{self, Context},
     error::Kind,
     events::{Exchange, PayIAccess, Pipeline, Settings, StreamUsage},
-    usage::{Api, Bucket, Guardrail, Usage, guardrail, sample::Prompt},
+    usage::{
+        Api, Bucket, Guardrail, Usage, guardrail,
+        sample::{self, Prompt},
+    },
 };
 
 /// A request that is about to be sent, but for its headers.
@@ -40,15 +43,18 @@ pub(crate) struct Outgoing<'r> {
 #[derive(Debug)]
 pub(crate) struct Begun {
     attempt: Attempt,
-    api: Api,
     keep: Keep,
-    /// What goes instead of the body as it was written.
-    body: Option<Vec<u8>>,
     hide: bool,
     /// The answer may be read afterwards: other calls do not depend on it.
     later: bool,
-    /// What is billed by the request, unless the answer says something else.
-    billed: Option<(Bucket, u64)>,
+}
+
+/// An attempt that has begun, and is to be sent.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) begun: Begun,
+    /// What goes instead of the body as it was written.
+    pub(crate) body: Option<Vec<u8>>,
 }
 
 /// Begins an attempt. This is no `async fn`, so that the futures of callers keep nothing of what it works with.
@@ -58,11 +64,53 @@ pub(crate) fn begin<'r>(
     headers: &mut HeaderMap,
     repeat: Repeat,
 ) -> Beginning<'r> {
-    match prepare(context, request, headers, repeat) {
-        Ok(None) => Beginning::Nobodys,
-        Ok(Some(prepared)) => prepared.begin(),
+    #[cfg(feature = "tracing")]
+    let context = crate::clients::tracing::calling(context);
+    let context = context.for_call();
+    let Some(pipeline) = context.root::<Pipeline>() else { return Beginning::Nobodys };
+    #[cfg(feature = "relay")]
+    if crate::clients::relay::takes_over(request.host, request.port, &context, headers) {
+        return Beginning::Nobodys;
+    }
+    if let Some(unread) = unread(&pipeline, &context, &request, headers) {
+        return match attributed(&pipeline.settings, context) {
+            Ok(context) => {
+                let attempt = Attempt::begin(pipeline, context, unread, repeat);
+                let begun = Begun { attempt, keep: Keep::Nothing, hide: false, later: true };
+                Beginning::Begun(Ready { begun, body: None })
+            }
+            Err(error) => Beginning::Refused(error),
+        };
+    }
+    match prepare(pipeline, context, request, headers, repeat) {
+        Ok(prepared) => prepared.begin(),
         Err(error) => Beginning::Refused(error),
     }
+}
+
+/// A short request that is sent as it was written, and of which nothing has to be known before; what it says is read
+/// later, with its answer.
+fn unread(
+    pipeline: &Pipeline,
+    context: &Context,
+    request: &Outgoing<'_>,
+    headers: &HeaderMap,
+) -> Option<call::Request> {
+    let body = request.body.filter(|body| body.len() <= sample::KEPT_MAX)?;
+    let settings = &pipeline.settings;
+    let asks = settings.exchange
+        || settings.log_prompt_and_response
+        || !settings.mappings.is_empty()
+        || gate::has_limits(pipeline)
+        || context.has_flags();
+    if asks || headers::say_something(headers) || makes_nothing(request.method) {
+        return None;
+    }
+    let endpoint = detect(request.method, request.host, request.path);
+    let asks_for_usage = asks_for_usage(settings, request.host, &endpoint) && request::may_stream(body);
+    // Whether an answer is made in the background must be known before somebody fetches it.
+    let at_once = asks_for_usage || request::may_be_background(endpoint.api, body) || !endpoint.is_text();
+    (!at_once).then(|| call::Request::unread(endpoint, Prompt::of(body)))
 }
 
 /// All that is known before limits are asked.
@@ -78,10 +126,8 @@ struct Prepared<'r> {
     /// The body is in clear.
     plain: bool,
     may_be_changed: bool,
-    prompt: Option<Prompt>,
     keep: Keep,
     later: bool,
-    billed: Option<(Bucket, u64)>,
 }
 
 /// How an attempt begins.
@@ -91,9 +137,9 @@ pub(crate) enum Beginning<'r> {
     Nobodys,
     /// It may not be sent.
     Refused(crate::Error),
-    Begun(Begun),
+    Begun(Ready),
     /// Once limits have said that it may.
-    Asking(Pin<Box<dyn Future<Output = crate::Result<Begun>> + Send + 'r>>),
+    Asking(Pin<Box<dyn Future<Output = crate::Result<Ready>> + Send + 'r>>),
 }
 
 impl Beginning<'_> {
@@ -103,32 +149,26 @@ impl Beginning<'_> {
     ///
     /// [`Kind::Unattributed`], where a test demands that calls are for somebody; [`Kind::Limit`], where a limit refuses
     /// the call.
-    pub(crate) async fn wait(self) -> crate::Result<Option<Begun>> {
+    #[inline]
+    pub(crate) async fn wait(self) -> crate::Result<Option<Ready>> {
         match self {
             Self::Nobodys => Ok(None),
             Self::Refused(error) => Err(error),
-            Self::Begun(begun) => Ok(Some(begun)),
+            Self::Begun(ready) => Ok(Some(ready)),
             Self::Asking(asking) => asking.await.map(Some),
         }
     }
 }
 
 fn prepare<'r>(
+    pipeline: Arc<Pipeline>,
     context: Context,
     request: Outgoing<'r>,
     headers: &mut HeaderMap,
     repeat: Repeat,
-) -> crate::Result<Option<Prepared<'r>>> {
-    #[cfg(feature = "tracing")]
-    let context = crate::clients::tracing::calling(context);
-    let Some(pipeline) = context.root::<Pipeline>() else { return Ok(None) };
-    #[cfg(feature = "relay")]
-    if crate::clients::relay::takes_over(request.host, request.port, &context, headers) {
-        return Ok(None);
-    }
+) -> crate::Result<Prepared<'r>> {
     let settings = &pipeline.settings;
     let at_pay_i = |pay_i: &PayIAccess| pay_i.is_at(request.scheme, request.host, request.port);
-    let context = context.for_call();
     let call_site = context.call_site();
     let Effective { context, keep, price_as } = headers::apply(&pipeline, context, at_pay_i, headers);
     let context = match call_site {
@@ -136,10 +176,10 @@ fn prepare<'r>(
         None => context,
     };
     let context = attributed(settings, context)?;
-    let endpoint = detect(request.method, request.host, request.path);
+    let mut endpoint = detect(request.method, request.host, request.path);
     let body = request.body.filter(|_| !makes_nothing(request.method)).map(Body::read).unwrap_or_default();
     let may_be_changed = (body.stream || pipeline.gate.is_some()) && may_be_changed(headers);
-    let asked = asks_for_usage(settings, request.host, endpoint.accepts_stream_usage, endpoint.api)
+    let asked = asks_for_usage(settings, request.host, &endpoint)
         .then(|| {
             request
                 .body
@@ -162,20 +202,21 @@ fn prepare<'r>(
     let api = endpoint.api;
     let model = body.model.or_else(|| endpoint.model.clone());
     let picture = request.body.filter(|_| api == Api::Images).and_then(request::picture);
-    let mut described = call::Request { endpoint, model, price_as, picture, exchange };
-    let context = mapped(settings, request.host, &mut described, context);
-    let billed = request.body.and_then(|body| request::billed(&described.endpoint, body));
-    let endpoint = &described.endpoint;
+    let billed = request.body.and_then(|body| request::billed(&endpoint, body));
+    let mut said = Said { model, price_as, picture, billed };
+    let context = mapped(settings, request.host, &mut endpoint, &mut said, context);
     let prompt = request
         .body
-        .filter(|_| endpoint.is_text() || body.stream || streams(endpoint, request.path))
+        .filter(|_| endpoint.is_text() || body.stream || streams(&endpoint, request.path))
         .map(Prompt::of);
     let plain = !headers.contains_key(header::CONTENT_ENCODING);
     // Whether an answer is made in the background must be known before somebody fetches it.
     let later =
         plain && !endpoint.free && request.body.is_some_and(|body| !request::may_be_background(api, body));
     let keep = Keep::of(keep, settings.instrument_inline_data);
-    Ok(Some(Prepared {
+    let mut described = call::Request::read(endpoint, said);
+    (described.prompt, described.exchange) = (prompt, exchange);
+    Ok(Prepared {
         context,
         described,
         repeat,
@@ -183,27 +224,20 @@ fn prepare<'r>(
         asked,
         plain,
         may_be_changed,
-        prompt,
         keep,
         later,
-        billed,
         pipeline,
-    }))
+    })
 }
 
 impl<'r> Prepared<'r> {
     fn begin(self) -> Beginning<'r> {
-        let Self { pipeline, context, described, repeat, prompt, keep, later, billed, .. } = self;
-        let (api, hide) = (described.endpoint.api, self.asked.is_some());
-        let begun = move |mut attempt: Attempt, body| {
-            if let Some(prompt) = prompt {
-                attempt.asked(prompt);
-            }
-            Begun { attempt, api, keep, body, hide, later, billed }
-        };
+        let Self { pipeline, context, described, repeat, keep, later, .. } = self;
+        let hide = self.asked.is_some();
+        let ready = move |attempt, body| Ready { begun: Begun { attempt, keep, hide, later }, body };
         let Some(gate) = gate::before(&pipeline, &described) else {
             let attempt = Attempt::begin(pipeline, context, described, repeat);
-            return Beginning::Begun(begun(attempt, self.asked));
+            return Beginning::Begun(ready(attempt, self.asked));
         };
         Beginning::Asking(Box::pin(async move {
             let sent = Sent {
@@ -211,7 +245,7 @@ impl<'r> Prepared<'r> {
                 may_be_changed: self.may_be_changed,
             };
             let admitted = gate::through(&gate, pipeline, context, described, sent, repeat).await?;
-            Ok(begun(admitted.attempt, admitted.body.or(self.asked)))
+            Ok(ready(admitted.attempt, admitted.body.or(self.asked)))
         }))
     }
 }
@@ -244,21 +278,27 @@ fn kept(settings: &Settings, body: &[u8]) -> Box<str> {
 }
 
 /// Lays over what was found by itself what the settings say of this host and of this model.
-fn mapped(settings: &Settings, host: &str, described: &mut call::Request, context: Context) -> Context {
+fn mapped(
+    settings: &Settings,
+    host: &str,
+    endpoint: &mut Arc<Endpoint>,
+    Said { model, price_as, .. }: &mut Said,
+    context: Context,
+) -> Context {
     // Who says anything about the price in a scope, or on the call, says all of it.
-    let said = described.price_as.category.is_some() || described.price_as.resource.is_some();
+    let said = price_as.category.is_some() || price_as.resource.is_some();
     if let Some(category) = settings.mappings.category(host) {
-        described.endpoint.category = category.to_string().into();
-        described.price_as.category.get_or_insert_with(|| category.clone());
+        Arc::make_mut(endpoint).category = category.to_string().into();
+        price_as.category.get_or_insert_with(|| category.clone());
     }
     if said {
         return context;
     }
-    let Some(model) = described.model.as_deref() else { return context };
-    let is_called = |name: &str| described.endpoint.is_called(model, name);
+    let Some(model) = model.as_deref() else { return context };
+    let is_called = |name: &str| endpoint.is_called(model, name);
     let Some(mapping) = settings.mappings.model(host, is_called) else { return context };
-    described.price_as = PriceAs {
-        category: mapping.price_as_category.clone().or_else(|| described.price_as.category.take()),
+    *price_as = PriceAs {
+        category: mapping.price_as_category.clone().or_else(|| price_as.category.take()),
         resource: mapping.price_as_resource.clone(),
     };
     let keys = context::builder()
@@ -285,9 +325,11 @@ fn attributed(settings: &Settings, context: Context) -> crate::Result<Context> {
     Ok(context.without(missing))
 }
 
-fn asks_for_usage(settings: &Settings, host: &str, accepts: bool, api: Api) -> bool {
+/// Whether streams from there are made to carry their usage.
+fn asks_for_usage(settings: &Settings, host: &str, endpoint: &Endpoint) -> bool {
+    let accepts = |host: &str| settings.stream_usage_hosts.iter().any(|known| **known == *host);
     settings.stream_usage == StreamUsage::Auto
-        && (accepts || (api == Api::Chat && settings.stream_usage_hosts.iter().any(|known| **known == *host)))
+        && (endpoint.accepts_stream_usage || (endpoint.api == Api::Chat && accepts(host)))
 }
 
 /// Whether a body may grow: not if the caller has signed it, measured it or packed it.
@@ -333,11 +375,6 @@ impl Begun {
         self.attempt.receipt().map(|receipt| receipt.event_id())
     }
 
-    /// The body to be sent instead of the one that was written, if there is one.
-    pub(crate) const fn take_body(&mut self) -> Option<Vec<u8>> {
-        self.body.take()
-    }
-
     /// There was no answer, for the reason given by a short code.
     pub(crate) fn fail(self, code: &'static str) {
         self.attempt.fail(code);
@@ -353,13 +390,14 @@ impl Begun {
         if let Some(receipt) = self.attempt.receipt() {
             head.extensions.insert(receipt);
         }
-        let mut answer = head_of(head.status.as_u16(), &head.headers);
-        if let (None, true, Some((bucket, count))) = (answer.said, head.status.is_success(), self.billed) {
-            answer.said = Some(Usage::new().with(bucket, count));
-        }
+        let (answer, said) = head_of(head.status.as_u16(), &head.headers);
+        let billed = || {
+            let (bucket, count) = self.attempt.billed().filter(|_| head.status.is_success())?;
+            Some(Box::new(Usage::new().with(bucket, count)))
+        };
         let later = self.later && self.attempt.has_time();
-        let watch =
-            Watch::new(self.attempt, When::new(later, self.api, answer, self.keep), answer, self.hide);
+        let when = When::new(later, self.attempt.api(), answer, said.or_else(billed), self.keep);
+        let watch = Watch::new(self.attempt, when, answer, self.hide);
         if watch.is_hiding() {
             // The stream becomes shorter than it was announced, if it was.
             head.headers.remove(header::CONTENT_LENGTH);
@@ -368,21 +406,37 @@ impl Begun {
     }
 }
 
-/// What the head of an answer says; of a header that is there twice the first counts. Answers have few headers: one
-/// look at each is less than a look-up of each name.
-fn head_of(status: u16, headers: &HeaderMap) -> Head<'_> {
-    let mut head = Head { status, ..Head::EMPTY };
+/// What the head of an answer says, also of what was used; of a header that is there twice the first counts. Answers
+/// have few headers: one look at each is less than a look-up of each name.
+fn head_of(status: u16, headers: &HeaderMap) -> (Head<'_>, Option<Box<Usage>>) {
+    let (mut head, mut said) = (Head { status, ..Head::EMPTY }, None);
     for (name, value) in headers {
         let text = || value.to_str().unwrap_or_default();
-        match name.as_str() {
-            "content-type" if head.content_type.is_empty() => head.content_type = text(),
-            "content-encoding" if head.content_encoding.is_empty() => head.content_encoding = text(),
-            "content-length" if head.length.is_none() => head.length = text().parse().ok(),
-            "x-amzn-bedrock-input-token-count" if head.said.is_none() => head.said = counted(text(), headers),
-            _ => {}
+        match () {
+            () if *name == header::CONTENT_TYPE && head.content_type.is_empty() => {
+                head.content_type = value.as_bytes();
+            }
+            () if *name == header::CONTENT_LENGTH && head.length.is_none() => {
+                head.length = number(value.as_bytes());
+            }
+            () if *name == header::CONTENT_ENCODING && head.content_encoding.is_empty() => {
+                head.content_encoding = text();
+            }
+            () if *name == "x-amzn-bedrock-input-token-count" && said.is_none() => {
+                said = counted(text(), headers).map(Box::new);
+            }
+            () => {}
         }
     }
-    head
+    (head, said)
+}
+
+/// A number as a header has it.
+fn number(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0_u64, |number, digit| {
+        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    })
 }
 
 /// Bedrock counts in the head of its answers, beside whatever the model says in the body.
@@ -434,3 +488,7 @@ pub(crate) fn code(error: &(dyn std::error::Error + 'static)) -> &'static str {
         _ => "transport",
     }
 }
+
+#[cfg(test)]
+#[path = "outgoing_tests.rs"]
+mod tests;

@@ -12,31 +12,29 @@ const LATER_MAX: usize = 64 * 1024;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head<'h> {
     pub(crate) status: u16,
-    pub(crate) content_type: &'h str,
+    pub(crate) content_type: &'h [u8],
     pub(crate) content_encoding: &'h str,
     /// How long the body will be, in bytes, where that is said.
     pub(crate) length: Option<u64>,
-    /// What the head says was used.
-    pub(crate) said: Option<Usage>,
 }
 
 impl Head<'_> {
     /// One that says nothing.
     pub(crate) const EMPTY: Self =
-        Self { status: 200, content_type: "", content_encoding: "", length: None, said: None };
-    const JSON: Self = Self { content_type: "application/json", ..Self::EMPTY };
+        Self { status: 200, content_type: b"", content_encoding: "", length: None };
+    const JSON: Self = Self { content_type: b"application/json", ..Self::EMPTY };
 
     pub(crate) fn is_sse(self) -> bool {
-        self.content_type.starts_with("text/event-stream")
+        self.content_type.starts_with(b"text/event-stream")
     }
 
     pub(crate) fn is_lines(self) -> bool {
-        self.content_type.starts_with("application/x-ndjson")
-            || self.content_type.starts_with("application/stream+json")
+        self.content_type.starts_with(b"application/x-ndjson")
+            || self.content_type.starts_with(b"application/stream+json")
     }
 
     pub(crate) fn is_aws(self) -> bool {
-        self.content_type.starts_with("application/vnd.amazon.eventstream")
+        self.content_type.starts_with(b"application/vnd.amazon.eventstream")
     }
 
     pub(crate) fn is_stream(self) -> bool {
@@ -45,12 +43,13 @@ impl Head<'_> {
 
     /// It is one JSON document, or may be.
     fn is_json(self, api: Api) -> bool {
-        // Some servers call their JSON plain text; sound and pictures are called what they are. Most call it what it
-        // is, and to see that is less than to search.
-        let text = self.content_type.is_empty()
-            || self.content_type.starts_with("application/json")
-            || self.content_type.contains("json");
-        !self.is_stream() && (text || (api != Api::Unknown && self.content_type.starts_with("text/")))
+        // Most call it what it is, and to see that is less than to search.
+        if self.content_type.starts_with(b"application/json") {
+            return true;
+        }
+        // Some servers call their JSON plain text; sound and pictures are called what they are.
+        let text = self.content_type.is_empty() || memchr::memmem::find(self.content_type, b"json").is_some();
+        !self.is_stream() && (text || (api != Api::Unknown && self.content_type.starts_with(b"text/")))
     }
 
     pub(crate) fn is_encoded(self) -> bool {
@@ -94,11 +93,12 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    fn new(api: Api, head: Head<'_>, keep: Keep) -> Self {
+    /// `said` is what was used, where the head says it.
+    fn new(api: Api, head: Head<'_>, said: Option<&Usage>, keep: Keep) -> Self {
         let capture = Capture::new(head.is_sse(), keep).filter(|_| !head.is_encoded());
         let (mut meter, readable) = head.meter(api);
-        if let Some(said) = head.said {
-            meter.said(said);
+        if let Some(said) = said {
+            meter.said(*said);
         }
         let length = head.length.filter(|_| !head.is_encoded());
         Self { meter, capture, api, readable, length }
@@ -125,16 +125,12 @@ pub(crate) struct Kept {
 
 impl Kept {
     /// `None` if the answer under `head` is long, a stream, compressed, or nothing that is read.
+    #[inline]
     fn new(api: Api, head: Head<'_>, keep: Keep) -> Option<Self> {
         let announced = usize::try_from(head.length.unwrap_or_default()).ok()?;
         let fits = announced <= LATER_MAX && !head.is_encoded() && head.is_json(api);
-        fits.then(|| Self {
-            bytes: Buffer::with_capacity(announced),
-            api,
-            keep,
-            said: head.said.map(Box::new),
-            length: head.length,
-        })
+        let bytes = || Buffer::with_capacity(announced);
+        fits.then(|| Self { bytes: bytes(), api, keep, said: None, length: head.length })
     }
 
     /// A piece has arrived; whether it could be kept.
@@ -153,8 +149,8 @@ impl Kept {
 
     /// What has read all that was kept.
     pub(crate) fn read(&self) -> Reader {
-        let head = Head { said: self.said.as_deref().copied(), length: self.length, ..Head::JSON };
-        let mut reader = Reader::new(self.api, head, self.keep);
+        let head = Head { length: self.length, ..Head::JSON };
+        let mut reader = Reader::new(self.api, head, self.said.as_deref(), self.keep);
         reader.push(&self.bytes);
         reader
     }
@@ -169,9 +165,12 @@ pub(crate) enum When {
 
 impl When {
     /// As the answer passes; or, if there is time and it is short, `later`.
-    pub(crate) fn new(later: bool, api: Api, head: Head<'_>, keep: Keep) -> Self {
+    pub(crate) fn new(later: bool, api: Api, head: Head<'_>, said: Option<Box<Usage>>, keep: Keep) -> Self {
         let kept = if later { Kept::new(api, head, keep) } else { None };
-        kept.map_or_else(|| Self::Now(Box::new(Reader::new(api, head, keep))), Self::Later)
+        match kept {
+            Some(kept) => Self::Later(Kept { said, ..kept }),
+            None => Self::Now(Box::new(Reader::new(api, head, said.as_deref(), keep))),
+        }
     }
 
     /// A piece has arrived.

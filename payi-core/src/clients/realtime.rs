@@ -15,7 +15,7 @@ use crate::{Result, clients::gate, limits::Prompt};
 
 use crate::{
     clients::{
-        call::{Attempt, End, Held, PriceAs, Repeat, Request},
+        call::{Attempt, End, Held, PriceAs, Repeat, Request, Said},
         detect::{Endpoint, detect},
         receipt::Receipt,
     },
@@ -93,7 +93,7 @@ pub struct Session {
 struct Live {
     pipeline: Arc<Pipeline>,
     context: Context,
-    endpoint: Endpoint,
+    endpoint: Arc<Endpoint>,
     price_as: PriceAs,
     model: Option<Text>,
     transcriber: Option<Text>,
@@ -101,7 +101,7 @@ struct Live {
     maximum: Option<u64>,
     kept: u64,
     /// What is reserved for the next response, since when.
-    admitted: Option<(SystemTime, Held)>,
+    admitted: Option<(SystemTime, Box<Held>)>,
     /// The response under way.
     open: Option<Attempt>,
 }
@@ -113,8 +113,7 @@ impl Session {
         let Some(pipeline) = context.root::<Pipeline>() else { return Self { live: None, last: None } };
         let context = context.for_call();
         let (host, path, query) = parts(url);
-        let who = context.resolve();
-        let price_as = PriceAs { category: who.price_as_category, resource: who.price_as_resource };
+        let price_as = PriceAs::of(&context);
         let named = |key| query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
         let model = named("model").or_else(|| named("deployment")).filter(|name| !name.is_empty());
         let live = Live {
@@ -234,18 +233,18 @@ impl Live {
     #[cfg(feature = "_http")]
     async fn admit(&mut self) -> Result<()> {
         if self.admitted.is_none() {
-            let request = self.request(self.endpoint.clone(), self.model.clone());
+            let request = self.request(Arc::clone(&self.endpoint), self.model.clone());
             let prompt = Prompt::of_session(self.kept, self.maximum);
             self.admitted = gate::reserve(&self.pipeline, &self.context, request, &prompt).await?;
         }
         Ok(())
     }
 
-    fn request(&self, endpoint: Endpoint, model: Option<Text>) -> Request {
-        Request { endpoint, model, price_as: self.price_as.clone(), picture: None, exchange: None }
+    fn request(&self, endpoint: Arc<Endpoint>, model: Option<Text>) -> Request {
+        Request::read(endpoint, Said { model, price_as: self.price_as.clone(), ..Said::default() })
     }
 
-    fn attempt(&self, request: Request, admitted: Option<(SystemTime, Held)>) -> Attempt {
+    fn attempt(&self, request: Request, admitted: Option<(SystemTime, Box<Held>)>) -> Attempt {
         let (pipeline, context) = (Arc::clone(&self.pipeline), self.context.clone());
         let mut attempt = match admitted {
             Some((at, held)) => {
@@ -264,7 +263,7 @@ impl Live {
             return None;
         }
         let admitted = self.admitted.take();
-        let attempt = self.attempt(self.request(self.endpoint.clone(), self.model.clone()), admitted);
+        let attempt = self.attempt(self.request(Arc::clone(&self.endpoint), self.model.clone()), admitted);
         let receipt = attempt.receipt();
         self.open = Some(attempt);
         receipt
@@ -295,8 +294,8 @@ impl Live {
         let reading = meter.finish();
         if reading.usage.is_some() {
             let operation = "realtime.transcription".into();
-            let endpoint = Endpoint { operation, api: Api::Audio, ..self.endpoint.clone() };
-            let request = self.request(endpoint, self.transcriber.clone());
+            let endpoint = Endpoint { operation, api: Api::Audio, ..Endpoint::clone(&self.endpoint) };
+            let request = self.request(endpoint.into(), self.transcriber.clone());
             self.attempt(request, None).settle(reading, &End::Complete);
         }
     }

@@ -17,7 +17,7 @@ use crate::{
     clients::{
         body::Tee,
         call::Repeat,
-        outgoing::{self, Outgoing},
+        outgoing::{self, Outgoing, Ready},
         realtime::Session,
         recording::{self, Recorded, refused},
     },
@@ -151,7 +151,7 @@ fn exchange(context: Context, asked: &Value, answered: &Recorded, until: usize) 
         module: "recorded",
     };
     let begun = block_on(outgoing::begin(context, request, &mut headers, Repeat::NONE).wait())?;
-    let Some(begun) = begun else { return Ok(()) };
+    let Some(Ready { begun, .. }) = begun else { return Ok(()) };
     let mut head = http::Response::builder()
         .status(answered.status)
         .header(http::header::CONTENT_TYPE, &answered.content_type)

@@ -105,7 +105,7 @@ impl Body {
         if body.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'{') {
             return Self::default();
         }
-        if STREAM.find(body).is_none()
+        if !may_stream(body)
             && let Ok(model) = first_text(body, "model")
         {
             return Self { model, ..Self::default() };
@@ -137,8 +137,22 @@ static STREAM: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"strea
 #[cfg(feature = "_http")]
 static BACKGROUND: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"background\""));
 
+/// The model that a body names.
+#[cfg(feature = "_http")]
+pub(crate) fn model(body: &[u8]) -> Option<Text> {
+    Body::read(body).model
+}
+
+/// Whether a stream may be asked for.
+#[cfg(feature = "_http")]
+#[inline]
+pub(crate) fn may_stream(body: &[u8]) -> bool {
+    STREAM.find(body).is_some()
+}
+
 /// Whether the answer may be one that is made while nobody waits for it.
 #[cfg(feature = "_http")]
+#[inline]
 pub(crate) fn may_be_background(api: Api, body: &[u8]) -> bool {
     matches!(api, Api::Responses | Api::Gemini) && BACKGROUND.find(body).is_some()
 }

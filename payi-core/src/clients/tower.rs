@@ -40,7 +40,7 @@ use crate::{
         body::{Tee, Watch},
         call::Repeat,
         capture::KEPT_MAX,
-        outgoing::{self, Begun, Outgoing},
+        outgoing::{self, Begun, Outgoing, Ready},
     },
     context::Context,
 };
@@ -147,11 +147,11 @@ async fn begin<B: Body<Data = Bytes>>(
     };
     let begun = outgoing::begin(context, outgoing, &mut headers, Repeat::NONE).wait().await;
     *request.headers_mut() = headers;
-    let mut begun = begun?;
-    if let Some(body) = begun.as_mut().and_then(Begun::take_body) {
+    let Some(Ready { begun, body }) = begun? else { return Ok(None) };
+    if let Some(body) = body {
         request.body_mut().ready = VecDeque::from([Frame::data(body.into())]);
     }
-    Ok(begun)
+    Ok(Some(begun))
 }
 
 pin_project_lite::pin_project! {

@@ -40,7 +40,7 @@ use tracing_subscriber::{Layer, layer::Context as Layers, registry::LookupSpan};
 
 use crate::{
     clients::{
-        call::{Attempt, End, PriceAs, Repeat, Request},
+        call::{Attempt, End, PriceAs, Repeat, Request, Said as Asked},
         detect::of_span,
     },
     context::Context,
@@ -82,12 +82,15 @@ fn innermost() -> Option<Arc<Call>> {
 
 /// A tracked transport begins an attempt: the span around it says the same again. Where there is none, what the
 /// transport is to tell of the attempt's end.
-pub(crate) fn transported(context: &Context, model: Option<&str>) -> Option<Arc<Sent>> {
+pub(crate) fn transported<'m>(
+    context: &Context,
+    model: impl FnOnce() -> Option<&'m str>,
+) -> Option<Arc<Sent>> {
     if let Some(call) = innermost() {
         call.transported.store(true, Ordering::Relaxed);
         return None;
     }
-    (OPEN.load(Ordering::Relaxed) > 0).then(|| sent(context, model))
+    (OPEN.load(Ordering::Relaxed) > 0).then(|| sent(context, model()))
 }
 
 /// Whom a request is for that is sent in `current`: if a span describes the call, whoever opened that, unless
@@ -280,14 +283,10 @@ impl Observed {
         }
         let context = self.call.context.clone();
         let said = self.said;
-        let who = context.resolve();
-        let request = Request {
-            endpoint: of_span(said.provider.as_deref(), said.operation.as_deref()),
-            price_as: PriceAs { category: who.price_as_category, resource: who.price_as_resource },
-            model: said.request_model.clone().map(Into::into),
-            picture: None,
-            exchange: None,
-        };
+        let endpoint = of_span(said.provider.as_deref(), said.operation.as_deref());
+        let model = said.request_model.clone().map(Into::into);
+        let asked = Asked { model, price_as: PriceAs::of(&context), ..Asked::default() };
+        let request = Request::read(endpoint.into(), asked);
         let begun = (self.started_at, self.started);
         let attempt = Attempt::begin_at(self.pipeline, context, request, Repeat::NONE, begun);
         let reading = said.into_reading();

@@ -195,6 +195,14 @@ impl Frame {
         }
     }
 
+    /// Whether it says how calls are sent or kept.
+    #[cfg(feature = "_http")]
+    pub(crate) fn has_flags(&self) -> bool {
+        self.entries()
+            .iter()
+            .any(|entry| matches!(entry.key, super::Key::Proxy | super::Key::LogPromptAndResponse))
+    }
+
     /// The id of the use case that this frame opens, made when first asked for.
     pub(crate) fn use_case_id(&self) -> Uuid {
         self.use_case_id.get()

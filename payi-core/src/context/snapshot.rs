@@ -106,6 +106,14 @@ impl Context {
         }
     }
 
+    /// Whether any scope says how calls are sent or kept.
+    #[cfg(feature = "_http")]
+    #[inline]
+    pub(crate) fn has_flags(&self) -> bool {
+        let own = std::iter::successors(self.frame.as_deref(), |frame| frame.parent());
+        own.chain(self.global.as_deref()).any(Frame::has_flags)
+    }
+
     /// Which of `keys` have no value here.
     pub fn missing(&self, keys: KeySet) -> KeySet {
         if keys.is_empty() {
@@ -117,12 +125,14 @@ impl Context {
     /// The same for a call that begins now: it keeps the process-wide root of this moment, so that its
     /// event can be read after a shutdown.
     #[cfg(feature = "_calls")]
+    #[inline]
     pub(crate) fn for_call(self) -> Self {
         Self { global: self.global.or_else(global), ..self }
     }
 
     /// The same, for a call made at `site`: whoever takes a snapshot on behalf of its caller says where.
     #[cfg(feature = "_calls")]
+    #[inline]
     pub(crate) fn called_at(self, site: &'static Location<'static>) -> Self {
         Self { call_site: Some(site), ..self }
     }

@@ -2,7 +2,6 @@
 
 use std::{
     cell::Cell,
-    hash::{BuildHasher as _, RandomState},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -15,11 +14,12 @@ pub trait Clock: Send + Sync {
         SystemTime::now()
     }
 
-    /// A fresh event id: a UUIDv7, so that ids sort by the time they were made; those of one thread in their order.
-    fn id(&self) -> Uuid {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    /// A fresh event id for an attempt that begins `at`: a UUIDv7, so that ids sort by the time they are for; those of
+    /// one thread in their order.
+    fn id(&self, at: SystemTime) -> Uuid {
+        let since_1970 = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         IDS.with(|ids| {
-            let id = ids.last.get().next(since_1970, &ids.keys);
+            let id = ids.last.get().next(since_1970, ids.bits());
             ids.last.set(id);
             id.uuid()
         })
@@ -30,12 +30,24 @@ pub trait Clock: Send + Sync {
 /// all the rest of it, and the generator that a process shares has a lock.
 struct Ids {
     last: Cell<Id>,
-    /// Keys of a hash. They may be as old as the process, and the same in one forked from it; where ids begin is not.
-    keys: RandomState,
+    /// The state of a generator (SplitMix64: <https://doi.org/10.1145/2714064.2660195>), which begins at random: bits that
+    /// nobody is likely to draw again, not bits that nobody can guess.
+    state: Cell<u64>,
 }
 
 thread_local! {
-    static IDS: Ids = Ids { last: Cell::new(Id::first()), keys: RandomState::new() };
+    static IDS: Ids = Ids { last: Cell::new(Id::first()), state: Cell::new(Uuid::new_v4().as_u64_pair().0) };
+}
+
+impl Ids {
+    /// The next 64 bits.
+    fn bits(&self) -> u64 {
+        let state = self.state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.state.set(state);
+        let bits = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^ (bits >> 31)
+    }
 }
 
 /// A UUIDv7 in its two parts.
@@ -56,11 +68,10 @@ impl Id {
     }
 
     /// A later one, however the clock goes.
-    fn next(self, since_1970: Duration, keys: &RandomState) -> Self {
+    fn next(self, since_1970: Duration, bits: u64) -> Self {
         let millis = since_1970.as_secs() * 1_000 + u64::from(since_1970.subsec_millis());
         let fraction = u64::from(since_1970.subsec_nanos() % 1_000_000) * (1 << 12) / 1_000_000;
         let stamp = (millis << 12) | fraction;
-        let bits = keys.hash_one((self.stamp, self.tail));
         if stamp > self.stamp {
             return Self { stamp, tail: bits & Self::TAIL };
         }
@@ -94,7 +105,7 @@ mod tests {
     #[test]
     fn ids_say_when_they_were_made_and_each_is_later_than_the_one_before() {
         let before = SystemTime::now();
-        let ids: Vec<Uuid> = (0..10_000).map(|_| SystemClock.id()).collect();
+        let ids: Vec<Uuid> = (0..10_000).map(|_| SystemClock.id(SystemClock.now())).collect();
         assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
         let (seconds, _) = ids[0].get_timestamp().map_or((0, 0), |at| at.to_unix());
         let expected = before.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -106,18 +117,18 @@ mod tests {
 
     #[test]
     fn a_clock_that_stands_or_goes_back_repeats_no_id_and_threads_share_none() {
-        let keys = RandomState::new();
         assert_ne!(Id::first().tail, Id::first().tail, "one that a fork repeats is told from its copy");
-        let mut last = Id::first().next(Duration::from_secs(2), &keys);
+        let mut last = Id::first().next(Duration::from_secs(2), IDS.with(Ids::bits));
         for at in [2, 1, 0, 2] {
-            let next = last.next(Duration::from_secs(at), &keys);
+            let next = last.next(Duration::from_secs(at), IDS.with(Ids::bits));
             assert!(next.uuid() > last.uuid());
             last = next;
         }
         let full = Id { tail: Id::TAIL, ..last };
-        assert!(full.next(Duration::ZERO, &keys).uuid() > full.uuid());
+        assert!(full.next(Duration::ZERO, u64::MAX).uuid() > full.uuid());
 
-        let thread = || std::thread::spawn(|| (0..1_000).map(|_| SystemClock.id()).collect::<Vec<_>>());
+        let thread =
+            || std::thread::spawn(|| (0..1_000).map(|_| SystemClock.id(UNIX_EPOCH)).collect::<Vec<_>>());
         let made: Vec<_> =
             [thread(), thread(), thread()].into_iter().filter_map(|it| it.join().ok()).flatten().collect();
         let distinct: std::collections::HashSet<_> = made.iter().collect();

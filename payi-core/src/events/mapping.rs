@@ -89,6 +89,12 @@ impl Mappings {
         self
     }
 
+    /// Whether none was given.
+    #[cfg(feature = "_http")]
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.hosts.is_empty() && self.models.is_empty()
+    }
+
     #[cfg_attr(not(feature = "_http"), allow(dead_code, reason = "only calls over HTTP have a host"))]
     pub(crate) fn category(&self, host: &str) -> Option<&Text> {
         let found = self.hosts.iter().find(|(name, _)| name.eq_ignore_ascii_case(host));

@@ -9,6 +9,7 @@ mod pipeline;
 #[allow(dead_code, reason = "without `reqwest` not all are needed")]
 pub(crate) mod sample;
 mod secret;
+mod under_way;
 mod unread;
 
 pub(crate) use background::{Background, Bill, Later};
@@ -19,6 +20,9 @@ pub use event::{CallId, Event, Exchange, LimitMark, Opening, Outcome, Verdict, i
 pub use mapping::{Mappings, ModelMapping};
 pub use pipeline::{Pipeline, Settings, Sink, StreamUsage};
 pub(crate) use secret::{PAY_I, PayIAccess, Secret};
+#[cfg(feature = "_calls")]
+pub(crate) use under_way::Begun;
+pub use under_way::UnderWay;
 #[cfg(any(feature = "_http", all(test, feature = "ledger")))]
 pub(crate) use unread::Rest;
 pub use unread::Unread;

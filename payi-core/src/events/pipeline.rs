@@ -4,7 +4,7 @@ use std::{any::Any, fmt, sync::Arc, time::Instant};
 
 use crate::{
     context::KeySet,
-    events::{Background, Clock, Event, Mappings, Opening, PayIAccess, SystemClock, Unread},
+    events::{Background, Clock, Event, Mappings, Opening, PayIAccess, SystemClock, UnderWay, Unread},
     pricing::PriceBook,
 };
 
@@ -13,6 +13,14 @@ pub trait Sink: Send + Sync {
     /// An attempt has begun. What is never followed by [`Sink::record`] was abandoned.
     fn open(&self, opening: Opening) {
         let _ = opening;
+    }
+
+    /// An attempt has begun whose request may be yet to be read: at once, on the caller's task, unless the sink has a
+    /// better time for it.
+    fn open_unread(&self, attempt: UnderWay) {
+        if let Some(opening) = attempt.read() {
+            self.open(opening);
+        }
     }
 
     /// An attempt has ended.

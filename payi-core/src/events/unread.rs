@@ -1,13 +1,13 @@
 //! Attempts that have ended, and whose answers are read afterwards: by whoever takes the event, where it suits him.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::events::{Event, Sink};
 
 /// What is left to be done for an attempt before it is an event.
-pub(crate) trait Rest: Send {
+pub(crate) trait Rest: Send + Sync {
     /// Does it; `None` if the call goes on, in the background.
-    fn read(self: Box<Self>) -> Option<Event>;
+    fn read(self: Arc<Self>) -> Option<Event>;
 
     /// What waits with it, in bytes of memory.
     fn bytes(&self) -> usize;
@@ -17,11 +17,11 @@ pub(crate) trait Rest: Send {
 ///
 /// Nobody waits for it: neither a limit nor a receipt.
 #[must_use = "an attempt whose answer is never read leaves no event"]
-pub struct Unread(Box<dyn Rest>);
+pub struct Unread(Arc<dyn Rest>);
 
 impl Unread {
     #[cfg(any(feature = "_http", all(test, feature = "ledger")))]
-    pub(crate) fn new(rest: Box<impl Rest + 'static>) -> Self {
+    pub(crate) fn new(rest: Arc<impl Rest + 'static>) -> Self {
         Self(rest)
     }
 

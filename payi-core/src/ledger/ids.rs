@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn ids_of_one_millisecond_spread_over_its_slots() {
         // `now_v7`, which others use, counts within a millisecond: neighbours differ in one low bit.
-        let makers: [fn() -> Uuid; 2] = [Uuid::now_v7, || SystemClock.id()];
+        let makers: [fn() -> Uuid; 2] = [Uuid::now_v7, || SystemClock.id(SystemClock.now())];
         for make in makers {
             let ids: Vec<Uuid> = (0..2000).map(|_| make()).collect();
             let slots: std::collections::HashSet<i64> = ids.iter().map(|&id| fold(id)).collect();

@@ -24,7 +24,7 @@ use crate::{
         slice::{Not, Slice},
         sync::{
             self, Instant, Mutex, MutexGuard,
-            atomic::{AtomicI64, Ordering::Relaxed},
+            atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
             thread::{self, JoinHandle},
         },
     },
@@ -41,6 +41,8 @@ pub(crate) struct Gate {
 /// What calls and the gate's thread share.
 pub(crate) struct Shared {
     rules: Mutex<Arc<Rules>>,
+    /// Whether there is any rule: asked by every call.
+    any: AtomicBool,
     shards: [Mutex<HashMap<Counter, Arc<Slice>>>; SHARDS],
     hasher: RandomState,
     pub(crate) desk: Desk,
@@ -84,6 +86,7 @@ impl Gate {
     pub(crate) fn start(store: Arc<dyn Store>, process: String) -> Result<Self> {
         let shared = Arc::new(Shared {
             rules: Mutex::default(),
+            any: AtomicBool::new(false),
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
             desk: Desk::default(),
@@ -98,7 +101,7 @@ impl Gate {
     }
 
     pub(crate) fn has_limits(&self) -> bool {
-        !self.shared.rules().is_empty()
+        self.shared.any.load(Relaxed)
     }
 
     /// Whether the limit that refused would rather have the request shortened.
@@ -167,6 +170,7 @@ impl Shared {
         let rules = Arc::new(rules);
         let mut kept = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         let old = std::mem::replace(&mut *kept, Arc::clone(&rules));
+        self.any.store(!rules.is_empty(), Relaxed);
         drop(kept);
         let changed = old.changed(&rules);
         if changed.is_empty() {

@@ -388,9 +388,15 @@ impl Builder {
         }
         let on_spans =
             options.record_on_spans.unwrap_or(false).then(|| -> Arc<dyn Sink> { Arc::new(OnSpans) });
-        let sinks = engines.sinks().chain(on_spans).chain(self.sinks);
+        let mut sinks: Vec<Arc<dyn Sink>> = engines.sinks().chain(on_spans).collect();
+        let ours = sinks.len();
+        sinks.extend(self.sinks);
         let gate = engines.gate().map(|gate| Arc::<Gate>::clone(gate) as Arc<dyn Any + Send + Sync>);
-        let sink = Arc::new(Fan::new(sinks));
+        let sink = match &mut *sinks {
+            // Nobody else is there to be protected from a sink that panics, and ours does not.
+            [only] if ours == 1 => Arc::clone(only),
+            _ => Arc::new(Fan::new(sinks)),
+        };
         let background = Arc::default();
         let pipeline = Pipeline { sink, book, clock: self.clock, settings, gate, background };
         let pipeline = Arc::new(pipeline);

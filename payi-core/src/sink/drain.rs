@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, PoisonError, atomic::Ordering::Relaxed, mpsc::Receiver},
     thread,
@@ -13,7 +14,7 @@ use uuid::Uuid;
 use crate::{
     context::Resolved,
     error::Result,
-    events::{Event, Opening},
+    events::{Event, Opening, UnderWay},
     ledger::{Appended, Appender, Keep, Ledger, count_losses},
     limits::OnLimit,
     sink::{
@@ -54,6 +55,8 @@ pub(crate) struct Drain {
     process: String,
     events: Vec<(Box<Event>, Resolved)>,
     openings: Vec<(Opening, Resolved)>,
+    /// Attempts that had begun when they were handed over; most have ended when it comes to writing.
+    under_way: Vec<UnderWay>,
     /// Losses already in the file.
     told: [u64; LossReason::ALL.len()],
     renewed: Option<Instant>,
@@ -86,6 +89,7 @@ impl Drain {
             process,
             events: Vec::with_capacity(BATCH),
             openings: Vec::new(),
+            under_way: Vec::new(),
             told: Default::default(),
             renewed: None,
             recovered: None,
@@ -106,6 +110,7 @@ impl Drain {
             let lost = self.events.len() as u64;
             self.events.clear();
             self.openings.clear();
+            self.under_way.clear();
             self.appender = Appender::default();
             self.shared.queue.losses.add(LossReason::Defect, lost);
             if panics > 100 {
@@ -157,11 +162,11 @@ impl Drain {
     }
 
     fn held(&self) -> usize {
-        self.events.len() + self.openings.len()
+        self.events.len() + self.openings.len() + self.under_way.len()
     }
 
     fn done(&self) -> bool {
-        self.events.is_empty() && self.openings.is_empty()
+        self.held() == 0
     }
 
     /// Takes what is there, until a batch is full, and waits a little for more.
@@ -204,11 +209,26 @@ impl Drain {
                     Err(_panic) => self.shared.queue.losses.add(LossReason::Defect, 1),
                 }
             }
-            Message::Opening(opening) => {
-                let who = opening.context.resolve();
-                self.openings.push((*opening, who));
+            Message::Opening(opening) => self.opened(*opening),
+            Message::UnderWay(attempt) => self.under_way.push(attempt),
+        }
+    }
+
+    fn opened(&mut self, opening: Opening) {
+        let who = opening.context.resolve();
+        self.openings.push((opening, who));
+    }
+
+    /// Notes of which attempts the beginning has to be written, because they have not ended.
+    fn open(&mut self) {
+        for attempt in mem::take(&mut self.under_way) {
+            // What cannot be read hurts no other.
+            if let Ok(Some(opening)) = catch_unwind(AssertUnwindSafe(|| attempt.read())) {
+                self.opened(opening);
             }
         }
+        let ended: HashSet<Uuid> = self.events.iter().map(|(event, _)| event.id).collect();
+        self.openings.retain(|(opening, _)| !ended.contains(&opening.id));
     }
 
     /// Writes all that was gathered; `true` if nothing is left. After a failure it waits for its time to try
@@ -220,13 +240,12 @@ impl Drain {
             thread::park_timeout(failing.next.saturating_duration_since(Instant::now()).min(NAP));
             return false;
         }
+        self.open();
         let counted = self.shared.queue.losses.all();
         let losses = self.new_losses(counted);
         if self.done() && losses.is_empty() {
             return true;
         }
-        let ended: HashSet<Uuid> = self.events.iter().map(|(event, _)| event.id).collect();
-        self.openings.retain(|(opening, _)| !ended.contains(&opening.id));
         match self.write(&losses) {
             Ok(()) => {
                 self.told = counted;
@@ -271,7 +290,7 @@ impl Drain {
 
     /// Counters that came to another state: logged, and told to whoever asked for it.
     fn tell_limits(&mut self) {
-        for crossing in std::mem::take(&mut self.appender.limits.crossings) {
+        for crossing in mem::take(&mut self.appender.limits.crossings) {
             crossing.tell();
             if let Some(tell) = &self.on_limit {
                 // A panic in there is its maker's, and ends with it.

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     error::say,
-    events::{Event, Opening, Sink, Unread},
+    events::{Event, Opening, Sink, UnderWay, Unread},
 };
 
 /// Hands each event to every sink that wants events, in order.
@@ -67,6 +67,10 @@ impl Branch {
 impl Sink for Fan {
     fn open(&self, opening: Opening) {
         Self::each(&self.sinks, opening, |sink, opening| sink.open(opening));
+    }
+
+    fn open_unread(&self, attempt: UnderWay) {
+        Self::each(&self.sinks, attempt, |sink, attempt| sink.open_unread(attempt));
     }
 
     fn record(&self, event: Event) {

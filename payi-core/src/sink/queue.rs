@@ -5,6 +5,7 @@
 //! waking it; only a writer that has found nothing for a while is woken.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         OnceLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -15,7 +16,7 @@ use std::{
 
 use crate::{
     error::say,
-    events::{Event, Opening, Sink, Unread},
+    events::{Event, Opening, Sink, UnderWay, Unread},
     sink::losses::{LossReason, Losses},
 };
 
@@ -28,6 +29,7 @@ pub(crate) enum Message {
     Event(Box<Event>),
     Unread(Unread),
     Opening(Box<Opening>),
+    UnderWay(UnderWay),
 }
 
 impl Message {
@@ -35,7 +37,7 @@ impl Message {
     pub(crate) const fn is_end(&self) -> bool {
         match self {
             Self::Event(_) | Self::Unread(_) => true,
-            Self::Opening(_) => false,
+            Self::Opening(_) | Self::UnderWay(_) => false,
         }
     }
 }
@@ -116,6 +118,15 @@ impl Queue {
         event
     }
 
+    /// Reads an answer on the caller's task. A panic in there is a defect of ours, and goes no further.
+    #[cold]
+    fn read_here(&self, answer: Unread) {
+        if catch_unwind(AssertUnwindSafe(|| answer.read_for(self))).is_err() {
+            self.recorded.fetch_add(1, Relaxed);
+            self.losses.add(LossReason::Defect, 1);
+        }
+    }
+
     /// Hands over the end of an attempt; whether there was room for it.
     fn end(&self, message: Message) -> bool {
         // Before the writer can have it, who may find that it is no end.
@@ -155,6 +166,10 @@ impl Sink for Queue {
         let _ = self.send(Message::Opening(Box::new(opening)));
     }
 
+    fn open_unread(&self, attempt: UnderWay) {
+        let _ = self.send(Message::UnderWay(attempt));
+    }
+
     fn record(&self, event: Event) {
         self.end(Message::Event(Box::new(event)));
     }
@@ -162,7 +177,7 @@ impl Sink for Queue {
     fn record_unread(&self, answer: Unread) {
         let bytes = answer.bytes();
         if self.unread.load(Relaxed) + bytes > UNREAD {
-            return answer.read_for(self);
+            return self.read_here(answer);
         }
         self.unread.fetch_add(bytes, Relaxed);
         if !self.end(Message::Unread(answer)) {

@@ -12,22 +12,25 @@ use std::{
 };
 
 use crate::{
-    events::{Event, Rest, Unread},
+    events::{Begun, Event, Opening, Rest, UnderWay, Unread},
     ledger::sample,
     sink::{Writer, WriterOptions, tests::Place},
 };
 
+type Reading = Box<dyn FnOnce() -> Option<Event> + Send>;
+
 /// An answer of so many bytes, and what its reading comes to.
 struct Answer {
     bytes: usize,
-    read: Box<dyn FnOnce() -> Option<Event> + Send>,
+    read: Mutex<Option<Reading>>,
     by: Arc<Mutex<Vec<ThreadId>>>,
 }
 
 impl Rest for Answer {
-    fn read(self: Box<Self>) -> Option<Event> {
+    fn read(self: Arc<Self>) -> Option<Event> {
         self.by.lock().unwrap().push(thread::current().id());
-        (self.read)()
+        let read = self.read.lock().unwrap().take().unwrap();
+        read()
     }
 
     fn bytes(&self) -> usize {
@@ -48,8 +51,8 @@ impl Bench {
     }
 
     fn record(&self, bytes: usize, read: impl FnOnce() -> Option<Event> + Send + 'static) {
-        let answer = Answer { bytes, read: Box::new(read), by: Arc::clone(&self.by) };
-        self.writer.sink().record_unread(Unread::new(Box::new(answer)));
+        let answer = Answer { bytes, read: Mutex::new(Some(Box::new(read))), by: Arc::clone(&self.by) };
+        self.writer.sink().record_unread(Unread::new(Arc::new(answer)));
     }
 
     /// Keeps the writer at an answer until something is sent, or the sender is gone.
@@ -87,10 +90,13 @@ fn answers_are_read_by_the_writer_and_what_would_take_too_much_memory_by_the_cal
     assert_eq!(bench.read_by_caller(), 0);
     bench.record(1, || Some(sample::event(1)));
     assert_eq!(bench.read_by_caller(), 1, "four megabytes wait already");
+    bench.record(1, || panic!("a defect of ours"));
+    assert_eq!(bench.read_by_caller(), 2, "and its panic goes no further");
     go.send(()).unwrap();
-    assert_eq!(bench.counts(), (6, 6));
+    assert_eq!(bench.counts(), (7, 6));
     bench.record(1024 * 1024, || Some(sample::event(1)));
-    assert_eq!((bench.counts(), bench.read_by_caller()), ((7, 7), 1), "what was read takes no memory");
+    assert_eq!((bench.counts(), bench.read_by_caller()), ((8, 7), 2), "what was read takes no memory");
+    assert_eq!(bench.writer.counts().metrics().losses, [("defect", 1)]);
 }
 
 #[test]
@@ -105,6 +111,40 @@ fn an_answer_that_cannot_be_read_is_one_loss_and_one_that_announces_another_is_n
     assert_eq!(bench.writer.counts().metrics().losses, [("defect", 1)]);
 }
 
+/// An attempt under way, and what its reading comes to.
+struct Call(Box<dyn Fn() -> Opening + Send + Sync>);
+
+impl Begun for Call {
+    fn opening(&self) -> Opening {
+        (self.0)()
+    }
+}
+
+#[test]
+fn of_what_is_under_way_is_written_what_has_not_ended_and_can_be_read() {
+    let place = Place::new("under-way");
+    let bench = Bench::new(&place);
+    let sink = bench.writer.sink();
+    let (go, until) = channel();
+    bench.occupy(until);
+    let call = |user| Arc::new(Call(Box::new(move || sample::opening(&sample::event(user)))));
+    let (lasting, over) = (call(1), call(1));
+    let unreadable = Arc::new(Call(Box::new(|| panic!("a defect of ours"))));
+    for call in [&lasting, &over, &unreadable] {
+        sink.open_unread(UnderWay::new(call));
+    }
+    drop(over);
+    go.send(()).unwrap();
+    assert_eq!(bench.counts(), (1, 1), "the one that kept the writer busy");
+    let open = bench
+        .writer
+        .ledger()
+        .with(|conn| conn.query_row("SELECT count(*) FROM open_calls", [], |row| row.get::<_, i64>(0)));
+    assert_eq!(open.unwrap(), 1);
+    assert!(bench.writer.counts().metrics().losses.is_empty());
+    drop(lasting);
+}
+
 #[test]
 fn a_shutdown_reads_what_waits_and_what_comes_after_it_is_counted() {
     let place = Place::new("unread-end");
@@ -115,8 +155,9 @@ fn a_shutdown_reads_what_waits_and_what_comes_after_it_is_counted() {
     let (sink, counts) = (bench.writer.sink(), bench.writer.counts());
     bench.writer.shutdown(Duration::from_secs(30)).unwrap();
     let by = Arc::default();
-    let late = Answer { bytes: 1, read: Box::new(|| Some(sample::event(1))), by: Arc::clone(&by) };
-    sink.record_unread(Unread::new(Box::new(late)));
+    let read: Reading = Box::new(|| Some(sample::event(1)));
+    let late = Answer { bytes: 1, read: Mutex::new(Some(read)), by: Arc::clone(&by) };
+    sink.record_unread(Unread::new(Arc::new(late)));
     let metrics = counts.metrics();
     assert_eq!((metrics.recorded, metrics.written), (2_000, 2_000));
     assert_eq!(metrics.losses, [("after_shutdown", 1)]);

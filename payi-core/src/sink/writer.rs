@@ -165,7 +165,7 @@ impl Writer {
 
     /// Where calls hand their events over.
     pub fn sink(&self) -> Arc<dyn Sink> {
-        Arc::new(Handle(self.shared.clone()))
+        Arc::<Shared>::clone(&self.shared)
     }
 
     /// The ledger that is written, for reports and deliverers.
@@ -262,19 +262,21 @@ impl Drop for Writer {
 }
 
 /// What a pipeline holds: it keeps the queue alive, not the thread.
-struct Handle(Arc<Shared>);
-
-impl Sink for Handle {
+impl Sink for Shared {
     fn open(&self, opening: crate::events::Opening) {
-        self.0.queue.open(opening);
+        self.queue.open(opening);
+    }
+
+    fn open_unread(&self, attempt: crate::events::UnderWay) {
+        self.queue.open_unread(attempt);
     }
 
     fn record(&self, event: crate::events::Event) {
-        self.0.queue.record(event);
+        self.queue.record(event);
     }
 
     fn record_unread(&self, answer: crate::events::Unread) {
-        self.0.queue.record_unread(answer);
+        self.queue.record_unread(answer);
     }
 }
 

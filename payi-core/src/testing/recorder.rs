@@ -197,7 +197,7 @@ impl Sink for Events {
 /// use payi_core::{events::Clock, testing::TestClock};
 ///
 /// let clock = TestClock::at(UNIX_EPOCH + Duration::from_secs(1_700_000_000));
-/// assert_eq!(clock.id().to_string(), "018bcfe5-6800-7000-8000-000000000001");
+/// assert_eq!(clock.id(clock.now()).to_string(), "018bcfe5-6800-7000-8000-000000000001");
 /// clock.advance(Duration::from_secs(60));
 /// assert_eq!(clock.now(), UNIX_EPOCH + Duration::from_secs(1_700_000_060));
 /// ```
@@ -229,8 +229,8 @@ impl Clock for TestClock {
         *self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn id(&self) -> Uuid {
-        let since_1970 = self.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    fn id(&self, at: SystemTime) -> Uuid {
+        let since_1970 = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let n = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let mut counter = [0; 10];
         counter[2..].copy_from_slice(&n.to_be_bytes());

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::usage::{buffer::Buffer, estimate, sse::data_lines};
 
 /// How much of a stream, or of a request, is kept.
-const KEPT_MAX: usize = 16 * 1024;
+pub(crate) const KEPT_MAX: usize = 16 * 1024;
 /// A piece of data, not of text: longer than any word, and without a space.
 const DATA_MIN: usize = 256;
 
@@ -143,10 +143,17 @@ pub(crate) struct Prompt {
 
 impl Prompt {
     /// Of a request's body.
+    #[inline]
     pub(crate) fn of(body: &[u8]) -> Self {
         let head = Buffer::from(&body[..body.len().min(KEPT_MAX)]);
         let data = if body.len() > KEPT_MAX { data(body) } else { 0 };
         Self { head, length: (body.len() - data) as u64 }
+    }
+
+    /// Its beginning; all of it, if it has at most [`KEPT_MAX`] bytes.
+    #[cfg(feature = "_http")]
+    pub(crate) fn head(&self) -> &[u8] {
+        &self.head
     }
 
     /// What it takes of memory, in bytes.

@@ -13,7 +13,7 @@ use crate::{
 /// A call that waits for its bill, as it ended but for that.
 #[derive(Debug)]
 struct Waiting {
-    call: Box<Inner>,
+    call: Inner,
     reading: Reading,
     end: End,
 }
@@ -24,7 +24,7 @@ impl Later for Waiting {
     }
 
     fn charged_already(mut self: Box<Self>) {
-        self.call.shown = true;
+        self.call.course.shown = true;
         self.call.close(self.reading, &self.end).record();
     }
 
@@ -36,28 +36,30 @@ impl Later for Waiting {
 }
 
 /// Ends a call, or the fetching of its answer; `None` if it waits for its bill.
-pub(super) fn end(mut call: Box<Inner>, reading: Reading, end: End) -> Option<Ended> {
+pub(super) fn end(mut call: Inner, reading: Reading, end: End) -> Option<Ended> {
     let Some(id) = reading.response_id.clone() else { return Some(call.close(reading, &end)) };
-    let pipeline = std::sync::Arc::clone(&call.pipeline);
-    let fetched = call.request.endpoint.free;
+    let pipeline = std::sync::Arc::clone(&call.start.pipeline);
+    let fetched = call.start.endpoint().free;
     let told = reading.usage.is_some() && !reading.estimated;
-    let over = reading.error.is_some() || call.status.is_some_and(|status| status >= 400);
+    let over = reading.error.is_some() || call.course.status.is_some_and(|status| status >= 400);
     match () {
         () if told => match pipeline.background.bill(&id) {
             Bill::New => {}
-            Bill::Charged => call.shown = true,
+            Bill::Charged => call.course.shown = true,
             Bill::Awaited(caller) => {
-                call.shown = true;
+                call.course.shown = true;
                 caller.billed(reading.clone());
             }
         },
-        () if fetched && (over || call.request.endpoint.operation == "responses.cancel") => {
+        () if fetched && (over || call.start.endpoint().operation == "responses.cancel") => {
             pipeline.background.without_bill(&id);
         }
         () if !fetched && !over => {
-            call.ended = call.ended.or_else(|| Some(call.started.elapsed()));
+            call.course.ended = call.course.ended.or_else(|| Some(call.start.started.elapsed()));
             let outcome = if matches!(end, End::Complete) { Outcome::Ok } else { Outcome::Aborted };
-            call.receipt.settle(Settled { outcome, usage: Usage::new(), cost: Cost::UNPRICED });
+            if let Some(receipt) = &call.course.receipt {
+                receipt.settle(Settled { outcome, usage: Usage::new(), cost: Cost::UNPRICED }, Vec::new());
+            }
             pipeline.background.wait(id, Box::new(Waiting { call, reading, end }));
             return None;
         }

@@ -13,9 +13,10 @@ impl Inner {
     /// What it costs; a refusal costs nothing, and what nobody said is unpriced.
     pub(super) fn cost(&self, reading: &Reading, outcome: Outcome, end: &End) -> Cost {
         let refused = outcome == Outcome::Failed
-            && (self.status.is_some_and(|status| status >= 400) || matches!(end, End::Broken("connect")));
-        let free = self.request.endpoint.free && !(reading.background && reading.usage.is_some());
-        if free || self.shown {
+            && (self.course.status.is_some_and(|status| status >= 400)
+                || matches!(end, End::Broken("connect")));
+        let free = self.start.endpoint().free && !(reading.background && reading.usage.is_some());
+        if free || self.course.shown {
             return NOTHING;
         }
         let reported = reading.reported_cost.map(|amount| Cost { amount, source: CostSource::Reported });
@@ -49,23 +50,24 @@ impl Inner {
 
     /// Whether the caller has said as what it is to be priced. That a host is somebody's says nothing of prices.
     fn is_priced_as_other(&self) -> bool {
-        let PriceAs { category, resource } = &self.request.price_as;
-        resource.is_some() || category.as_ref().is_some_and(|said| **said != *self.request.endpoint.category)
+        let PriceAs { category, resource } = &self.start.said().price_as;
+        resource.is_some() || category.as_ref().is_some_and(|said| **said != *self.start.endpoint().category)
     }
 
     fn names<'n>(&'n self, reading: &'n Reading) -> Names<'n> {
+        let said = self.start.said();
         Names {
-            called: &self.request.endpoint.provider,
-            category: self.request.price_as.category.as_deref(),
-            resource: self.request.price_as.resource.as_deref(),
-            asked: self.request.model.as_deref(),
+            called: &self.start.endpoint().provider,
+            category: said.price_as.category.as_deref(),
+            resource: said.price_as.resource.as_deref(),
+            asked: said.model.as_deref(),
             answered: reading.model.as_deref(),
         }
     }
 
     fn price(&self, model: &str, reading: &Reading, usage: &Usage) -> Cost {
-        let since_1970 = self.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.pipeline.book.price(&Priced {
+        let since_1970 = self.start.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.start.pipeline.book.price(&Priced {
             provider: self.names(reading).provider(),
             model,
             at_us: i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX),

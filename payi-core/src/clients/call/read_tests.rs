@@ -115,7 +115,7 @@ impl Call {
             head = head.header("content-length", self.answer.len());
         }
         let mut head = head.body(()).unwrap().into_parts().0;
-        let watch = begun.unwrap().answered(&mut head);
+        let watch = begun.unwrap().begun.answered(&mut head);
         let receipt = head.extensions.remove::<Receipt>().filter(|_| self.kept);
         drain(Tee::new(Pieces(self.answer.clone().into()), watch, |_| "body"), self.read);
         receipt

@@ -10,7 +10,7 @@ use crate::{
     clients::{
         body::Tee,
         call::Repeat,
-        outgoing::{self, Begun, Outgoing},
+        outgoing::{self, Begun, Outgoing, Ready},
     },
     context::Context,
 };
@@ -51,11 +51,11 @@ pub(crate) fn attempt(
         let beginning = outgoing::begin(context, outgoing(request, module), &mut headers, repeat);
         let begun = beginning.wait().await;
         *request.headers_mut() = headers;
-        let mut begun = begun?;
-        if let Some(body) = begun.as_mut().and_then(Begun::take_body) {
+        let Some(Ready { begun, body }) = begun? else { return Ok(None) };
+        if let Some(body) = body {
             *request.body_mut() = Some(body.into());
         }
-        Ok(begun)
+        Ok(Some(begun))
     }
 }
 

@@ -1,0 +1,155 @@
+//! An attempt as it began: who it is for, and what is asked. Whoever follows it shares it with the note that it is
+//! under way.
+
+use std::{
+    sync::{Arc, Mutex, OnceLock},
+    time::{Instant, SystemTime},
+};
+
+use uuid::Uuid;
+
+#[cfg(feature = "_http")]
+use crate::clients::call::read::Parked;
+use crate::{
+    clients::detect::Endpoint,
+    context::{Context, Text},
+    events::{Begun, Exchange, Opening, Pipeline},
+    pricing::Cost,
+    usage::{Bucket, Usage, sample::Prompt},
+};
+
+/// As what a call is priced, instead of what it is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PriceAs {
+    /// Pay-i's category (`system.openai`).
+    pub(crate) category: Option<Text>,
+    /// The model.
+    pub(crate) resource: Option<Text>,
+}
+
+impl PriceAs {
+    /// What the scope of a call says of it.
+    pub(crate) fn of(context: &Context) -> Self {
+        context.look(|keys| {
+            let (category, resource) = keys.price_as();
+            Self { category, resource }
+        })
+    }
+}
+
+/// Which attempt of which call: for clients that repeat a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Repeat {
+    pub(crate) call_id: Option<Uuid>,
+    pub(crate) attempt: u32,
+}
+
+impl Repeat {
+    pub(crate) const NONE: Self = Self { call_id: None, attempt: 1 };
+}
+
+/// What is known of a call before it is sent.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) endpoint: Arc<Endpoint>,
+    said: OnceLock<Box<Said>>,
+    /// A sample of what was asked, in case that nobody says how much that was; all of it, where it is yet to be read.
+    pub(crate) prompt: Option<Prompt>,
+    /// What Pay-i keeps of the exchange, if anybody wants it kept.
+    pub(crate) exchange: Option<Box<Exchange>>,
+}
+
+/// What a request says; and its scope, of its price.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) model: Option<Text>,
+    pub(crate) price_as: PriceAs,
+    /// Size and quality of the pictures asked for, where their price depends on them.
+    pub(crate) picture: Option<Box<str>>,
+    /// What is billed by the request, unless the answer says something else.
+    pub(crate) billed: Option<(Bucket, u64)>,
+}
+
+impl Request {
+    /// One that has been read.
+    pub(crate) fn read(endpoint: Arc<Endpoint>, said: Said) -> Self {
+        Self { endpoint, said: OnceLock::from(Box::new(said)), prompt: None, exchange: None }
+    }
+
+    /// One that is read when somebody asks what it says; `prompt` is all of it.
+    #[cfg(feature = "_http")]
+    #[inline]
+    pub(crate) const fn unread(endpoint: Arc<Endpoint>, prompt: Prompt) -> Self {
+        Self { endpoint, said: OnceLock::new(), prompt: Some(prompt), exchange: None }
+    }
+
+    /// What is billed by it, as far as that is known without reading it.
+    #[cfg(feature = "_http")]
+    pub(crate) fn billed(&self) -> Option<(Bucket, u64)> {
+        self.said.get()?.billed
+    }
+
+    /// What it says, in `context`.
+    pub(crate) fn said(&self, context: &Context) -> &Said {
+        self.said.get_or_init(|| {
+            #[cfg(feature = "_http")]
+            let model = self.prompt.as_ref().and_then(|all| crate::clients::request::model(all.head()));
+            #[cfg(not(feature = "_http"))]
+            let model = None;
+            let model = model.or_else(|| self.endpoint.model.clone());
+            Box::new(Said { model, price_as: PriceAs::of(context), ..Said::default() })
+        })
+    }
+}
+
+/// An attempt as it began.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) context: Context,
+    pub(super) id: Uuid,
+    pub(super) repeat: Repeat,
+    pub(super) started_at: SystemTime,
+    pub(super) started: Instant,
+    pub(super) request: Request,
+    /// What limits have reserved for it.
+    pub(super) estimate: Option<Box<(Usage, Cost)>>,
+    /// The rest of it, once it has ended, until its answer is read: in the same place, so that the thread that reads it
+    /// has one thing to give back to the allocator.
+    #[cfg(feature = "_http")]
+    pub(super) parked: Mutex<Option<Parked>>,
+}
+
+impl Start {
+    /// What its request says.
+    pub(super) fn said(&self) -> &Said {
+        self.request.said(&self.context)
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.request.endpoint
+    }
+
+    /// The id of its call: that of the call's first attempt.
+    pub(super) fn call_id(&self) -> Uuid {
+        self.repeat.call_id.unwrap_or(self.id)
+    }
+}
+
+impl Begun for Start {
+    fn opening(&self) -> Opening {
+        let Endpoint { provider, operation, category, .. } = self.endpoint();
+        Opening {
+            id: self.id,
+            call_id: self.call_id(),
+            attempt: self.repeat.attempt,
+            context: self.context.clone(),
+            provider: provider.clone(),
+            operation: operation.clone(),
+            category: category.clone(),
+            request_model: self.said().model.clone(),
+            started_at: self.started_at,
+            estimate: self.estimate.clone(),
+        }
+    }
+}
