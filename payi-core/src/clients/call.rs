@@ -26,7 +26,7 @@ use crate::{
     },
     context::Context,
     events::{Event, Exchange, LimitMark, Outcome, Pipeline, UnderWay},
-    limits::{Estimate, Hold, LimitState, Spent},
+    limits::{Estimate, Hold, Spent},
     money::Money,
     pricing::{Cost, CostSource},
     usage::{Bucket, Reading, Usage},
@@ -332,14 +332,15 @@ impl Inner {
         }
         let tokens = whole.input_tokens() + whole.output_tokens();
         let limits = held.as_ref().map(|held| held.hold.marks()).unwrap_or_default();
-        let mut standing = Vec::new();
         if let Some(held) = held {
-            standing = held.hold.settle(&Spent { outcome, cost, tokens, free });
+            let standing = held.hold.settle(&Spent { outcome, cost, tokens, free });
+            if let Some(receipt) = &self.course.receipt {
+                receipt.stand(standing);
+            }
         }
         let suspect = !refused && (reading.inconsistent || reading.malformed);
         let usage_estimated = assumed.is_some() || reading.estimated;
-        let closed = Closed { outcome, error, usage: whole, usage_estimated, suspect, cost, limits };
-        Ended { standing, ..self.event(reading, closed) }
+        self.event(reading, Closed { outcome, error, usage: whole, usage_estimated, suspect, cost, limits })
     }
 
     fn event(self, reading: Reading, closed: Closed) -> Ended {
@@ -383,15 +384,13 @@ impl Inner {
             limits: closed.limits,
             exchange,
         };
-        Ended { event, standing: Vec::new(), receipt: course.receipt, pipeline: Arc::clone(&start.pipeline) }
+        Ended { event, receipt: course.receipt, pipeline: Arc::clone(&start.pipeline) }
     }
 }
 
 /// An attempt that has become an event.
 struct Ended {
     event: Event,
-    /// Limits, with their states after it.
-    standing: Vec<(Arc<str>, LimitState)>,
     receipt: Option<Receipt>,
     pipeline: Arc<Pipeline>,
 }
@@ -402,7 +401,7 @@ impl Ended {
         let Event { outcome, usage, cost, .. } = self.event;
         self.pipeline.sink.record(self.event);
         if let Some(receipt) = self.receipt {
-            receipt.settle(Settled { outcome, usage, cost }, self.standing);
+            receipt.settle(Settled { outcome, usage, cost });
         }
     }
 }

@@ -66,12 +66,12 @@ pub(crate) fn begin<'r>(
 ) -> Beginning<'r> {
     #[cfg(feature = "tracing")]
     let context = crate::clients::tracing::calling(context);
-    let context = context.for_call();
     let Some(pipeline) = context.root::<Pipeline>() else { return Beginning::Nobodys };
     #[cfg(feature = "relay")]
     if crate::clients::relay::takes_over(request.host, request.port, &context, headers) {
         return Beginning::Nobodys;
     }
+    let context = context.for_call();
     if let Some(unread) = unread(&pipeline, &context, &request, headers) {
         return match attributed(&pipeline.settings, context) {
             Ok(context) => {
@@ -89,7 +89,7 @@ pub(crate) fn begin<'r>(
 }
 
 /// A short request that is sent as it was written, and of which nothing has to be known before; what it says is read
-/// later, with its answer.
+/// by the thread that notes that it is under way, or with its answer.
 fn unread(
     pipeline: &Pipeline,
     context: &Context,
@@ -200,10 +200,9 @@ fn prepare<'r>(
         })
     });
     let api = endpoint.api;
-    let model = body.model.or_else(|| endpoint.model.clone());
     let picture = request.body.filter(|_| api == Api::Images).and_then(request::picture);
     let billed = request.body.and_then(|body| request::billed(&endpoint, body));
-    let mut said = Said { model, price_as, picture, billed };
+    let mut said = Said { picture, billed, ..Said::of(&endpoint, body.model, price_as) };
     let context = mapped(settings, request.host, &mut endpoint, &mut said, context);
     let prompt = request
         .body

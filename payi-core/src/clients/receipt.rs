@@ -28,14 +28,9 @@ pub struct Receipt(Arc<Shared>);
 
 struct Shared {
     id: Uuid,
-    result: OnceLock<Box<Result>>,
+    settled: OnceLock<Box<Settled>>,
+    limits: OnceLock<Vec<(Arc<str>, LimitState)>>,
     waiting: Mutex<Vec<Waker>>,
-}
-
-/// What a receipt is settled with.
-struct Result {
-    settled: Settled,
-    limits: Vec<(Arc<str>, LimitState)>,
 }
 
 /// How an attempt ended and what it cost.
@@ -53,7 +48,12 @@ pub struct Settled {
 impl Receipt {
     #[inline]
     pub(crate) fn new(id: Uuid) -> Self {
-        let receipt = Self(Arc::new(Shared { id, result: OnceLock::new(), waiting: Mutex::default() }));
+        let receipt = Self(Arc::new(Shared {
+            id,
+            settled: OnceLock::new(),
+            limits: OnceLock::new(),
+            waiting: Mutex::default(),
+        }));
         Collector::collect(&receipt);
         receipt
     }
@@ -65,13 +65,13 @@ impl Receipt {
 
     /// How it ended, if it has: when the answer's body has been read to its end, or was dropped.
     pub fn try_get(&self) -> Option<Settled> {
-        self.0.result.get().map(|result| result.settled)
+        self.0.settled.get().map(|settled| **settled)
     }
 
     /// The limits it counts against, by id, each with its state after it, as far as this process knows;
     /// empty until it has ended. What Pay-i says of its own limits: [`delivered`](Self::delivered).
     pub fn limits(&self) -> &[(Arc<str>, LimitState)] {
-        self.0.result.get().map_or(&[], |result| &result.limits)
+        self.0.limits.get().map_or(&[], Vec::as_slice)
     }
 
     /// Waits until it has ended. Without a time limit: an answer that nobody reads does not end.
@@ -96,9 +96,12 @@ impl Receipt {
         Arc::strong_count(&self.0) == 1
     }
 
-    /// How it ended, and the limits that it counts against, with their states after it.
-    pub(crate) fn settle(&self, settled: Settled, limits: Vec<(Arc<str>, LimitState)>) {
-        if !self.is_alone() && self.0.result.set(Box::new(Result { settled, limits })).is_ok() {
+    pub(crate) fn stand(&self, limits: Vec<(Arc<str>, LimitState)>) {
+        let _ = self.0.limits.set(limits);
+    }
+
+    pub(crate) fn settle(&self, settled: Settled) {
+        if !self.is_alone() && self.0.settled.set(Box::new(settled)).is_ok() {
             let waiting = std::mem::take(&mut *self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner));
             waiting.into_iter().for_each(Waker::wake);
         }
@@ -118,8 +121,8 @@ impl Future for Settling {
 
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Settled> {
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(result) = self.0.result.get() {
-            return Poll::Ready(result.settled);
+        if let Some(settled) = self.0.settled.get() {
+            return Poll::Ready(**settled);
         }
         if !waiting.iter().any(|waker| waker.will_wake(task.waker())) {
             waiting.push(task.waker().clone());

@@ -144,7 +144,6 @@ pub(crate) fn model(body: &[u8]) -> Option<Text> {
 }
 
 /// Whether a stream may be asked for.
-#[cfg(feature = "_http")]
 #[inline]
 pub(crate) fn may_stream(body: &[u8]) -> bool {
     STREAM.find(body).is_some()

@@ -391,3 +391,14 @@ fn a_scope_ends_with_its_guard_and_with_a_panic() {
     drop(outer);
     assert_eq!(current().user_id(), None);
 }
+
+#[cfg(feature = "_http")]
+#[test]
+fn flags_are_seen_in_every_scope_and_in_the_process_wide_root() {
+    let flags = || builder().log_prompt_and_response(false);
+    let outer = flags().run(|| builder().user_id("u").build());
+    assert!(outer.has_flags() && !builder().user_id("u").build().has_flags());
+    let root = Frame::root(None, flags().into_entries());
+    let called = Context { global: Some(root), ..Context::default() };
+    assert!(called.has_flags());
+}

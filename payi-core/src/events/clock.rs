@@ -14,12 +14,12 @@ pub trait Clock: Send + Sync {
         SystemTime::now()
     }
 
-    /// A fresh event id for an attempt that begins `at`: a UUIDv7, so that ids sort by the time they are for; those of
-    /// one thread in their order.
+    /// A fresh event id for an attempt that begins `at`: a UUIDv7 of that time, so that ids sort by it; those of one
+    /// thread in the order in which they were made, also where an attempt began before the one that was named last.
     fn id(&self, at: SystemTime) -> Uuid {
         let since_1970 = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         IDS.with(|ids| {
-            let id = ids.last.get().next(since_1970, ids.bits());
+            let id = ids.last.get().next(since_1970, ids.bits(since_1970));
             ids.last.set(id);
             id.uuid()
         })
@@ -30,8 +30,9 @@ pub trait Clock: Send + Sync {
 /// all the rest of it, and the generator that a process shares has a lock.
 struct Ids {
     last: Cell<Id>,
-    /// The state of a generator (SplitMix64: <https://doi.org/10.1145/2714064.2660195>), which begins at random: bits that
-    /// nobody is likely to draw again, not bits that nobody can guess.
+    /// The state of a generator (after SplitMix64: <https://doi.org/10.1145/2714064.2660195>), which begins at random: bits
+    /// that nobody is likely to draw again, not bits that nobody can guess. It takes in the time of each id, so that a
+    /// process forked from this one goes its own way from its first id on.
     state: Cell<u64>,
 }
 
@@ -40,13 +41,16 @@ thread_local! {
 }
 
 impl Ids {
-    /// The next 64 bits.
-    fn bits(&self) -> u64 {
-        let state = self.state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        self.state.set(state);
+    /// The next 64 bits, at this time.
+    fn bits(&self, since_1970: Duration) -> u64 {
+        let nanos =
+            since_1970.as_secs().wrapping_mul(1_000_000_000).wrapping_add(since_1970.subsec_nanos().into());
+        let state = self.state.get().wrapping_add(0x9e37_79b9_7f4a_7c15) ^ nanos;
         let bits = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
+        let bits = bits ^ (bits >> 31);
+        self.state.set(bits);
+        bits
     }
 }
 
@@ -118,12 +122,20 @@ mod tests {
     #[test]
     fn a_clock_that_stands_or_goes_back_repeats_no_id_and_threads_share_none() {
         assert_ne!(Id::first().tail, Id::first().tail, "one that a fork repeats is told from its copy");
-        let mut last = Id::first().next(Duration::from_secs(2), IDS.with(Ids::bits));
+        let mut last = Id::first().next(Duration::from_secs(2), 1 << 40);
         for at in [2, 1, 0, 2] {
-            let next = last.next(Duration::from_secs(at), IDS.with(Ids::bits));
+            let next = last.next(Duration::from_secs(at), 3 << 40);
             assert!(next.uuid() > last.uuid());
             last = next;
         }
+        let forked = |first| {
+            let ids = Ids { last: Cell::new(last), state: Cell::new(7) };
+            ids.bits(first);
+            ids.bits(Duration::from_secs(9))
+        };
+        assert_eq!(forked(Duration::from_secs(3)), forked(Duration::from_secs(3)));
+        assert_ne!(forked(Duration::from_secs(3)), forked(Duration::from_nanos(3_000_000_001)));
+
         let full = Id { tail: Id::TAIL, ..last };
         assert!(full.next(Duration::ZERO, u64::MAX).uuid() > full.uuid());
 

@@ -20,9 +20,10 @@ pub use event::{CallId, Event, Exchange, LimitMark, Opening, Outcome, Verdict, i
 pub use mapping::{Mappings, ModelMapping};
 pub use pipeline::{Pipeline, Settings, Sink, StreamUsage};
 pub(crate) use secret::{PAY_I, PayIAccess, Secret};
-#[cfg(feature = "_calls")]
 pub(crate) use under_way::Begun;
 pub use under_way::UnderWay;
+#[cfg(feature = "ledger")]
+pub(crate) use unread::Defect;
 #[cfg(any(feature = "_http", all(test, feature = "ledger")))]
 pub(crate) use unread::Rest;
 pub use unread::Unread;

@@ -16,7 +16,7 @@ pub trait Sink: Send + Sync {
     }
 
     /// An attempt has begun whose request may be yet to be read: at once, on the caller's task, unless the sink has a
-    /// better time for it.
+    /// better time for it. A sink that does nothing with openings does nothing here either, lest they are read for it.
     fn open_unread(&self, attempt: UnderWay) {
         if let Some(opening) = attempt.read() {
             self.open(opening);
@@ -29,7 +29,7 @@ pub trait Sink: Send + Sync {
     /// An attempt has ended whose answer is yet to be read: at once, on the caller's task, unless the sink has a better
     /// place for it. A sink that keeps it has to read it: who drops it loses the event.
     fn record_unread(&self, answer: Unread) {
-        answer.read_for(self);
+        answer.read_or_complain(self);
     }
 
     /// Whether it does anything with events; `false` of one that is only told what begins.

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Weak},
 };
 
@@ -13,21 +14,20 @@ pub(crate) trait Begun: Send + Sync {
     fn opening(&self) -> Opening;
 }
 
-/// An attempt that has begun, for as long as it has not ended.
+/// An attempt that has begun, until its event is made. Who keeps this keeps nothing of what was asked.
 #[derive(Clone)]
 pub struct UnderWay(Weak<dyn Begun>);
 
 impl UnderWay {
-    #[cfg(feature = "_calls")]
     pub(crate) fn new(begun: &Arc<impl Begun + 'static>) -> Self {
-        // Who only keeps note of it keeps nothing of what was asked.
         let begun = Arc::downgrade(begun);
         Self(begun)
     }
 
-    /// What is known of it; `None` once its event is made.
+    /// What is known of it; `None` once its event is made, or where a defect of payi's keeps it from being read.
     pub fn read(&self) -> Option<Opening> {
-        self.0.upgrade().map(|begun| begun.opening())
+        let begun = self.0.upgrade()?;
+        catch_unwind(AssertUnwindSafe(|| begun.opening())).ok()
     }
 }
 

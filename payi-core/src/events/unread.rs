@@ -1,8 +1,15 @@
 //! Attempts that have ended, and whose answers are read afterwards: by whoever takes the event, where it suits him.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
-use crate::events::{Event, Sink};
+use crate::{
+    error::say,
+    events::{Event, Sink},
+};
 
 /// What is left to be done for an attempt before it is an event.
 pub(crate) trait Rest: Send + Sync {
@@ -12,6 +19,10 @@ pub(crate) trait Rest: Send + Sync {
     /// What waits with it, in bytes of memory.
     fn bytes(&self) -> usize;
 }
+
+/// An answer could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Defect;
 
 /// An attempt that has ended, but its answer, which is all here, has yet to be read.
 ///
@@ -26,15 +37,28 @@ impl Unread {
     }
 
     /// Reads the answer, and prices what it used. `None` if the answer only announces another, made in the background:
-    /// the call's event is recorded when that is fetched.
+    /// the call's event is recorded when that is fetched. `None`, too, where a defect of payi's keeps it from being read.
     pub fn read(self) -> Option<Event> {
-        self.0.read()
+        self.try_read().ok().flatten()
+    }
+
+    /// The same, told apart: a panic in there is a defect of ours, and goes no further.
+    pub(crate) fn try_read(self) -> Result<Option<Event>, Defect> {
+        catch_unwind(AssertUnwindSafe(|| self.0.read())).map_err(|_panic| Defect)
     }
 
     /// Reads the answer here and now, for a sink that gets the event.
-    pub(crate) fn read_for(self, sink: &(impl Sink + ?Sized)) {
-        if let Some(event) = self.read() {
+    pub(crate) fn read_for(self, sink: &(impl Sink + ?Sized)) -> Result<(), Defect> {
+        if let Some(event) = self.try_read()? {
             sink.record(event);
+        }
+        Ok(())
+    }
+
+    /// The same, for a sink that counts no losses.
+    pub(crate) fn read_or_complain(self, sink: &(impl Sink + ?Sized)) {
+        if self.read_for(sink).is_err() {
+            say!(error, target: "payi", "an answer could not be read, and its call is not recorded: a defect of payi's");
         }
     }
 

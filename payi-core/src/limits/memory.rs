@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     error::Result,
-    events::{Event, Opening, Outcome, Sink, Verdict},
+    events::{Event, Opening, Outcome, Sink, UnderWay, Verdict},
     limits::{
         Answer, Ask, Change, Counter, Crossing, Definition, Definitions, Give, History, Later, Limit,
         LimitState, Rules, Spent, Standing, Store, Subject, Tally, Totals,
@@ -458,6 +458,9 @@ impl MemorySink {
 }
 
 impl Sink for MemorySink {
+    /// The store knows what was reserved.
+    fn open_unread(&self, _: UnderWay) {}
+
     fn record(&self, event: Event) {
         for crossing in block_on(self.store.settle(&self.process, vec![event])).unwrap_or_default() {
             crossing.tell();

@@ -388,13 +388,11 @@ impl Builder {
         }
         let on_spans =
             options.record_on_spans.unwrap_or(false).then(|| -> Arc<dyn Sink> { Arc::new(OnSpans) });
-        let mut sinks: Vec<Arc<dyn Sink>> = engines.sinks().chain(on_spans).collect();
-        let ours = sinks.len();
-        sinks.extend(self.sinks);
+        let sinks: Vec<Arc<dyn Sink>> = engines.sinks().chain(on_spans).chain(self.sinks).collect();
         let gate = engines.gate().map(|gate| Arc::<Gate>::clone(gate) as Arc<dyn Any + Send + Sync>);
-        let sink = match &mut *sinks {
-            // Nobody else is there to be protected from a sink that panics, and ours does not.
-            [only] if ours == 1 => Arc::clone(only),
+        let sink = match &*sinks {
+            // The ledger's queue comes first. It calls nobody's code, and counts what cannot be read.
+            [queue] if cfg!(feature = "ledger") => Arc::clone(queue),
             _ => Arc::new(Fan::new(sinks)),
         };
         let background = Arc::default();

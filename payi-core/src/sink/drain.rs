@@ -202,11 +202,8 @@ impl Drain {
         match message {
             Message::Event(event) => self.gathered(event),
             Message::Unread(answer) => {
-                // What cannot be read hurts no other event.
-                match catch_unwind(AssertUnwindSafe(|| self.shared.queue.read(answer))) {
-                    Ok(Some(event)) => self.gathered(Box::new(event)),
-                    Ok(None) => {}
-                    Err(_panic) => self.shared.queue.losses.add(LossReason::Defect, 1),
+                if let Some(event) = self.shared.queue.read(answer) {
+                    self.gathered(Box::new(event));
                 }
             }
             Message::Opening(opening) => self.opened(*opening),
@@ -222,8 +219,7 @@ impl Drain {
     /// Notes of which attempts the beginning has to be written, because they have not ended.
     fn open(&mut self) {
         for attempt in mem::take(&mut self.under_way) {
-            // What cannot be read hurts no other.
-            if let Ok(Some(opening)) = catch_unwind(AssertUnwindSafe(|| attempt.read())) {
+            if let Some(opening) = attempt.read() {
                 self.opened(opening);
             }
         }
@@ -272,7 +268,7 @@ impl Drain {
             self.ledger.lease(&self.process, &self.process, LIFE)?;
             self.renewed = Some(Instant::now());
         }
-        while !self.done() {
+        while !(self.events.is_empty() && self.openings.is_empty()) {
             let size = self.events.len().min(BATCH);
             let Self { ledger, appender, events, openings, process, keep, .. } = self;
             let batch = events[..size].iter().map(|(event, who)| (&**event, who));

@@ -81,7 +81,7 @@ impl Sink for Fan {
     fn record_unread(&self, answer: Unread) {
         match self.wanting_events() {
             [only] => only.call((), |sink| sink.record_unread(answer)),
-            _ => answer.read_for(self),
+            _ => answer.read_or_complain(self),
         }
     }
 

@@ -5,7 +5,6 @@
 //! waking it; only a writer that has found nothing for a while is woken.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         OnceLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -16,7 +15,7 @@ use std::{
 
 use crate::{
     error::say,
-    events::{Event, Opening, Sink, UnderWay, Unread},
+    events::{Defect, Event, Opening, Sink, UnderWay, Unread},
     sink::losses::{LossReason, Losses},
 };
 
@@ -108,20 +107,22 @@ impl Queue {
         self.recorded.load(Relaxed)
     }
 
-    /// Reads an answer that was handed over; `None` if its call goes on, and its event will come.
+    /// Reads an answer that was handed over; `None` if its call goes on, and its event will come, or if it cannot be
+    /// read, which hurts no other event.
     pub(crate) fn read(&self, answer: Unread) -> Option<Event> {
         self.unread.fetch_sub(answer.bytes(), Relaxed);
-        let event = answer.read();
-        if event.is_none() {
-            self.recorded.fetch_sub(1, Relaxed);
+        match answer.try_read() {
+            Ok(Some(event)) => return Some(event),
+            Ok(None) => drop(self.recorded.fetch_sub(1, Relaxed)),
+            Err(Defect) => self.losses.add(LossReason::Defect, 1),
         }
-        event
+        None
     }
 
-    /// Reads an answer on the caller's task. A panic in there is a defect of ours, and goes no further.
+    /// Reads an answer on the caller's task.
     #[cold]
     fn read_here(&self, answer: Unread) {
-        if catch_unwind(AssertUnwindSafe(|| answer.read_for(self))).is_err() {
+        if answer.read_for(self).is_err() {
             self.recorded.fetch_add(1, Relaxed);
             self.losses.add(LossReason::Defect, 1);
         }

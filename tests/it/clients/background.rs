@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use payi::{
     events::Outcome,
-    limits::{Limit, Subject},
+    limits::{Limit, LimitState, Subject},
     money::Money,
     pricing::CostSource,
     testing::Answer,
@@ -106,6 +106,23 @@ async fn the_bill_is_the_callers_and_counted_once_however_often_the_answer_is_fe
     assert_eq!((call.usage.output_tokens(), call.response_id.as_deref()), (400, Some("resp_1")));
     assert!(events.iter().filter(|event| event.free).all(|event| event.usage.is_empty()));
     assert_eq!((events.len(), bench.recorder.open_calls()), (5, 0));
+}
+
+#[tokio::test]
+async fn a_kept_receipt_says_how_limits_stand_once_the_bill_is_known() {
+    let bench = limited();
+    bench.provider.next(queued());
+    let sent = async {
+        payi::track_context!(user_id = "ada", {
+            bench.http.post(bench.url("/v1/responses")).body(ASK).send().await.expect("a head")
+        })
+    };
+    let head = bench.recorder.scope(sent).await;
+    let receipt = payi::receipt(&head).expect("a receipt");
+    head.bytes().await.expect("an answer");
+    assert_eq!((receipt.try_get().is_some(), receipt.limits()), (true, &[][..]), "only announced");
+    bench.fetch(completed()).await;
+    assert_eq!(receipt.limits(), [("l".into(), LimitState::Ok)]);
 }
 
 #[tokio::test]

@@ -58,7 +58,7 @@ pub(super) fn end(mut call: Inner, reading: Reading, end: End) -> Option<Ended> 
             call.course.ended = call.course.ended.or_else(|| Some(call.start.started.elapsed()));
             let outcome = if matches!(end, End::Complete) { Outcome::Ok } else { Outcome::Aborted };
             if let Some(receipt) = &call.course.receipt {
-                receipt.settle(Settled { outcome, usage: Usage::new(), cost: Cost::UNPRICED }, Vec::new());
+                receipt.settle(Settled { outcome, usage: Usage::new(), cost: Cost::UNPRICED });
             }
             pipeline.background.wait(id, Box::new(Waiting { call, reading, end }));
             return None;

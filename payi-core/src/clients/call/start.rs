@@ -1,8 +1,10 @@
 //! An attempt as it began: who it is for, and what is asked. Whoever follows it shares it with the note that it is
 //! under way.
 
+#[cfg(feature = "_http")]
+use std::sync::Mutex;
 use std::{
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, OnceLock},
     time::{Instant, SystemTime},
 };
 
@@ -91,14 +93,24 @@ impl Request {
 
     /// What it says, in `context`.
     pub(crate) fn said(&self, context: &Context) -> &Said {
-        self.said.get_or_init(|| {
-            #[cfg(feature = "_http")]
-            let model = self.prompt.as_ref().and_then(|all| crate::clients::request::model(all.head()));
-            #[cfg(not(feature = "_http"))]
-            let model = None;
-            let model = model.or_else(|| self.endpoint.model.clone());
-            Box::new(Said { model, price_as: PriceAs::of(context), ..Said::default() })
-        })
+        if let Some(said) = self.said.get() {
+            return said;
+        }
+        #[cfg(feature = "_http")]
+        let model = self.prompt.as_ref().and_then(|all| crate::clients::request::model(all.head()));
+        #[cfg(not(feature = "_http"))]
+        let model = None;
+        let said = Said::of(&self.endpoint, model, PriceAs::of(context));
+        // Read before the cell is locked: a caller who ends his call now does not wait for the thread that notes it.
+        self.said.get_or_init(|| Box::new(said))
+    }
+}
+
+impl Said {
+    /// What a request to `endpoint` says whose body names `model`.
+    pub(crate) fn of(endpoint: &Endpoint, model: Option<Text>, price_as: PriceAs) -> Self {
+        let model = model.or_else(|| endpoint.model.clone());
+        Self { model, price_as, picture: None, billed: None }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     Result,
     error::say,
-    events::{Event, Sink},
+    events::{Event, Sink, UnderWay},
     sink::deliver::{Pending, Source},
 };
 
@@ -52,6 +52,8 @@ impl Memory {
 }
 
 impl Sink for Memory {
+    fn open_unread(&self, _: UnderWay) {}
+
     fn record(&self, event: Event) {
         let mut queue = self.lock();
         queue.newest += 1;
