@@ -5,6 +5,8 @@
 //! Only events that hold a usage, the first ones (they name the answer) and the last ones (they say
 //! how it ended) are parsed.
 
+use std::sync::LazyLock;
+
 use memchr::{memchr, memmem, memrchr};
 
 use crate::usage::{
@@ -246,9 +248,11 @@ impl Sse {
 /// Where a usage that is an object begins, if there is one. In text it is written `\"usage`, with a
 /// backslash before the closing quote as well, and is not taken for one.
 pub(crate) fn find_usage(bytes: &[u8]) -> Option<usize> {
-    const NEEDLE: &[u8] = b"\"usage";
-    for hit in memmem::find_iter(bytes, NEEDLE) {
-        let rest = &bytes[hit + NEEDLE.len()..];
+    // Prepared once: the pieces that are searched are short.
+    static NEEDLE: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"\"usage"));
+    let finder = &*NEEDLE;
+    for hit in finder.find_iter(bytes) {
+        let rest = &bytes[hit + finder.needle().len()..];
         let rest = rest.strip_prefix(b"Metadata").unwrap_or(rest);
         let Some(rest) = rest.strip_prefix(b"\"") else {
             if rest.len() < 9 {
