@@ -231,13 +231,16 @@ fn begin(context: Context, request: &mut HttpRequest, repeat: Repeat) -> crate::
 
 /// Puts ours among `headers` into the request, in place of those that it has.
 fn take_over(headers: &HeaderMap, request: &mut HttpRequest) {
-    let is_ours = |name: &str| name.starts_with(headers::PREFIX);
-    let old: Vec<String> =
-        request.headers().iter().map(|(name, _)| name.to_owned()).filter(|name| is_ours(name)).collect();
+    let old: Vec<String> = request
+        .headers()
+        .iter()
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| headers::is_ours(name))
+        .collect();
     for name in old {
         request.headers_mut().remove(name);
     }
-    for (name, value) in headers.iter().filter(|(name, _)| is_ours(name.as_str())) {
+    for (name, value) in headers.iter().filter(|(name, _)| headers::is_ours(name.as_str())) {
         if let Ok(value) = value.to_str() {
             let _ = request.headers_mut().try_insert(name.as_str().to_owned(), value.to_owned());
         }

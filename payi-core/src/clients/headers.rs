@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// What the names of ours begin with, in lower case.
-pub(crate) const PREFIX: &str = "xproxy-";
+const PREFIX: &str = "xproxy-";
 const LOGGING: &str = "xproxy-logging-disable";
 const API_KEY: &str = "xproxy-api-key";
 
@@ -54,7 +54,7 @@ pub(crate) fn apply(
     headers: &mut HeaderMap,
 ) -> Effective {
     let settings = &pipeline.settings;
-    let by_hand = headers.keys().any(|name| name.as_str().starts_with(PREFIX));
+    let by_hand = headers.keys().any(|name| is_ours(name.as_str()));
     // Most calls say nothing by hand and go to the provider itself: they need three keys of fifteen.
     let ((proxy, log), price_as) = context.look(|keys| (keys.flags(), keys.price_as()));
     let keep = |log: Option<bool>| log.unwrap_or(settings.log_prompt_and_response) && !settings.never_log;
@@ -89,8 +89,7 @@ pub(crate) fn apply(
             headers.insert(API_KEY, key);
         }
     } else if by_hand {
-        let ours: Vec<HeaderName> =
-            headers.keys().filter(|name| name.as_str().starts_with(PREFIX)).cloned().collect();
+        let ours: Vec<HeaderName> = headers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
         for name in ours {
             headers.remove(name);
         }
@@ -99,10 +98,16 @@ pub(crate) fn apply(
     Effective { context, keep, price_as }
 }
 
+/// Whether a header of this name, in lower case, is one of ours.
+#[inline]
+pub(crate) fn is_ours(name: &str) -> bool {
+    name.starts_with(PREFIX)
+}
+
 /// Whether any of the headers says something of the call: whom it is for, or how its body is packed.
 #[inline]
 pub(crate) fn say_something(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| *name == header::CONTENT_ENCODING || name.as_str().starts_with(PREFIX))
+    headers.keys().any(|name| *name == header::CONTENT_ENCODING || is_ours(name.as_str()))
 }
 
 /// Says, once, that a call in proxy mode does not go through the proxy.

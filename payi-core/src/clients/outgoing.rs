@@ -64,28 +64,30 @@ pub(crate) fn begin<'r>(
     headers: &mut HeaderMap,
     repeat: Repeat,
 ) -> Beginning<'r> {
+    try_begin(context, request, headers, repeat).unwrap_or_else(Beginning::Refused)
+}
+
+fn try_begin<'r>(
+    context: Context,
+    request: Outgoing<'r>,
+    headers: &mut HeaderMap,
+    repeat: Repeat,
+) -> crate::Result<Beginning<'r>> {
     #[cfg(feature = "tracing")]
     let context = crate::clients::tracing::calling(context);
-    let Some(pipeline) = context.root::<Pipeline>() else { return Beginning::Nobodys };
+    let Some(pipeline) = context.root::<Pipeline>() else { return Ok(Beginning::Nobodys) };
     #[cfg(feature = "relay")]
     if crate::clients::relay::takes_over(request.host, request.port, &context, headers) {
-        return Beginning::Nobodys;
+        return Ok(Beginning::Nobodys);
     }
     let context = context.for_call();
     if let Some(unread) = unread(&pipeline, &context, &request, headers) {
-        return match attributed(&pipeline.settings, context) {
-            Ok(context) => {
-                let attempt = Attempt::begin(pipeline, context, unread, repeat);
-                let begun = Begun { attempt, keep: Keep::Nothing, hide: false, later: true };
-                Beginning::Begun(Ready { begun, body: None })
-            }
-            Err(error) => Beginning::Refused(error),
-        };
+        let context = attributed(&pipeline.settings, context)?;
+        let attempt = Attempt::begin(pipeline, context, unread, repeat);
+        let begun = Begun { attempt, keep: Keep::Nothing, hide: false, later: true };
+        return Ok(Beginning::Begun(Ready { begun, body: None }));
     }
-    match prepare(pipeline, context, request, headers, repeat) {
-        Ok(prepared) => prepared.begin(),
-        Err(error) => Beginning::Refused(error),
-    }
+    Ok(prepare(pipeline, context, request, headers, repeat)?.begin())
 }
 
 /// A short request that is sent as it was written, and of which nothing has to be known before; what it says is read
@@ -416,7 +418,7 @@ fn head_of(status: u16, headers: &HeaderMap) -> (Head<'_>, Option<Box<Usage>>) {
                 head.content_type = value.as_bytes();
             }
             () if *name == header::CONTENT_LENGTH && head.length.is_none() => {
-                head.length = number(value.as_bytes());
+                head.length = text().parse().ok();
             }
             () if *name == header::CONTENT_ENCODING && head.content_encoding.is_empty() => {
                 head.content_encoding = text();
@@ -428,14 +430,6 @@ fn head_of(status: u16, headers: &HeaderMap) -> (Head<'_>, Option<Box<Usage>>) {
         }
     }
     (head, said)
-}
-
-/// A number as a header has it.
-fn number(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0_u64, |number, digit| {
-        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
-        number.checked_mul(10)?.checked_add(digit.into())
-    })
 }
 
 /// Bedrock counts in the head of its answers, beside whatever the model says in the body.

@@ -129,8 +129,13 @@ impl Kept {
     fn new(api: Api, head: Head<'_>, keep: Keep) -> Option<Self> {
         let announced = usize::try_from(head.length.unwrap_or_default()).ok()?;
         let fits = announced <= LATER_MAX && !head.is_encoded() && head.is_json(api);
-        let bytes = || Buffer::with_capacity(announced);
-        fits.then(|| Self { bytes: bytes(), api, keep, said: None, length: head.length })
+        fits.then(|| Self {
+            bytes: Buffer::with_capacity(announced),
+            api,
+            keep,
+            said: None,
+            length: head.length,
+        })
     }
 
     /// A piece has arrived; whether it could be kept.

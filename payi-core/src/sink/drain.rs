@@ -223,6 +223,9 @@ impl Drain {
                 self.opened(opening);
             }
         }
+        if self.openings.is_empty() {
+            return;
+        }
         let ended: HashSet<Uuid> = self.events.iter().map(|(event, _)| event.id).collect();
         self.openings.retain(|(opening, _)| !ended.contains(&opening.id));
     }

@@ -50,17 +50,14 @@ impl Attempt {
         let Some(Inner { start, mut course }) = self.0.take() else { return };
         course.ended = Some(start.started.elapsed());
         course.receipt = course.receipt.filter(|receipt| !receipt.is_alone());
-        let is_asked = course.receipt.is_some();
         let parked = Parked { course, kept, end: *end };
-        if is_asked {
-            if let Some(ended) = parked.ended(start) {
-                ended.record();
-            }
-            return;
+        if parked.course.receipt.is_none() {
+            *start.parked() = Some(parked);
+            let pipeline = Arc::clone(&start.pipeline);
+            pipeline.sink.record_unread(Unread::new(start));
+        } else if let Some(ended) = parked.ended(start) {
+            ended.record();
         }
-        *start.parked() = Some(parked);
-        let pipeline = Arc::clone(&start.pipeline);
-        pipeline.sink.record_unread(Unread::new(start));
     }
 }
 
