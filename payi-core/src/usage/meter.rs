@@ -31,6 +31,7 @@ use crate::usage::{
 pub struct Meter {
     api: Api,
     kind: Kind,
+    /// Anything has come; server-sent events say that themselves.
     any: bool,
     /// What the head of the answer said.
     said: Option<Usage>,
@@ -97,6 +98,14 @@ impl Meter {
     /// Reads on.
     #[inline]
     pub fn push(&mut self, bytes: &[u8]) {
+        // First, because nothing else comes in so many pieces.
+        if let Kind::Sse(sse) = &mut self.kind {
+            return sse.push(bytes);
+        }
+        self.push_other(bytes);
+    }
+
+    fn push_other(&mut self, bytes: &[u8]) {
         self.any |= !bytes.is_empty();
         match &mut self.kind {
             Kind::Sse(sse) => sse.push(bytes),
@@ -131,6 +140,14 @@ impl Meter {
         }
     }
 
+    /// Whether anything has come.
+    fn any(&self) -> bool {
+        match &self.kind {
+            Kind::Sse(sse) => sse.has_begun(),
+            _ => self.any,
+        }
+    }
+
     /// Whether a JSON document has begun, or was to come, and its end is missing; `ended` says that nothing failed.
     pub(crate) fn is_cut(&mut self, ended: bool) -> bool {
         match &mut self.kind {
@@ -156,7 +173,7 @@ impl Meter {
 
     /// What the answer said of itself, as far as it was read.
     pub fn finish(self) -> Reading {
-        let any = self.any;
+        let any = self.any();
         let (answer, ended) = match self.kind {
             Kind::Opaque => return Reading { usage: self.said, ..Reading::default() },
             Kind::Lines(lines) => lines.finish(),
@@ -166,7 +183,7 @@ impl Meter {
                 let (mut meter, whole) = unpack.finish();
                 meter.said = self.said;
                 // Something came, and nothing could be made of it.
-                let whole = whole && (meter.any || !any);
+                let whole = whole && (meter.any() || !any);
                 let mut reading = meter.finish();
                 reading.malformed |= !whole;
                 return reading;

@@ -27,7 +27,12 @@ impl Sample {
         self.passed += events.len() as u64;
         if self.kept.len() < KEPT_MAX {
             let room = KEPT_MAX - self.kept.len();
-            self.kept.extend_from_slice(&events[..events.len().min(room)]);
+            let kept = &events[..events.len().min(room)];
+            if self.kept.capacity() - self.kept.len() < kept.len() {
+                // As a vector grows, but no further than it ever has to.
+                self.kept.reserve_exact(kept.len().max(self.kept.len()).min(room));
+            }
+            self.kept.extend_from_slice(kept);
         }
     }
 

@@ -17,8 +17,12 @@ use crate::usage::{
     sample::Sample,
 };
 
-/// How many bytes are searched at a time.
+/// How many bytes are searched at a time, at least.
 const BATCH: usize = 4 * 1024;
+/// How many are held, with those of the last few events, which stay.
+const HELD: usize = 2 * BATCH;
+/// So much room is left for the piece with which there is enough to search.
+const PIECE: usize = 512;
 /// The longest event that is kept whole; a longer one is walked as it passes.
 const EVENT_MAX: usize = 256 * 1024;
 /// The longest piece that is copied at once.
@@ -38,6 +42,7 @@ pub(crate) struct Sse {
     done: usize,
     /// Where the next search begins to be worth it.
     next: usize,
+    begun: bool,
     head: u8,
     /// An event too long to keep.
     giant: Option<Box<Giant>>,
@@ -55,9 +60,10 @@ impl Sse {
         Self {
             api,
             answer: Answer::default(),
-            buffer: Vec::with_capacity(BATCH + BATCH / 2),
+            buffer: Vec::with_capacity(HELD),
             done: 0,
             next: 0,
+            begun: false,
             head: 0,
             giant: None,
             sample: Sample::default(),
@@ -67,13 +73,25 @@ impl Sse {
     /// Reads on.
     #[inline]
     pub(crate) fn push(&mut self, bytes: &[u8]) {
+        if self.buffer.len() + bytes.len() < self.next {
+            return self.buffer.extend_from_slice(bytes);
+        }
+        self.push_and_look(bytes);
+    }
+
+    #[cold]
+    fn push_and_look(&mut self, bytes: &[u8]) {
+        self.begun |= !bytes.is_empty();
         if self.giant.is_some() || bytes.len() > PIECE_MAX {
             return self.push_large(bytes);
         }
         self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= self.next {
-            self.look();
-        }
+        self.look();
+    }
+
+    /// Whether anything has come.
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// How many bytes are held.
@@ -114,7 +132,6 @@ impl Sse {
         }
     }
 
-    #[cold]
     fn look(&mut self) {
         while self.head < HEAD_MAX && !self.answer.is_named() {
             let Some((start, end)) = next_block(&self.buffer, self.done) else { return self.grow() };
@@ -124,7 +141,7 @@ impl Sse {
         }
         self.search();
         // The last few events stay, because they are looked at again when the stream ends.
-        let keep = last_blocks(&self.buffer, LAST).min(self.done);
+        let keep = blocks_before(&self.buffer, self.done, LAST);
         self.sample.push(&self.buffer[..keep]);
         self.buffer.drain(..keep);
         self.done -= keep;
@@ -137,7 +154,7 @@ impl Sse {
             return self.open_giant();
         }
         // Twice the event that is still incomplete, so that a long one is not searched again and again.
-        let enough = self.buffer.len() + open + BATCH;
+        let enough = (self.buffer.len() + open + BATCH).max(HELD - PIECE);
         let named = self.head >= HEAD_MAX || self.answer.is_named();
         self.next = if named { enough.min(self.done + EVENT_MAX + 1) } else { 0 };
     }
@@ -204,7 +221,7 @@ impl Sse {
         }
         giant.newline = self.buffer.last() == Some(&b'\n');
         self.buffer = Vec::with_capacity(BATCH);
-        self.done = 0;
+        (self.done, self.next) = (0, 0);
         self.giant = Some(giant);
     }
 
@@ -305,7 +322,11 @@ pub(crate) fn next_block(buffer: &[u8], at: usize) -> Option<(usize, usize)> {
 
 /// Where the last `n` complete events, and what follows them, begin.
 fn last_blocks(buffer: &[u8], n: usize) -> usize {
-    let mut start = block_start(buffer, buffer.len());
+    blocks_before(buffer, block_start(buffer, buffer.len()), n)
+}
+
+/// Where the `n` events before `start`, where one begins, begin.
+fn blocks_before(buffer: &[u8], mut start: usize, n: usize) -> usize {
     for _ in 0..n {
         let end = buffer[..start].iter().rposition(|b| !matches!(b, b'\r' | b'\n'));
         match end {
