@@ -25,16 +25,17 @@ pub(crate) struct Watch {
 struct Open {
     attempt: Attempt,
     answer: When,
+    /// The answer is a stream, whose first piece is yet to come.
+    awaits_first: bool,
 }
 
 impl Watch {
     /// Watches the answer to `attempt`, which is read as `answer` says; `hide` leaves out what the caller has not asked
     /// for.
     #[inline]
-    pub(crate) fn new(mut attempt: Attempt, answer: When, head: Head<'_>, hide: bool) -> Self {
-        attempt.head(head.status, head.is_stream());
+    pub(crate) fn new(attempt: Attempt, answer: When, head: Head<'_>, hide: bool) -> Self {
         let hide = (hide && head.is_sse() && !head.is_encoded()).then(Box::default);
-        Self { open: Some(Open { attempt, answer }), hide }
+        Self { open: Some(Open { attempt, answer, awaits_first: head.is_stream() }), hide }
     }
 
     /// Watches nothing.
@@ -50,7 +51,9 @@ impl Watch {
     /// A piece has arrived; what of it the caller gets.
     pub(crate) fn data(&mut self, bytes: Bytes) -> Bytes {
         if let Some(open) = &mut self.open {
-            open.attempt.piece();
+            if std::mem::take(&mut open.awaits_first) {
+                open.attempt.piece();
+            }
             open.answer.push(&bytes);
         }
         match &mut self.hide {

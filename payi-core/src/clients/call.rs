@@ -9,13 +9,13 @@ mod bill;
 mod read;
 mod start;
 
-#[cfg(feature = "_http")]
-use std::sync::Mutex;
 use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
+#[cfg(feature = "_http")]
+pub(crate) use read::Answered;
 pub(crate) use start::{PriceAs, Repeat, Request, Said};
 
 use crate::{
@@ -51,16 +51,19 @@ pub(crate) enum End {
 }
 
 /// An attempt under way. Dropping it ends it.
+///
+/// It is one pointer, because it is moved from hand to hand.
 #[derive(Debug)]
-pub(crate) struct Attempt(Option<Inner>);
+pub(crate) struct Attempt(Option<Arc<Start>>);
 
+/// An attempt that is over, or has yet to be said to be under way: nobody else changes how it has gone.
 #[derive(Debug)]
 struct Inner {
     start: Arc<Start>,
     course: Course,
 }
 
-/// How an attempt has gone so far. What few attempts have is in a box, because all are moved from hand to hand.
+/// How an attempt has gone so far. What few attempts have is in a box.
 #[derive(Debug)]
 struct Course {
     /// What Pay-i keeps of the exchange, if anybody wants it kept.
@@ -78,6 +81,9 @@ struct Course {
     /// Asked by whoever made the call; `None` once nobody can.
     receipt: Option<Receipt>,
     held: Option<Box<Held>>,
+    /// The answer, where it has ended and is yet to be read.
+    #[cfg(feature = "_http")]
+    unread: Option<(super::reader::Kept, End)>,
 }
 
 impl Attempt {
@@ -99,16 +105,14 @@ impl Attempt {
         (started_at, held): (SystemTime, Option<Box<Held>>),
     ) -> Self {
         let begun = (started_at, Instant::now());
-        #[cfg_attr(not(feature = "tracing"), allow(unused_mut, reason = "only spans add to it"))]
-        let mut inner = Inner::new(pipeline, context, request, repeat, begun, held);
+        let start = Start::new(pipeline, context, request, repeat, begun, held);
         #[cfg(feature = "tracing")]
+        if let Some(sent) =
+            crate::clients::tracing::transported(&start.context, || start.said().model.as_deref())
         {
-            let start = &inner.start;
-            inner.course.sent =
-                crate::clients::tracing::transported(&start.context, || start.said().model.as_deref());
+            start.change(|course| course.sent = Some(sent));
         }
-        inner.open();
-        Self(Some(inner))
+        Self::open(start)
     }
 
     /// Records an attempt that a limit has refused, for the reason given by a short code: it was never sent.
@@ -123,8 +127,10 @@ impl Attempt {
         let begun = (pipeline.clock.now(), Instant::now());
         #[cfg(feature = "tracing")]
         drop(crate::clients::tracing::transported(&context, || request.said(&context).model.as_deref()));
-        let inner = Inner::new(pipeline, context, request, repeat, begun, None);
-        inner.event(Reading::default(), Closed { limits, ..Closed::blocked(code) }).record();
+        let start = Start::new(pipeline, context, request, repeat, begun, None);
+        if let Some(inner) = Inner::of(Arc::new(start)) {
+            inner.event(Reading::default(), Closed { limits, ..Closed::blocked(code) }).record();
+        }
     }
 
     /// Records an attempt that began a while ago.
@@ -136,38 +142,34 @@ impl Attempt {
         repeat: Repeat,
         (started_at, started): (SystemTime, Instant),
     ) -> Self {
-        let inner = Inner::new(pipeline, context, request, repeat, (started_at, started), None);
-        inner.open();
-        Self(Some(inner))
+        Self::open(Start::new(pipeline, context, request, repeat, (started_at, started), None))
+    }
+
+    /// Says that it is under way.
+    #[inline]
+    fn open(start: Start) -> Self {
+        let start = Arc::new(start);
+        start.pipeline.sink.open_unread(UnderWay::new(&start));
+        Self(Some(start))
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Course) -> T) -> Option<T> {
+        self.0.as_ref()?.change(change)
     }
 
     /// The handle by which the caller learns what the attempt cost.
     pub(crate) fn receipt(&self) -> Option<Receipt> {
-        self.0.as_ref()?.course.receipt.clone()
+        self.change(|course| course.receipt.clone())?
     }
 
     /// The answer's head has arrived.
-    pub(crate) fn head(&mut self, status: u16, streamed: bool) {
-        if let Some(inner) = &mut self.0 {
-            inner.course.status = Some(status);
-            inner.course.streamed = streamed;
-        }
+    pub(crate) fn head(&self, status: u16, streamed: bool) {
+        self.change(|course| (course.status, course.streamed) = (Some(status), streamed));
     }
 
-    /// What Pay-i keeps of the exchange, if anybody wants it kept.
-    pub(crate) fn exchange(&mut self) -> Option<&mut Exchange> {
-        self.0.as_mut()?.course.exchange.as_deref_mut()
-    }
-
-    /// A piece of the answer has arrived.
-    #[inline]
-    pub(crate) fn piece(&mut self) {
-        if let Some(inner) = &mut self.0
-            && inner.course.streamed
-            && inner.course.first.is_none()
-        {
-            inner.course.first = Some(Instant::now());
-        }
+    /// A piece of a streamed answer has arrived; the first counts.
+    pub(crate) fn piece(&self) {
+        self.change(|course| *course.first.get_or_insert_with(Instant::now));
     }
 
     /// There was no answer, for the reason given by a short code.
@@ -181,7 +183,7 @@ impl Attempt {
     }
 
     fn end(&mut self, reading: Reading, end: End) {
-        if let Some(inner) = self.0.take() {
+        if let Some(inner) = self.0.take().and_then(Inner::of) {
             inner.end(reading, end);
         }
     }
@@ -225,50 +227,10 @@ impl Closed {
 const NOTHING: Cost = Cost { amount: Money::ZERO, source: CostSource::Computed };
 
 impl Inner {
-    #[inline]
-    fn new(
-        pipeline: Arc<Pipeline>,
-        context: Context,
-        mut request: Request,
-        repeat: Repeat,
-        (started_at, started): (SystemTime, Instant),
-        held: Option<Box<Held>>,
-    ) -> Self {
-        let id = pipeline.clock.id(started_at);
-        let reserved = held.as_ref().filter(|held| held.hold.reserves());
-        let estimate = reserved.map(|held| Box::new((held.estimate.usage, held.estimate.cost)));
-        let exchange = request.exchange.take();
-        let start = Start {
-            pipeline,
-            context,
-            id,
-            repeat,
-            started_at,
-            started,
-            request,
-            estimate,
-            #[cfg(feature = "_http")]
-            parked: Mutex::new(None),
-        };
-        let course = Course {
-            exchange,
-            status: None,
-            streamed: false,
-            first: None,
-            ended: None,
-            shown: false,
-            #[cfg(feature = "tracing")]
-            sent: None,
-            receipt: Some(Receipt::new(id)),
-            held,
-        };
-        Self { start: Arc::new(start), course }
-    }
-
-    /// Says that it is under way.
-    #[inline]
-    fn open(&self) {
-        self.start.pipeline.sink.open_unread(UnderWay::new(&self.start));
+    /// An attempt that is over; `None` if that was said before.
+    fn of(start: Arc<Start>) -> Option<Self> {
+        let course = start.course().take()?;
+        Some(Self { start, course })
     }
 
     /// Ends it, and hands over its event.

@@ -7,13 +7,14 @@ use http::{HeaderMap, header};
 use crate::{
     clients::{
         body::Watch,
-        call::{self, Attempt, PriceAs, Repeat, Said},
+        call::{self, Answered, Attempt, PriceAs, Repeat, Said},
         capture::{KEPT_MAX, Keep},
         detect::{self, Endpoint, detect, makes_nothing},
         gate::{self, Sent},
         headers::{self, Effective},
         inline::{Note, without_inline_data},
         reader::{Head, When},
+        receipt::Receipt,
         request::{self, Body},
     },
     context::{self, Context},
@@ -384,26 +385,31 @@ impl Begun {
     /// The answer's head has arrived: what watches its body from now on.
     ///
     /// The receipt goes into the head's extensions; a length that will not be true is taken out of it.
-    pub(crate) fn answered(mut self, head: &mut http::response::Parts) -> Watch {
-        if let Some(exchange) = self.attempt.exchange() {
-            exchange.response_headers = answered(&head.headers);
-        }
-        if let Some(receipt) = self.attempt.receipt() {
+    pub(crate) fn answered(self, head: &mut http::response::Parts) -> Watch {
+        let (watch, receipt) = self.watch(head);
+        if let Some(receipt) = receipt {
             head.extensions.insert(receipt);
         }
+        watch
+    }
+
+    /// The same, for who passes the receipt on himself.
+    pub(crate) fn watch(self, head: &mut http::response::Parts) -> (Watch, Option<Receipt>) {
         let (answer, said) = head_of(head.status.as_u16(), &head.headers);
+        let Answered { receipt, has_time } =
+            self.attempt.answered(answer.status, answer.is_stream(), || answered(&head.headers));
         let billed = || {
             let (bucket, count) = self.attempt.billed().filter(|_| head.status.is_success())?;
             Some(Box::new(Usage::new().with(bucket, count)))
         };
-        let later = self.later && self.attempt.has_time();
+        let later = self.later && has_time;
         let when = When::new(later, self.attempt.api(), answer, said.or_else(billed), self.keep);
         let watch = Watch::new(self.attempt, when, answer, self.hide);
         if watch.is_hiding() {
             // The stream becomes shorter than it was announced, if it was.
             head.headers.remove(header::CONTENT_LENGTH);
         }
-        watch
+        (watch, receipt)
     }
 }
 

@@ -246,7 +246,7 @@ impl Live {
 
     fn attempt(&self, request: Request, admitted: Option<(SystemTime, Box<Held>)>) -> Attempt {
         let (pipeline, context) = (Arc::clone(&self.pipeline), self.context.clone());
-        let mut attempt = match admitted {
+        let attempt = match admitted {
             Some((at, held)) => {
                 Attempt::begin_held(pipeline, context, request, Repeat::NONE, (at, Some(held)))
             }

@@ -1,11 +1,12 @@
 //! The reading of answers over HTTP: at their end, or later, by whoever takes the event.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::{
     clients::{
-        call::{Attempt, Course, End, Ended, Inner, Start},
+        call::{Attempt, End, Ended, Inner, Start},
         reader::{Kept, Reader},
+        receipt::Receipt,
     },
     events::{Event, Rest, Unread},
     usage::{
@@ -15,30 +16,40 @@ use crate::{
 };
 
 impl Attempt {
-    /// Whether nobody waits for what the answer says: no limit, and no span.
-    pub(crate) fn has_time(&self) -> bool {
-        self.0.as_ref().is_some_and(|inner| {
-            #[cfg(feature = "tracing")]
-            if inner.course.sent.is_some() {
-                return false;
+    /// The answer's head has arrived, with a status and, where Pay-i keeps the exchange, with `headers`.
+    pub(crate) fn answered(
+        &self,
+        status: u16,
+        streamed: bool,
+        headers: impl FnOnce() -> Vec<(Box<str>, Box<str>)>,
+    ) -> Answered {
+        self.change(|course| {
+            (course.status, course.streamed) = (Some(status), streamed);
+            if let Some(exchange) = &mut course.exchange {
+                exchange.response_headers = headers();
             }
-            inner.course.held.is_none()
+            #[cfg(feature = "tracing")]
+            let observed = course.sent.is_some();
+            #[cfg(not(feature = "tracing"))]
+            let observed = false;
+            Answered { receipt: course.receipt.clone(), has_time: !observed && course.held.is_none() }
         })
+        .unwrap_or_default()
     }
 
     /// In which dialect it is answered.
     pub(crate) fn api(&self) -> Api {
-        self.0.as_ref().map_or(Api::Unknown, |inner| inner.start.endpoint().api)
+        self.0.as_ref().map_or(Api::Unknown, |start| start.endpoint().api)
     }
 
     /// What is billed by the request itself.
     pub(crate) fn billed(&self) -> Option<(Bucket, u64)> {
-        self.0.as_ref()?.start.request.billed()
+        self.0.as_ref()?.request.billed()
     }
 
     /// The answer has ended, and was read on its way.
     pub(crate) fn settle_read(mut self, reader: Reader, end: &End) {
-        if let Some(mut inner) = self.0.take() {
+        if let Some(mut inner) = self.0.take().and_then(Inner::of) {
             let reading = inner.reading(reader, end);
             inner.end(reading, *end);
         }
@@ -47,52 +58,51 @@ impl Attempt {
     /// The answer has ended, and is yet to be read: now, if anybody holds the receipt, which says what it cost.
     #[inline]
     pub(crate) fn settle_unread(mut self, kept: Kept, end: &End) {
-        let Some(Inner { start, mut course }) = self.0.take() else { return };
-        course.ended = Some(start.started.elapsed());
-        course.receipt = course.receipt.filter(|receipt| !receipt.is_alone());
-        let parked = Parked { course, kept, end: *end };
-        if parked.course.receipt.is_none() {
-            *start.parked() = Some(parked);
+        let Some(start) = self.0.take() else { return };
+        let asked = start.change(|course| {
+            course.ended = Some(start.started.elapsed());
+            course.receipt.take_if(|receipt| receipt.is_alone());
+            course.unread = Some((kept, *end));
+            course.receipt.is_some()
+        });
+        if asked == Some(true) {
+            if let Some(ended) = start.ended() {
+                ended.record();
+            }
+        } else {
             let pipeline = Arc::clone(&start.pipeline);
             pipeline.sink.record_unread(Unread::new(start));
-        } else if let Some(ended) = parked.ended(start) {
-            ended.record();
         }
     }
 }
 
-/// An attempt that has ended, but for its start and the reading of its answer.
-#[derive(Debug)]
-pub(super) struct Parked {
-    course: Course,
-    kept: Kept,
-    end: End,
+/// Of an attempt whose answer has begun to arrive.
+#[derive(Debug, Default)]
+pub(crate) struct Answered {
+    /// The handle by which the caller learns what it cost.
+    pub(crate) receipt: Option<Receipt>,
+    /// Nobody waits for what the answer says: no limit, and no span.
+    pub(crate) has_time: bool,
 }
 
-impl Parked {
-    fn ended(self, start: Arc<Start>) -> Option<Ended> {
-        let Self { course, kept, end } = self;
-        let mut inner = Inner { start, course };
+impl Start {
+    /// Reads the answer to an attempt that has ended.
+    fn ended(self: Arc<Self>) -> Option<Ended> {
+        let mut inner = Inner::of(self)?;
+        let (kept, end) = inner.course.unread.take()?;
         let reading = inner.reading(kept.read(), &end);
         inner.ended(reading, end)
     }
 }
 
-impl Start {
-    fn parked(&self) -> MutexGuard<'_, Option<Parked>> {
-        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Rest for Start {
     fn read(self: Arc<Self>) -> Option<Event> {
-        let parked = self.parked().take()?;
-        parked.ended(self).map(|ended| ended.event)
+        self.ended().map(|ended| ended.event)
     }
 
     fn bytes(&self) -> usize {
-        let answer = self.parked().as_ref().map_or(0, |parked| parked.kept.size());
-        answer + self.request.prompt.as_ref().map_or(0, Prompt::size)
+        let answer = self.change(|course| course.unread.as_ref().map_or(0, |(kept, _)| kept.size()));
+        answer.unwrap_or(0) + self.request.prompt.as_ref().map_or(0, Prompt::size)
     }
 }
 

@@ -1,19 +1,19 @@
 //! An attempt as it began: who it is for, and what is asked. Whoever follows it shares it with the note that it is
 //! under way.
 
-#[cfg(feature = "_http")]
-use std::sync::Mutex;
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Instant, SystemTime},
 };
 
 use uuid::Uuid;
 
-#[cfg(feature = "_http")]
-use crate::clients::call::read::Parked;
 use crate::{
-    clients::detect::Endpoint,
+    clients::{
+        call::{Course, Held},
+        detect::Endpoint,
+        receipt::Receipt,
+    },
     context::{Context, Text},
     events::{Begun, Exchange, Opening, Pipeline},
     pricing::Cost,
@@ -126,13 +126,52 @@ pub(super) struct Start {
     pub(super) request: Request,
     /// What limits have reserved for it.
     pub(super) estimate: Option<Box<(Usage, Cost)>>,
-    /// The rest of it, once it has ended, until its answer is read: in the same place, so that the thread that reads it
-    /// has one thing to give back to the allocator.
-    #[cfg(feature = "_http")]
-    pub(super) parked: Mutex<Option<Parked>>,
+    /// How it has gone since; `None` once that is all told. It is in the same place, so that what follows the attempt is
+    /// one pointer, and the thread that reads its answer has one thing to give back to the allocator.
+    course: Mutex<Option<Course>>,
 }
 
 impl Start {
+    #[inline]
+    pub(super) fn new(
+        pipeline: Arc<Pipeline>,
+        context: Context,
+        mut request: Request,
+        repeat: Repeat,
+        (started_at, started): (SystemTime, Instant),
+        held: Option<Box<Held>>,
+    ) -> Self {
+        let id = pipeline.clock.id(started_at);
+        let reserved = held.as_ref().filter(|held| held.hold.reserves());
+        let estimate = reserved.map(|held| Box::new((held.estimate.usage, held.estimate.cost)));
+        let course = Course {
+            exchange: request.exchange.take(),
+            status: None,
+            streamed: false,
+            first: None,
+            ended: None,
+            shown: false,
+            #[cfg(feature = "tracing")]
+            sent: None,
+            receipt: Some(Receipt::new(id)),
+            held,
+            #[cfg(feature = "_http")]
+            unread: None,
+        };
+        let course = Mutex::new(Some(course));
+        Self { pipeline, context, id, repeat, started_at, started, request, estimate, course }
+    }
+
+    pub(super) fn course(&self) -> MutexGuard<'_, Option<Course>> {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how it has gone on, unless it is over.
+    #[inline]
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Course) -> T) -> Option<T> {
+        self.course().as_mut().map(change)
+    }
+
     /// What its request says.
     pub(super) fn said(&self) -> &Said {
         self.request.said(&self.context)

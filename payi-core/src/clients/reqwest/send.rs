@@ -89,7 +89,7 @@ pub(crate) fn result(
 fn watch(begun: Begun, response: Response) -> Response {
     let url = response.url().clone();
     let (mut parts, body) = http::Response::<backend::Body>::from(response).into_parts();
-    let watch = begun.answered(&mut parts);
+    let (watch, receipt) = begun.watch(&mut parts);
     let body = backend::Body::wrap(Tee::new(body, watch, body_code));
     // The address is an extension of a type that only this builder can make.
     let mut builder = http::Response::builder();
@@ -99,7 +99,12 @@ fn watch(begun: Begun, response: Response) -> Response {
     if let Ok(made) = builder.url(url).body(()) {
         parts.extensions = made.into_parts().0.extensions;
     }
-    Response::from(http::Response::from_parts(parts, body))
+    let mut response = Response::from(http::Response::from_parts(parts, body));
+    // The address is no extension any more, and leaves room.
+    if let Some(receipt) = receipt {
+        response.extensions_mut().insert(receipt);
+    }
+    response
 }
 
 fn body_code(error: &dyn Any) -> &'static str {
