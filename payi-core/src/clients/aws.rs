@@ -58,7 +58,7 @@ use crate::{
     clients::{
         body::Tee,
         call::Repeat,
-        headers,
+        headers, incoming,
         outgoing::{self, Begun, Outgoing, Ready},
         receipt::Receipt,
     },
@@ -271,7 +271,7 @@ fn code(error: &OrchestratorError<Error>) -> &'static str {
     match error.as_connector_error() {
         _ if error.is_timeout_error() => "timeout",
         Some(error) if error.is_timeout() => "timeout",
-        Some(error) => outgoing::code(error),
+        Some(error) => incoming::code(error),
         None => "transport",
     }
 }

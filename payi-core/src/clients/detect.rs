@@ -168,20 +168,35 @@ fn proxied(path: &str) -> Option<(&'static str, usize)> {
     Some((host, begin + name.len()))
 }
 
+/// A request, and what it is for.
+struct Told {
+    method: String,
+    host: String,
+    path: String,
+    endpoint: Arc<Endpoint>,
+}
+
 thread_local! {
-    /// The last request, and what it was for: most programs ask one endpoint, and to compare is less than to tell.
-    static LAST: RefCell<Option<(String, Arc<Endpoint>)>> = const { RefCell::new(None) };
+    /// The last one: most programs ask one endpoint, and to compare is less than to tell.
+    static LAST: RefCell<Option<Told>> = const { RefCell::new(None) };
 }
 
 /// Tells what a request for `path` at `host` is for.
 pub(crate) fn detect(method: &str, host: &str, path: &str) -> Arc<Endpoint> {
-    let parts = [method, " ", host, " ", path];
-    let is_last = |mut last: &str| {
-        parts.iter().all(|part| last.strip_prefix(part).map(|rest| last = rest).is_some()) && last.is_empty()
-    };
     let found = LAST.try_with(|last| match &mut *last.borrow_mut() {
-        Some((request, endpoint)) if is_last(request) => Arc::clone(endpoint),
-        last => Arc::clone(&last.insert((parts.concat(), tell(method, host, path).into())).1),
+        Some(told) if told.path == path && told.host == host && told.method == method => {
+            Arc::clone(&told.endpoint)
+        }
+        last => {
+            let endpoint = Arc::new(tell(method, host, path));
+            *last = Some(Told {
+                method: method.into(),
+                host: host.into(),
+                path: path.into(),
+                endpoint: Arc::clone(&endpoint),
+            });
+            endpoint
+        }
     });
     // A thread at its end has no last request.
     found.unwrap_or_else(|_| tell(method, host, path).into())

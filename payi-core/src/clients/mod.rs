@@ -30,6 +30,8 @@ mod headers;
 #[cfg(feature = "_http")]
 mod hide;
 #[cfg(feature = "_http")]
+mod incoming;
+#[cfg(feature = "_http")]
 mod inline;
 #[cfg(feature = "_http")]
 mod outgoing;

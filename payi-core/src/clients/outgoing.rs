@@ -1,4 +1,4 @@
-//! One attempt over HTTP: before it is sent, and around what comes back, whichever client sends it.
+//! One attempt over HTTP: before it is sent, whichever client sends it.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -6,22 +6,19 @@ use http::{HeaderMap, header};
 
 use crate::{
     clients::{
-        body::Watch,
-        call::{self, Answered, Attempt, PriceAs, Repeat, Said},
+        call::{self, Attempt, PriceAs, Repeat, Said},
         capture::{KEPT_MAX, Keep},
         detect::{self, Endpoint, detect, makes_nothing},
         gate::{self, Sent},
         headers::{self, Effective},
         inline::{Note, without_inline_data},
-        reader::{Head, When},
-        receipt::Receipt,
         request::{self, Body},
     },
-    context::{self, Context},
+    context::{self, Context, KeySet},
     error::Kind,
     events::{Exchange, PayIAccess, Pipeline, Settings, StreamUsage},
     usage::{
-        Api, Bucket, Guardrail, Usage, guardrail,
+        Api, Guardrail, guardrail,
         sample::{self, Prompt},
     },
 };
@@ -43,11 +40,12 @@ pub(crate) struct Outgoing<'r> {
 /// An attempt that has begun.
 #[derive(Debug)]
 pub(crate) struct Begun {
-    attempt: Attempt,
-    keep: Keep,
-    hide: bool,
+    pub(super) attempt: Attempt,
+    pub(super) keep: Keep,
+    /// The caller gets less than comes: the usage of a stream that did not ask for it.
+    pub(super) hide: bool,
     /// The answer may be read afterwards: other calls do not depend on it.
-    later: bool,
+    pub(super) later: bool,
 }
 
 /// An attempt that has begun, and is to be sent.
@@ -65,55 +63,167 @@ pub(crate) fn begin<'r>(
     headers: &mut HeaderMap,
     repeat: Repeat,
 ) -> Beginning<'r> {
-    try_begin(context, request, headers, repeat).unwrap_or_else(Beginning::Refused)
+    match at_once(context, &request, headers, repeat) {
+        AtOnce::Known(begun) => {
+            Beginning::Known(begun.map(|begun| begun.map(|begun| Ready { begun, body: None })))
+        }
+        AtOnce::NotYet(unprepared) => unprepared.begin(request, headers, repeat),
+    }
 }
 
-fn try_begin<'r>(
+/// How an attempt begins, as far as that is known without reading its request, or changing it.
+pub(crate) enum AtOnce {
+    /// It is sent as it was written; or nobody is listening; or it may not be sent.
+    Known(crate::Result<Option<Begun>>),
+    NotYet(Unprepared),
+}
+
+/// An attempt whose request has to be read before it begins, or may have to be changed.
+pub(crate) struct Unprepared {
+    pipeline: Arc<Pipeline>,
     context: Context,
-    request: Outgoing<'r>,
-    headers: &mut HeaderMap,
+    /// What it is for, if that is known already.
+    endpoint: Option<Arc<Endpoint>>,
+}
+
+/// Begins an attempt, if its request is a short one that is sent as it was written, and of which nothing has to be known
+/// before; what it says is read by the thread that notes that it is under way, or with its answer.
+pub(crate) fn at_once(
+    context: Context,
+    request: &Outgoing<'_>,
+    headers: &HeaderMap,
     repeat: Repeat,
-) -> crate::Result<Beginning<'r>> {
+) -> AtOnce {
     #[cfg(feature = "tracing")]
     let context = crate::clients::tracing::calling(context);
-    let Some(pipeline) = context.root::<Pipeline>() else { return Ok(Beginning::Nobodys) };
-    #[cfg(feature = "relay")]
-    if crate::clients::relay::takes_over(request.host, request.port, &context, headers) {
-        return Ok(Beginning::Nobodys);
-    }
     let context = context.for_call();
-    if let Some(unread) = unread(&pipeline, &context, &request, headers) {
-        let context = attributed(&pipeline.settings, context)?;
-        let attempt = Attempt::begin(pipeline, context, unread, repeat);
-        let begun = Begun { attempt, keep: Keep::Nothing, hide: false, later: true };
-        return Ok(Beginning::Begun(Ready { begun, body: None }));
-    }
-    Ok(prepare(pipeline, context, request, headers, repeat)?.begin())
+    let Some(pipeline) = context.root::<Pipeline>() else { return AtOnce::Known(Ok(None)) };
+    let described = match unread(&pipeline, &context, request, headers) {
+        Ok(described) => described,
+        Err(endpoint) => return AtOnce::NotYet(Unprepared { pipeline, context, endpoint }),
+    };
+    AtOnce::Known(attributed(&pipeline.settings, context).map(|context| {
+        let attempt = Attempt::begin(pipeline, context, described, repeat);
+        Some(Begun { attempt, keep: Keep::Nothing, hide: false, later: true })
+    }))
 }
 
-/// A short request that is sent as it was written, and of which nothing has to be known before; what it says is read
-/// by the thread that notes that it is under way, or with its answer.
+/// A request that is read later; or what is known of its endpoint, if it has to be read before it is sent.
 fn unread(
     pipeline: &Pipeline,
     context: &Context,
     request: &Outgoing<'_>,
     headers: &HeaderMap,
-) -> Option<call::Request> {
-    let body = request.body.filter(|body| body.len() <= sample::KEPT_MAX)?;
+) -> Result<call::Request, Option<Arc<Endpoint>>> {
+    let body = request.body.filter(|body| body.len() <= sample::KEPT_MAX).ok_or(None)?;
     let settings = &pipeline.settings;
     let asks = settings.exchange
         || settings.log_prompt_and_response
         || !settings.mappings.is_empty()
         || gate::has_limits(pipeline)
         || context.has_flags();
+    #[cfg(feature = "relay")]
+    let asks = asks || crate::clients::relay::is_at(request.host, request.port);
     if asks || headers::say_something(headers) || makes_nothing(request.method) {
-        return None;
+        return Err(None);
     }
     let endpoint = detect(request.method, request.host, request.path);
     let asks_for_usage = asks_for_usage(settings, request.host, &endpoint) && request::may_stream(body);
     // Whether an answer is made in the background must be known before somebody fetches it.
-    let at_once = asks_for_usage || request::may_be_background(endpoint.api, body) || !endpoint.is_text();
-    (!at_once).then(|| call::Request::unread(endpoint, Prompt::of(body)))
+    if asks_for_usage || request::may_be_background(endpoint.api, body) || !endpoint.is_text() {
+        return Err(Some(endpoint));
+    }
+    Ok(call::Request::unread(endpoint, Prompt::of(body)))
+}
+
+impl Unprepared {
+    /// Begins it.
+    pub(crate) fn begin<'r>(
+        self,
+        request: Outgoing<'r>,
+        headers: &mut HeaderMap,
+        repeat: Repeat,
+    ) -> Beginning<'r> {
+        #[cfg(feature = "relay")]
+        if crate::clients::relay::takes_over(request.host, request.port, &self.context, headers) {
+            return Beginning::Known(Ok(None));
+        }
+        match self.prepare(request, headers, repeat) {
+            Ok(prepared) => prepared.begin(),
+            Err(error) => Beginning::Known(Err(error)),
+        }
+    }
+
+    fn prepare<'r>(
+        self,
+        request: Outgoing<'r>,
+        headers: &mut HeaderMap,
+        repeat: Repeat,
+    ) -> crate::Result<Prepared<'r>> {
+        let Self { pipeline, context, endpoint } = self;
+        let settings = &pipeline.settings;
+        let at_pay_i = |pay_i: &PayIAccess| pay_i.is_at(request.scheme, request.host, request.port);
+        let call_site = context.call_site();
+        let Effective { context, keep, price_as } = headers::apply(&pipeline, context, at_pay_i, headers);
+        let context = match call_site {
+            Some(site) => context.called_at(site),
+            None => context,
+        };
+        let context = attributed(settings, context)?;
+        let mut endpoint = endpoint.unwrap_or_else(|| detect(request.method, request.host, request.path));
+        let body =
+            request.body.filter(|_| !makes_nothing(request.method)).map(Body::read).unwrap_or_default();
+        let may_be_changed = (body.stream || pipeline.gate.is_some()) && may_be_changed(headers);
+        let asked = asks_for_usage(settings, request.host, &endpoint)
+            .then(|| {
+                request
+                    .body
+                    .filter(|_| body.stream && may_be_changed)
+                    .and_then(|bytes| body.with_stream_usage(bytes))
+            })
+            .flatten();
+        let exchange = (keep || settings.exchange).then(|| {
+            Box::new(Exchange {
+                provider_uri: Some(base(&request, &endpoint)),
+                instrumented_module: Some(request.module.into()),
+                request_json: request
+                    .body
+                    .filter(|bytes| keep && bytes.len() <= KEPT_MAX)
+                    .map(|bytes| kept(settings, asked.as_deref().unwrap_or(bytes))),
+                guardrail: guardrail_of(&endpoint, &request, headers),
+                ..Exchange::default()
+            })
+        });
+        let api = endpoint.api;
+        let picture = request.body.filter(|_| api == Api::Images).and_then(request::picture);
+        let billed = request.body.and_then(|body| request::billed(&endpoint, body));
+        let mut said = Said { picture, billed, ..Said::of(&endpoint, body.model, price_as) };
+        let context = mapped(settings, request.host, &mut endpoint, &mut said, context);
+        let prompt = request
+            .body
+            .filter(|_| endpoint.is_text() || body.stream || streams(&endpoint, request.path))
+            .map(Prompt::of);
+        let plain = !headers.contains_key(header::CONTENT_ENCODING);
+        // Whether an answer is made in the background must be known before somebody fetches it.
+        let later = plain
+            && !endpoint.free
+            && request.body.is_some_and(|body| !request::may_be_background(api, body));
+        let keep = Keep::of(keep, settings.instrument_inline_data);
+        let mut described = call::Request::read(endpoint, said);
+        (described.prompt, described.exchange) = (prompt, exchange);
+        Ok(Prepared {
+            context,
+            described,
+            repeat,
+            body: request.body,
+            asked,
+            plain,
+            may_be_changed,
+            keep,
+            later,
+            pipeline,
+        })
+    }
 }
 
 /// All that is known before limits are asked.
@@ -135,12 +245,9 @@ struct Prepared<'r> {
 
 /// How an attempt begins.
 pub(crate) enum Beginning<'r> {
-    /// Nobody is listening, and the request was not touched; or a relay of ours will count it, and is told by a header
-    /// whom it is for.
-    Nobodys,
-    /// It may not be sent.
-    Refused(crate::Error),
-    Begun(Ready),
+    /// It has begun; or nobody is listening, and the request was not touched; or a relay of ours will count it, and is
+    /// told by a header whom it is for; or it may not be sent.
+    Known(crate::Result<Option<Ready>>),
     /// Once limits have said that it may.
     Asking(Pin<Box<dyn Future<Output = crate::Result<Ready>> + Send + 'r>>),
 }
@@ -155,81 +262,10 @@ impl Beginning<'_> {
     #[inline]
     pub(crate) async fn wait(self) -> crate::Result<Option<Ready>> {
         match self {
-            Self::Nobodys => Ok(None),
-            Self::Refused(error) => Err(error),
-            Self::Begun(ready) => Ok(Some(ready)),
+            Self::Known(ready) => ready,
             Self::Asking(asking) => asking.await.map(Some),
         }
     }
-}
-
-fn prepare<'r>(
-    pipeline: Arc<Pipeline>,
-    context: Context,
-    request: Outgoing<'r>,
-    headers: &mut HeaderMap,
-    repeat: Repeat,
-) -> crate::Result<Prepared<'r>> {
-    let settings = &pipeline.settings;
-    let at_pay_i = |pay_i: &PayIAccess| pay_i.is_at(request.scheme, request.host, request.port);
-    let call_site = context.call_site();
-    let Effective { context, keep, price_as } = headers::apply(&pipeline, context, at_pay_i, headers);
-    let context = match call_site {
-        Some(site) => context.called_at(site),
-        None => context,
-    };
-    let context = attributed(settings, context)?;
-    let mut endpoint = detect(request.method, request.host, request.path);
-    let body = request.body.filter(|_| !makes_nothing(request.method)).map(Body::read).unwrap_or_default();
-    let may_be_changed = (body.stream || pipeline.gate.is_some()) && may_be_changed(headers);
-    let asked = asks_for_usage(settings, request.host, &endpoint)
-        .then(|| {
-            request
-                .body
-                .filter(|_| body.stream && may_be_changed)
-                .and_then(|bytes| body.with_stream_usage(bytes))
-        })
-        .flatten();
-    let exchange = (keep || settings.exchange).then(|| {
-        Box::new(Exchange {
-            provider_uri: Some(base(&request, &endpoint)),
-            instrumented_module: Some(request.module.into()),
-            request_json: request
-                .body
-                .filter(|bytes| keep && bytes.len() <= KEPT_MAX)
-                .map(|bytes| kept(settings, asked.as_deref().unwrap_or(bytes))),
-            guardrail: guardrail_of(&endpoint, &request, headers),
-            ..Exchange::default()
-        })
-    });
-    let api = endpoint.api;
-    let picture = request.body.filter(|_| api == Api::Images).and_then(request::picture);
-    let billed = request.body.and_then(|body| request::billed(&endpoint, body));
-    let mut said = Said { picture, billed, ..Said::of(&endpoint, body.model, price_as) };
-    let context = mapped(settings, request.host, &mut endpoint, &mut said, context);
-    let prompt = request
-        .body
-        .filter(|_| endpoint.is_text() || body.stream || streams(&endpoint, request.path))
-        .map(Prompt::of);
-    let plain = !headers.contains_key(header::CONTENT_ENCODING);
-    // Whether an answer is made in the background must be known before somebody fetches it.
-    let later =
-        plain && !endpoint.free && request.body.is_some_and(|body| !request::may_be_background(api, body));
-    let keep = Keep::of(keep, settings.instrument_inline_data);
-    let mut described = call::Request::read(endpoint, said);
-    (described.prompt, described.exchange) = (prompt, exchange);
-    Ok(Prepared {
-        context,
-        described,
-        repeat,
-        body: request.body,
-        asked,
-        plain,
-        may_be_changed,
-        keep,
-        later,
-        pipeline,
-    })
 }
 
 impl<'r> Prepared<'r> {
@@ -239,7 +275,7 @@ impl<'r> Prepared<'r> {
         let ready = move |attempt, body| Ready { begun: Begun { attempt, keep, hide, later }, body };
         let Some(gate) = gate::before(&pipeline, &described) else {
             let attempt = Attempt::begin(pipeline, context, described, repeat);
-            return Beginning::Begun(ready(attempt, self.asked));
+            return Beginning::Known(Ok(Some(ready(attempt, self.asked))));
         };
         Beginning::Asking(Box::pin(async move {
             let sent = Sent {
@@ -311,11 +347,16 @@ fn mapped(
 }
 
 /// The context with a note of which required keys it lacks.
+#[inline]
 fn attributed(settings: &Settings, context: Context) -> crate::Result<Context> {
-    let missing = context.missing(settings.require);
-    if missing.is_empty() {
+    if settings.require.is_empty() {
         return Ok(context);
     }
+    let missing = context.missing(settings.require);
+    if missing.is_empty() { Ok(context) } else { unattributed(settings, context, missing) }
+}
+
+fn unattributed(settings: &Settings, context: Context, missing: KeySet) -> crate::Result<Context> {
     if settings.refuse_unattributed {
         let site = context.call_site().map(|site| format!(" made at {site}")).unwrap_or_default();
         let message = format!(
@@ -367,124 +408,6 @@ fn base(request: &Outgoing<'_>, endpoint: &Endpoint) -> Box<str> {
     match request.port {
         Some(port) => format!("{scheme}://{host}:{port}{path}").into(),
         None => format!("{scheme}://{host}{path}").into(),
-    }
-}
-
-impl Begun {
-    /// The id of the event that this will be.
-    #[cfg(any(feature = "async-openai", feature = "aws", feature = "reqwest-middleware"))]
-    pub(crate) fn id(&self) -> Option<uuid::Uuid> {
-        self.attempt.receipt().map(|receipt| receipt.event_id())
-    }
-
-    /// There was no answer, for the reason given by a short code.
-    pub(crate) fn fail(self, code: &'static str) {
-        self.attempt.fail(code);
-    }
-
-    /// The answer's head has arrived: what watches its body from now on.
-    ///
-    /// The receipt goes into the head's extensions; a length that will not be true is taken out of it.
-    pub(crate) fn answered(self, head: &mut http::response::Parts) -> Watch {
-        let (watch, receipt) = self.watch(head);
-        if let Some(receipt) = receipt {
-            head.extensions.insert(receipt);
-        }
-        watch
-    }
-
-    /// The same, for who passes the receipt on himself.
-    pub(crate) fn watch(self, head: &mut http::response::Parts) -> (Watch, Option<Receipt>) {
-        let (answer, said) = head_of(head.status.as_u16(), &head.headers);
-        let Answered { receipt, has_time } =
-            self.attempt.answered(answer.status, answer.is_stream(), || answered(&head.headers));
-        let billed = || {
-            let (bucket, count) = self.attempt.billed().filter(|_| head.status.is_success())?;
-            Some(Box::new(Usage::new().with(bucket, count)))
-        };
-        let later = self.later && has_time;
-        let when = When::new(later, self.attempt.api(), answer, said.or_else(billed), self.keep);
-        let watch = Watch::new(self.attempt, when, answer, self.hide);
-        if watch.is_hiding() {
-            // The stream becomes shorter than it was announced, if it was.
-            head.headers.remove(header::CONTENT_LENGTH);
-        }
-        (watch, receipt)
-    }
-}
-
-/// What the head of an answer says, also of what was used; of a header that is there twice the first counts. Answers
-/// have few headers: one look at each is less than a look-up of each name.
-fn head_of(status: u16, headers: &HeaderMap) -> (Head<'_>, Option<Box<Usage>>) {
-    let (mut head, mut said) = (Head { status, ..Head::EMPTY }, None);
-    for (name, value) in headers {
-        let text = || value.to_str().unwrap_or_default();
-        match () {
-            () if *name == header::CONTENT_TYPE && head.content_type.is_empty() => {
-                head.content_type = value.as_bytes();
-            }
-            () if *name == header::CONTENT_LENGTH && head.length.is_none() => {
-                head.length = text().parse().ok();
-            }
-            () if *name == header::CONTENT_ENCODING && head.content_encoding.is_empty() => {
-                head.content_encoding = text();
-            }
-            () if *name == "x-amzn-bedrock-input-token-count" && said.is_none() => {
-                said = counted(text(), headers).map(Box::new);
-            }
-            () => {}
-        }
-    }
-    (head, said)
-}
-
-/// Bedrock counts in the head of its answers, beside whatever the model says in the body.
-fn counted(input: &str, headers: &HeaderMap) -> Option<Usage> {
-    let other =
-        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
-    Some(
-        Usage::new()
-            .with(Bucket::Input, input.parse().ok()?)
-            .with(Bucket::Output, other("x-amzn-bedrock-output-token-count"))
-            .with(Bucket::CacheRead, other("x-amzn-bedrock-cache-read-input-token-count"))
-            .with(Bucket::CacheWrite, other("x-amzn-bedrock-cache-write-input-token-count")),
-    )
-}
-
-/// An answer's headers, without those that identify somebody or describe only the transport.
-fn answered(headers: &HeaderMap) -> Vec<(Box<str>, Box<str>)> {
-    headers
-        .iter()
-        .filter(|(name, _)| {
-            let name = name.as_str();
-            !name.starts_with("content-")
-                && !matches!(
-                    name,
-                    "transfer-encoding"
-                        | "set-cookie"
-                        | "set-cookie2"
-                        | "cookie"
-                        | "authorization"
-                        | "proxy-authorization"
-                        | "www-authenticate"
-                        | "proxy-authenticate"
-                )
-        })
-        .filter_map(|(name, value)| Some((name.as_str().into(), value.to_str().ok()?.into())))
-        .collect()
-}
-
-/// What went wrong, in a word, as far as the operating system says it.
-#[cfg(any(feature = "tower", feature = "aws"))]
-pub(crate) fn code(error: &(dyn std::error::Error + 'static)) -> &'static str {
-    use std::io::ErrorKind::{
-        AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut,
-    };
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    match causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind).last() {
-        Some(ConnectionRefused | HostUnreachable | NetworkUnreachable | AddrNotAvailable) => "connect",
-        Some(TimedOut) => "timeout",
-        _ => "transport",
     }
 }
 

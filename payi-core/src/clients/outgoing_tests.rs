@@ -45,7 +45,7 @@ fn is_read_later(
     request: &Outgoing<'_>,
     headers: &HeaderMap,
 ) -> bool {
-    unread(pipeline, context, request, headers).is_some()
+    unread(pipeline, context, request, headers).is_ok()
 }
 
 #[test]

@@ -40,6 +40,7 @@ use crate::{
         body::{Tee, Watch},
         call::Repeat,
         capture::KEPT_MAX,
+        incoming,
         outgoing::{self, Begun, Outgoing, Ready},
     },
     context::Context,
@@ -121,7 +122,7 @@ where
                 }
                 Err(error) => {
                     let error = error.into();
-                    begun.fail(outgoing::code(&*error));
+                    begun.fail(incoming::code(&*error));
                     Err(error)
                 }
             }

@@ -110,8 +110,8 @@ impl Context {
     #[cfg(feature = "_http")]
     #[inline]
     pub(crate) fn has_flags(&self) -> bool {
-        let own = std::iter::successors(self.frame.as_deref(), |frame| frame.parent());
-        own.chain(self.global.as_deref()).any(Frame::has_flags)
+        let mut own = std::iter::successors(self.frame.as_deref(), |frame| frame.parent());
+        own.any(Frame::has_flags) || self.global.as_deref().is_some_and(Frame::has_flags)
     }
 
     /// Which of `keys` have no value here.
@@ -128,6 +128,12 @@ impl Context {
     #[inline]
     pub(crate) fn for_call(self) -> Self {
         Self { global: self.global.or_else(global), ..self }
+    }
+
+    /// The same for a call that begins elsewhere, some time: it sees the process-wide root of that moment.
+    #[cfg(feature = "relay")]
+    pub(crate) fn for_later(&self) -> Self {
+        Self { global: None, ..self.clone() }
     }
 
     /// The same, for a call made at `site`: whoever takes a snapshot on behalf of its caller says where.
@@ -170,7 +176,11 @@ impl Context {
     /// What the root of this context carries, if it is a `T`: else what the process-wide root carries.
     pub fn root<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         let carried = self.frame.as_deref().and_then(Frame::carried);
-        carried.or_else(|| self.global.clone().or_else(global)?.carried())?.downcast().ok()
+        let carried = carried.or_else(|| match &self.global {
+            Some(global) => global.carried(),
+            None => global()?.carried(),
+        })?;
+        carried.downcast().ok()
     }
 
     /// Runs `future` in this context.

@@ -15,9 +15,6 @@ use crate::{
 pub(crate) trait Rest: Send + Sync {
     /// Does it; `None` if the call goes on, in the background.
     fn read(self: Arc<Self>) -> Option<Event>;
-
-    /// What waits with it, in bytes of memory.
-    fn bytes(&self) -> usize;
 }
 
 /// An answer could not be read.
@@ -28,12 +25,15 @@ pub(crate) struct Defect;
 ///
 /// Nobody waits for it: neither a limit nor a receipt.
 #[must_use = "an attempt whose answer is never read leaves no event"]
-pub struct Unread(Arc<dyn Rest>);
+pub struct Unread {
+    rest: Arc<dyn Rest>,
+    bytes: usize,
+}
 
 impl Unread {
     #[cfg(any(feature = "_http", all(test, feature = "ledger")))]
-    pub(crate) fn new(rest: Arc<impl Rest + 'static>) -> Self {
-        Self(rest)
+    pub(crate) fn new(rest: Arc<impl Rest + 'static>, bytes: usize) -> Self {
+        Self { rest, bytes }
     }
 
     /// Reads the answer, and prices what it used. `None` if the answer only announces another, made in the background:
@@ -44,7 +44,7 @@ impl Unread {
 
     /// The same, told apart: a panic in there is a defect of ours, and goes no further.
     pub(crate) fn try_read(self) -> Result<Option<Event>, Defect> {
-        catch_unwind(AssertUnwindSafe(|| self.0.read())).map_err(|_panic| Defect)
+        catch_unwind(AssertUnwindSafe(|| self.rest.read())).map_err(|_panic| Defect)
     }
 
     /// Reads the answer here and now, for a sink that gets the event.
@@ -64,12 +64,12 @@ impl Unread {
 
     /// How long the answer is, with the sample of what was asked, in bytes of memory.
     pub fn bytes(&self) -> usize {
-        self.0.bytes()
+        self.bytes
     }
 }
 
 impl fmt::Debug for Unread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unread").field("bytes", &self.bytes()).finish()
+        f.debug_struct("Unread").field("bytes", &self.bytes).finish_non_exhaustive()
     }
 }

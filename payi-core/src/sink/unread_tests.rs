@@ -19,9 +19,8 @@ use crate::{
 
 type Reading = Box<dyn FnOnce() -> Option<Event> + Send>;
 
-/// An answer of so many bytes, and what its reading comes to.
+/// What the reading of an answer comes to.
 struct Answer {
-    bytes: usize,
     read: Mutex<Option<Reading>>,
     by: Arc<Mutex<Vec<ThreadId>>>,
 }
@@ -31,10 +30,6 @@ impl Rest for Answer {
         self.by.lock().unwrap().push(thread::current().id());
         let read = self.read.lock().unwrap().take().unwrap();
         read()
-    }
-
-    fn bytes(&self) -> usize {
-        self.bytes
     }
 }
 
@@ -51,8 +46,8 @@ impl Bench {
     }
 
     fn record(&self, bytes: usize, read: impl FnOnce() -> Option<Event> + Send + 'static) {
-        let answer = Answer { bytes, read: Mutex::new(Some(Box::new(read))), by: Arc::clone(&self.by) };
-        self.writer.sink().record_unread(Unread::new(Arc::new(answer)));
+        let answer = Answer { read: Mutex::new(Some(Box::new(read))), by: Arc::clone(&self.by) };
+        self.writer.sink().record_unread(Unread::new(Arc::new(answer), bytes));
     }
 
     /// Keeps the writer at an answer until something is sent, or the sender is gone.
@@ -156,8 +151,8 @@ fn a_shutdown_reads_what_waits_and_what_comes_after_it_is_counted() {
     bench.writer.shutdown(Duration::from_secs(30)).unwrap();
     let by = Arc::default();
     let read: Reading = Box::new(|| Some(sample::event(1)));
-    let late = Answer { bytes: 1, read: Mutex::new(Some(read)), by: Arc::clone(&by) };
-    sink.record_unread(Unread::new(Arc::new(late)));
+    let late = Answer { read: Mutex::new(Some(read)), by: Arc::clone(&by) };
+    sink.record_unread(Unread::new(Arc::new(late), 1));
     let metrics = counts.metrics();
     assert_eq!((metrics.recorded, metrics.written), (2_000, 2_000));
     assert_eq!(metrics.losses, [("after_shutdown", 1)]);

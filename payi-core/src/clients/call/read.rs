@@ -59,6 +59,7 @@ impl Attempt {
     #[inline]
     pub(crate) fn settle_unread(mut self, kept: Kept, end: &End) {
         let Some(start) = self.0.take() else { return };
+        let bytes = kept.size() + start.request.prompt.as_ref().map_or(0, Prompt::size);
         let asked = start.change(|course| {
             course.ended = Some(start.started.elapsed());
             course.receipt.take_if(|receipt| receipt.is_alone());
@@ -71,7 +72,7 @@ impl Attempt {
             }
         } else {
             let pipeline = Arc::clone(&start.pipeline);
-            pipeline.sink.record_unread(Unread::new(start));
+            pipeline.sink.record_unread(Unread::new(start, bytes));
         }
     }
 }
@@ -98,11 +99,6 @@ impl Start {
 impl Rest for Start {
     fn read(self: Arc<Self>) -> Option<Event> {
         self.ended().map(|ended| ended.event)
-    }
-
-    fn bytes(&self) -> usize {
-        let answer = self.change(|course| course.unread.as_ref().map_or(0, |(kept, _)| kept.size()));
-        answer.unwrap_or(0) + self.request.prompt.as_ref().map_or(0, Prompt::size)
     }
 }
 

@@ -50,7 +50,7 @@ use crate::{
 };
 
 pub use cookies::Cookies;
-pub(crate) use running::takes_over;
+pub(crate) use running::{is_at, takes_over};
 use table::Table;
 
 /// A relay to one provider.

@@ -23,19 +23,25 @@ pub(super) fn add(relay: &Arc<Shared>) {
     ANY.store(true, Ordering::Release);
 }
 
+fn at(host: &str, port: Option<u16>) -> Option<Arc<Shared>> {
+    if !ANY.load(Ordering::Acquire) {
+        return None;
+    }
+    let relays = RELAYS.lock().unwrap_or_else(PoisonError::into_inner);
+    relays.iter().filter_map(Weak::upgrade).find(|relay| relay.is_at(host, port))
+}
+
+/// Whether a relay of ours is there.
+pub(crate) fn is_at(host: &str, port: Option<u16>) -> bool {
+    at(host, port).is_some()
+}
+
 /// Whether the request goes to a relay of ours; then its headers say for whom it is.
 pub(crate) fn takes_over(host: &str, port: Option<u16>, context: &Context, headers: &mut HeaderMap) -> bool {
-    if !ANY.load(Ordering::Acquire) {
-        return false;
-    }
-    let relay = {
-        let relays = RELAYS.lock().unwrap_or_else(PoisonError::into_inner);
-        relays.iter().filter_map(Weak::upgrade).find(|relay| relay.is_at(host, port))
-    };
-    let Some(relay) = relay else { return false };
+    let Some(relay) = at(host, port) else { return false };
     #[cfg(feature = "tracing")]
     crate::clients::tracing::passed_on(context.clone());
-    let ours = serve::cookie(&relay.table.keep(context.clone()));
+    let ours = serve::cookie(&relay.table.keep(context.for_later()));
     let cookies = match headers.get(header::COOKIE).and_then(|theirs| theirs.to_str().ok()) {
         Some(theirs) => format!("{theirs}; {ours}"),
         None => ours,

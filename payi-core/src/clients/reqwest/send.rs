@@ -10,7 +10,7 @@ use crate::{
     clients::{
         body::Tee,
         call::Repeat,
-        outgoing::{self, Begun, Outgoing, Ready},
+        outgoing::{self, AtOnce, Begun, Outgoing, Ready, Unprepared},
     },
     context::Context,
 };
@@ -47,16 +47,29 @@ pub(crate) fn attempt(
     module: &'static str,
 ) -> impl Future<Output = crate::Result<Option<Begun>>> + Send {
     async move {
-        let mut headers = std::mem::take(request.headers_mut());
-        let beginning = outgoing::begin(context, outgoing(request, module), &mut headers, repeat);
-        let begun = beginning.wait().await;
-        *request.headers_mut() = headers;
-        let Some(Ready { begun, body }) = begun? else { return Ok(None) };
-        if let Some(body) = body {
-            *request.body_mut() = Some(body.into());
+        match outgoing::at_once(context, &outgoing(request, module), request.headers(), repeat) {
+            AtOnce::Known(begun) => begun,
+            // In a box, lest the futures of all calls have room for it.
+            AtOnce::NotYet(unprepared) => Box::pin(prepared(unprepared, request, repeat, module)).await,
         }
-        Ok(Some(begun))
     }
+}
+
+async fn prepared(
+    unprepared: Unprepared,
+    request: &mut Request,
+    repeat: Repeat,
+    module: &'static str,
+) -> crate::Result<Option<Begun>> {
+    let mut headers = std::mem::take(request.headers_mut());
+    let beginning = unprepared.begin(outgoing(request, module), &mut headers, repeat);
+    let begun = beginning.wait().await;
+    *request.headers_mut() = headers;
+    let Some(Ready { begun, body }) = begun? else { return Ok(None) };
+    if let Some(body) = body {
+        *request.body_mut() = Some(body.into());
+    }
+    Ok(Some(begun))
 }
 
 fn outgoing<'r>(request: &'r Request, module: &'static str) -> Outgoing<'r> {
@@ -96,8 +109,8 @@ fn watch(begun: Begun, response: Response) -> Response {
     if let Some(extensions) = builder.extensions_mut() {
         *extensions = std::mem::take(&mut parts.extensions);
     }
-    if let Ok(made) = builder.url(url).body(()) {
-        parts.extensions = made.into_parts().0.extensions;
+    if let Some(extensions) = builder.url(url).extensions_mut() {
+        parts.extensions = std::mem::take(extensions);
     }
     let mut response = Response::from(http::Response::from_parts(parts, body));
     // The address is no extension any more, and leaves room.
