@@ -79,7 +79,7 @@ async fn main() -> Result<()> {
     if let Some(ledger) = guard.ledger() {
         println!("{}", ledger.users(&payi::ledger::Filter::new())?);
         let place = ledger.path().map_or("memory".into(), |path| path.display().to_string());
-        println!("All of it is in {place}. Next:");
+        println!("All of it is in {place}, and another run adds to it. Next:");
     }
     println!("  cargo run -p payi-cli -- users     the same table, with filters; --format json or csv");
     println!("  cargo run -p payi-cli -- calls     call by call, each with its outcome and cost");

@@ -77,10 +77,15 @@ pub(crate) fn run(command: &LedgerCommand, out: &mut dyn Write) -> Result<(), Fa
             for problem in &found.problems {
                 writeln!(out, "wrong: {problem}")?;
             }
+            let verdict = match found.problems.len() {
+                0 => "nothing is wrong".to_owned(),
+                1 => "one thing is wrong".to_owned(),
+                problems => format!("{problems} things are wrong"),
+            };
             let pruned = if found.pruned { "; pruned, so rollups were not compared" } else { "" };
             writeln!(
                 out,
-                "{}, {} of the chain verified, {} not in a run yet{pruned}",
+                "{verdict}: {}, {} of the chain verified, {} not in a run yet{pruned}",
                 plural(found.facts, "fact"),
                 plural(found.runs, "run"),
                 plural(found.unchained, "fact")

@@ -8,7 +8,9 @@ use std::{io::Write, sync::Arc};
 use clap::{Args as Arguments, Subcommand, ValueEnum};
 use payi_core::{
     ledger::LedgerStore,
-    limits::{Definition, Kind, Limit, LimitState, Limits, Policy, Scope, Standing, Subject, Window},
+    limits::{
+        Definition, Kind, Limit, LimitState, Limits, Measure, Policy, Scope, Standing, Subject, Window,
+    },
     money::Money,
 };
 use serde_json::{Value, json};
@@ -16,7 +18,10 @@ use serde_json::{Value, json};
 use crate::{
     Failure, Terminal,
     args::File,
-    output::columns::{Column, Format, Table},
+    output::{
+        columns::{Column, Format, Table},
+        plural,
+    },
 };
 
 #[derive(Debug, Subcommand)]
@@ -162,7 +167,7 @@ pub(crate) fn run(
         }
         LimitsCommand::Override { file, id, subject, account, max } => {
             let whose = Subject::new(subject, account);
-            of(file)?.change::<Failure>(id, |old| {
+            let definition = of(file)?.change::<Failure>(id, |old| {
                 let mut limit = Limit::clone(&old.ok_or_else(|| none(id))?.limit);
                 match max {
                     Some(max) => drop(limit.overrides.insert(whose.clone(), amount(&limit, max)?)),
@@ -170,6 +175,12 @@ pub(crate) fn run(
                 }
                 Ok(limit)
             })?;
+            let limit = &definition.limit;
+            let of = if account.is_empty() { String::new() } else { format!(" of {account}") };
+            match limit.overrides.get(&whose) {
+                Some(max) => writeln!(out, "{id}: {} for {subject}{of}", unit(limit, *max))?,
+                None => writeln!(out, "{id}: {} for {subject}{of}, as for others", unit(limit, limit.max))?,
+            }
         }
         LimitsCommand::Reset { file, id } => {
             let history = of(file)?.reset(id, None)?.ok_or_else(|| none(id))?;
@@ -181,11 +192,11 @@ pub(crate) fn run(
                 let (limit, tally) = (&history.limit, history.tally);
                 writeln!(
                     out,
-                    "{at:.0}  {} of {}, {} over; {} calls, {} refused",
+                    "{at:.0}  {} of {}, {} over; {}, {} refused",
                     limit.show(history.settled),
                     limit.show(limit.max),
                     limit.show(history.overrun),
-                    tally.total(),
+                    plural(tally.total(), "call"),
                     tally.of(LimitState::Blocked)
                 )?;
             }
@@ -194,6 +205,7 @@ pub(crate) fn run(
             if !of(file)?.delete(id)? {
                 return Err(none(id));
             }
+            writeln!(out, "{id}: deleted, with its counters")?;
         }
     }
     Ok(out.flush()?)
@@ -299,14 +311,8 @@ fn describe(limit: &Limit) -> String {
 }
 
 fn unit(limit: &Limit, amount: i128) -> String {
-    use payi_core::limits::Measure as M;
-    let shown = limit.show(amount);
-    match limit.measure {
-        M::Cost => format!("{shown} USD"),
-        M::Calls => format!("{shown} calls"),
-        M::Tokens => format!("{shown} tokens"),
-        M::Concurrent => format!("{shown} calls at a time"),
-    }
+    let shown = limit.measure.show(amount);
+    if limit.measure == Measure::Concurrent { format!("{shown} at a time") } else { shown }
 }
 
 pub(crate) fn scope(scope: Scope) -> &'static str {

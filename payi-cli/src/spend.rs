@@ -105,11 +105,15 @@ fn named(by: &[Dimension], row: &Driver, nameless: bool) -> Vec<String> {
     let names = by.iter().zip(&row.names).enumerate();
     let one = |(i, (dimension, name)): (usize, (&Dimension, &Option<String>))| match name {
         Some(name) => name.clone(),
-        None if nameless && i == 0 && *dimension == Dimension::User => "(Unattributed)".into(),
-        None if nameless && i == 0 => "(none)".into(),
+        None if nameless && i == 0 => nobody(*dimension).into(),
         None => "-".into(),
     };
     names.map(one).collect()
+}
+
+/// What stands in a table where there is no name.
+fn nobody(dimension: Dimension) -> &'static str {
+    if dimension == Dimension::User { "(Unattributed)" } else { "(none)" }
 }
 
 /// Two ranges side by side.
@@ -253,9 +257,9 @@ fn compared(by: &[Dimension], found: &[Row], total: Both, format: Format) -> Tab
     let mut footer = vec!["TOTAL".to_owned()];
     footer.resize(names.max(1), String::new());
     footer.extend(cells(total));
-    let none = if exact { "" } else { "(none)" };
+    let none = |dimension: Dimension| if exact { "" } else { nobody(dimension) };
     let rows = found.iter().map(|(n, both)| {
-        let names = n.iter().map(|n| n.clone().unwrap_or_else(|| none.into()));
+        let names = n.iter().zip(by).map(|(n, by)| n.clone().unwrap_or_else(|| none(*by).into()));
         names.chain(cells(*both)).collect()
     });
     Table { columns, names: 0..names, rows: rows.collect(), footer: Some(footer), notes: Vec::new() }

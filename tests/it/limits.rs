@@ -59,6 +59,7 @@ async fn a_refused_call_never_leaves_and_says_why() {
     assert_eq!(refusal.show(refusal.spent), "0.00205 USD");
     assert_eq!((refusal.reserved, refusal.max, refusal.frees_at), (0, 2_500_000_000, None));
     assert!(error.to_string().contains("0.00205 USD spent and 0 USD reserved of 0.0025 USD"), "{error}");
+    assert!(error.to_string().ends_with("(max_tokens) needs less"), "something is left: {error}");
 
     let events = recorder.events();
     let outcomes: Vec<_> = events.iter().map(|event| event.outcome).collect();

@@ -184,8 +184,7 @@ fn row(definition: &Definition, subject: &Subject, at: &Standing, now: SystemTim
 fn shown(limit: &Limit, amount: i128) -> String {
     match limit.measure {
         Measure::Cost => format!("{} USD", format::money(Money::from_pico(amount))),
-        Measure::Calls | Measure::Concurrent => format!("{amount} calls"),
-        Measure::Tokens => format!("{amount} tokens"),
+        measure => measure.show(amount),
     }
 }
 

@@ -126,8 +126,10 @@ pub(crate) fn explain(event: &Event, who: &Resolved, book: &PriceBook) -> Vec<Ex
         answered: event.response_model.as_deref(),
     };
     let scope = who.resource_scope.as_deref().and_then(|scope| scope.strip_prefix("datazone."));
+    // A price is no better than the counts that it is of.
+    let guessed = event.usage_estimated || event.usage_suspect;
     let explained = |model: &str, usage: &Usage| {
-        book.explain(&Priced {
+        let mut explanation = book.explain(&Priced {
             provider: names.provider(),
             // Pay-i's resources of Vertex say whose model it is; its price list does not.
             model: model.strip_prefix("google.").filter(|_| names.provider() == "google").unwrap_or(model),
@@ -135,7 +137,11 @@ pub(crate) fn explain(event: &Event, who: &Resolved, book: &PriceBook) -> Vec<Ex
             service_tier: event.service_tier.as_deref(),
             geo: event.geo.as_deref().or(scope),
             usage,
-        })
+        });
+        if guessed && explanation.cost.source == CostSource::Computed {
+            explanation.cost.source = CostSource::Estimated;
+        }
+        explanation
     };
     let own = event.own_usage();
     let known = names.models().map(|model| explained(model, &own));

@@ -171,7 +171,8 @@ async fn the_command_line_makes_them_and_exits_as_they_stand() {
     ] {
         assert_eq!(place.payi(wrong).0, 2, "{wrong:?}");
     }
-    assert_eq!(place.payi(&["limits", "override", "u", "ada", "--account", "acme", "--max", "25"]).0, 0);
+    let (code, out) = place.payi(&["limits", "override", "u", "ada", "--account", "acme", "--max", "25"]);
+    assert_eq!((code, &*out), (0, "u: 25 USD for ada of acme\n"));
     for (id, tokens, code) in [("a", 4_000, 0), ("b", 1_000, 3), ("c", 4_000, 1)] {
         place.ask(Method::POST, &format!("/api/v1/ingest?id={id}"), event(id, tokens)).await;
         let (exit, out) = place.payi(&["limits", "status"]);
@@ -198,7 +199,8 @@ async fn the_command_line_makes_them_and_exits_as_they_stand() {
             .contains("0.00135 of 0.001, 0.00035 over; 3 calls, 0 refused")
     );
     assert_eq!(place.payi(&["limits", "status"]).0, 0);
-    assert_eq!(place.payi(&["limits", "delete", "soft"]).0, 0);
+    let (code, out) = place.payi(&["limits", "delete", "soft"]);
+    assert_eq!((code, &*out), (0, "soft: deleted, with its counters\n"));
 }
 
 #[tokio::test]

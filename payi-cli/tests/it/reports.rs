@@ -151,6 +151,7 @@ fn an_estimated_call_says_why_it_is_one() {
     support::ok(&["ledger", "import", &lines, "--ledger", &ledger]);
     let told = support::ok(&["explain", "aa22fdf22b06", "--ledger", &ledger]);
     assert!(told.contains("(estimated)\nusage: estimated: the answer does not say\n"), "{told}");
+    assert!(told.contains(" USD, estimated\n"), "a price is no better than its counts: {told}");
 }
 
 #[test]

@@ -36,6 +36,18 @@ pub enum Measure {
     Concurrent,
 }
 
+impl Measure {
+    /// An amount of it, for people: `0.25 USD`, `1 call`, `1000 tokens`.
+    pub fn show(self, amount: i128) -> String {
+        let what = match self {
+            Self::Cost => return format!("{} USD", Money::from_pico(amount)),
+            Self::Calls | Self::Concurrent => "call",
+            Self::Tokens => "token",
+        };
+        format!("{amount} {what}{}", if amount == 1 { "" } else { "s" })
+    }
+}
+
 /// Whose spend is counted together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,7 +5,6 @@ use std::{error::Error as StdError, fmt, time::SystemTime};
 use crate::{
     error::{Error, Kind},
     limits::{LimitState, Measure, Unbounded},
-    money::Money,
 };
 
 /// Why a call was refused: which limit, how it stands, and when something of it comes back.
@@ -43,11 +42,7 @@ pub struct Refusal {
 impl Refusal {
     /// An amount for people: dollars, or a count.
     pub fn show(&self, amount: i128) -> String {
-        match self.measure {
-            Measure::Cost => format!("{} USD", Money::from_pico(amount)),
-            Measure::Calls | Measure::Concurrent => format!("{amount} calls"),
-            Measure::Tokens => format!("{amount} tokens"),
-        }
+        self.measure.show(amount)
     }
 }
 
@@ -61,6 +56,14 @@ impl Refusal {
             Some("store") => "limit_store",
             _ => "limit_reached",
         }
+    }
+}
+
+impl Refusal {
+    /// Whether something is left, which a call that may write less might do with.
+    fn may_fit(&self) -> bool {
+        let by_length = matches!(self.measure, Measure::Cost | Measure::Tokens);
+        by_length && self.needed.is_some() && self.spent + self.reserved < self.max
     }
 }
 
@@ -88,6 +91,9 @@ impl fmt::Display for Refusal {
                 write!(f, "{spent} spent and {reserved} reserved of {}", self.show(self.max))?;
                 if let Some(needed) = self.needed {
                     write!(f, ", {} needed", self.show(needed))?;
+                }
+                if self.may_fit() {
+                    f.write_str("; a call that may write less (max_tokens) needs less")?;
                 }
             }
         }
