@@ -58,8 +58,9 @@ use crate::{
     clients::{
         body::Tee,
         call::Repeat,
-        headers, incoming,
-        outgoing::{self, Begun, Outgoing, Ready},
+        headers,
+        incoming::{self, Begun},
+        outgoing::{self, Outgoing, Ready},
         receipt::Receipt,
     },
     context::Context,

@@ -14,8 +14,6 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-#[cfg(feature = "_http")]
-pub(crate) use read::Answered;
 pub(crate) use start::{PriceAs, Repeat, Request, Said};
 
 use crate::{
@@ -56,7 +54,7 @@ pub(crate) enum End {
 #[derive(Debug)]
 pub(crate) struct Attempt(Option<Arc<Start>>);
 
-/// An attempt that is over, or has yet to be said to be under way: nobody else changes how it has gone.
+/// An attempt that is over: nobody else changes how it has gone.
 #[derive(Debug)]
 struct Inner {
     start: Arc<Start>,
@@ -84,6 +82,13 @@ struct Course {
     /// The answer, where it has ended and is yet to be read.
     #[cfg(feature = "_http")]
     unread: Option<(super::reader::Kept, End)>,
+}
+
+impl Course {
+    /// The answer's head has arrived.
+    fn head(&mut self, status: u16, streamed: bool) {
+        (self.status, self.streamed) = (Some(status), streamed);
+    }
 }
 
 impl Attempt {
@@ -162,9 +167,9 @@ impl Attempt {
         self.change(|course| course.receipt.clone())?
     }
 
-    /// The answer's head has arrived.
+    /// The head of an answer has arrived, on a way that has no headers.
     pub(crate) fn head(&self, status: u16, streamed: bool) {
-        self.change(|course| (course.status, course.streamed) = (Some(status), streamed));
+        self.change(|course| course.head(status, streamed));
     }
 
     /// A piece of a streamed answer has arrived; the first counts.

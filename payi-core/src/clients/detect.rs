@@ -169,7 +169,7 @@ fn proxied(path: &str) -> Option<(&'static str, usize)> {
 }
 
 /// A request, and what it is for.
-struct Told {
+struct Last {
     method: String,
     host: String,
     path: String,
@@ -178,7 +178,7 @@ struct Told {
 
 thread_local! {
     /// The last one: most programs ask one endpoint, and to compare is less than to tell.
-    static LAST: RefCell<Option<Told>> = const { RefCell::new(None) };
+    static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
 }
 
 /// Tells what a request for `path` at `host` is for.
@@ -189,7 +189,7 @@ pub(crate) fn detect(method: &str, host: &str, path: &str) -> Arc<Endpoint> {
         }
         last => {
             let endpoint = Arc::new(tell(method, host, path));
-            *last = Some(Told {
+            *last = Some(Last {
                 method: method.into(),
                 host: host.into(),
                 path: path.into(),

@@ -5,15 +5,30 @@ use http::{HeaderMap, header};
 use crate::{
     clients::{
         body::Watch,
-        call::Answered,
-        outgoing::Begun,
+        call::Attempt,
+        capture::Keep,
         reader::{Head, When},
         receipt::Receipt,
     },
     usage::{Bucket, Usage},
 };
 
+/// An attempt that has begun.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    attempt: Attempt,
+    keep: Keep,
+    /// The caller gets less than comes: the usage of a stream that did not ask for it.
+    hide: bool,
+    /// The answer may be read afterwards: other calls do not depend on it.
+    later: bool,
+}
+
 impl Begun {
+    pub(crate) const fn new(attempt: Attempt, keep: Keep, hide: bool, later: bool) -> Self {
+        Self { attempt, keep, hide, later }
+    }
+
     /// The id of the event that this will be.
     #[cfg(any(feature = "async-openai", feature = "aws", feature = "reqwest-middleware"))]
     pub(crate) fn id(&self) -> Option<uuid::Uuid> {
@@ -39,8 +54,8 @@ impl Begun {
     /// The same, for who passes the receipt on himself.
     pub(crate) fn watch(self, head: &mut http::response::Parts) -> (Watch, Option<Receipt>) {
         let (answer, said) = head_of(head.status.as_u16(), &head.headers);
-        let Answered { receipt, has_time } =
-            self.attempt.answered(answer.status, answer.is_stream(), || answered(&head.headers));
+        let (receipt, has_time) =
+            self.attempt.answered(answer.status, answer.is_stream(), || kept_headers(&head.headers));
         let billed = || {
             let (bucket, count) = self.attempt.billed().filter(|_| head.status.is_success())?;
             Some(Box::new(Usage::new().with(bucket, count)))
@@ -95,7 +110,7 @@ fn counted(input: &str, headers: &HeaderMap) -> Option<Usage> {
 }
 
 /// An answer's headers, without those that identify somebody or describe only the transport.
-fn answered(headers: &HeaderMap) -> Vec<(Box<str>, Box<str>)> {
+fn kept_headers(headers: &HeaderMap) -> Vec<(Box<str>, Box<str>)> {
     headers
         .iter()
         .filter(|(name, _)| {

@@ -11,6 +11,7 @@ use crate::{
         detect::{self, Endpoint, detect, makes_nothing},
         gate::{self, Sent},
         headers::{self, Effective},
+        incoming::Begun,
         inline::{Note, without_inline_data},
         request::{self, Body},
     },
@@ -35,17 +36,6 @@ pub(crate) struct Outgoing<'r> {
     pub(crate) body: Option<&'r [u8]>,
     /// How Pay-i knows the client.
     pub(crate) module: &'static str,
-}
-
-/// An attempt that has begun.
-#[derive(Debug)]
-pub(crate) struct Begun {
-    pub(super) attempt: Attempt,
-    pub(super) keep: Keep,
-    /// The caller gets less than comes: the usage of a stream that did not ask for it.
-    pub(super) hide: bool,
-    /// The answer may be read afterwards: other calls do not depend on it.
-    pub(super) later: bool,
 }
 
 /// An attempt that has begun, and is to be sent.
@@ -98,24 +88,29 @@ pub(crate) fn at_once(
     let context = crate::clients::tracing::calling(context);
     let context = context.for_call();
     let Some(pipeline) = context.root::<Pipeline>() else { return AtOnce::Known(Ok(None)) };
-    let described = match unread(&pipeline, &context, request, headers) {
-        Ok(described) => described,
-        Err(endpoint) => return AtOnce::NotYet(Unprepared { pipeline, context, endpoint }),
+    let described = match reading(&pipeline, &context, request, headers) {
+        Reading::Later(described) => described,
+        Reading::First(endpoint) => return AtOnce::NotYet(Unprepared { pipeline, context, endpoint }),
     };
     AtOnce::Known(attributed(&pipeline.settings, context).map(|context| {
         let attempt = Attempt::begin(pipeline, context, described, repeat);
-        Some(Begun { attempt, keep: Keep::Nothing, hide: false, later: true })
+        Some(Begun::new(attempt, Keep::Nothing, false, true))
     }))
 }
 
-/// A request that is read later; or what is known of its endpoint, if it has to be read before it is sent.
-fn unread(
-    pipeline: &Pipeline,
-    context: &Context,
-    request: &Outgoing<'_>,
-    headers: &HeaderMap,
-) -> Result<call::Request, Option<Arc<Endpoint>>> {
-    let body = request.body.filter(|body| body.len() <= sample::KEPT_MAX).ok_or(None)?;
+/// When a request is read.
+enum Reading {
+    /// By whoever comes to ask.
+    Later(call::Request),
+    /// Before it is sent; with its endpoint, if that is known already.
+    First(Option<Arc<Endpoint>>),
+}
+
+/// Tells when a request is read.
+fn reading(pipeline: &Pipeline, context: &Context, request: &Outgoing<'_>, headers: &HeaderMap) -> Reading {
+    let Some(body) = request.body.filter(|body| body.len() <= sample::KEPT_MAX) else {
+        return Reading::First(None);
+    };
     let settings = &pipeline.settings;
     let asks = settings.exchange
         || settings.log_prompt_and_response
@@ -125,15 +120,15 @@ fn unread(
     #[cfg(feature = "relay")]
     let asks = asks || crate::clients::relay::is_at(request.host, request.port);
     if asks || headers::say_something(headers) || makes_nothing(request.method) {
-        return Err(None);
+        return Reading::First(None);
     }
     let endpoint = detect(request.method, request.host, request.path);
     let asks_for_usage = asks_for_usage(settings, request.host, &endpoint) && request::may_stream(body);
     // Whether an answer is made in the background must be known before somebody fetches it.
     if asks_for_usage || request::may_be_background(endpoint.api, body) || !endpoint.is_text() {
-        return Err(Some(endpoint));
+        return Reading::First(Some(endpoint));
     }
-    Ok(call::Request::unread(endpoint, Prompt::of(body)))
+    Reading::Later(call::Request::unread(endpoint, Prompt::of(body)))
 }
 
 impl Unprepared {
@@ -272,7 +267,7 @@ impl<'r> Prepared<'r> {
     fn begin(self) -> Beginning<'r> {
         let Self { pipeline, context, described, repeat, keep, later, .. } = self;
         let hide = self.asked.is_some();
-        let ready = move |attempt, body| Ready { begun: Begun { attempt, keep, hide, later }, body };
+        let ready = move |attempt, body| Ready { begun: Begun::new(attempt, keep, hide, later), body };
         let Some(gate) = gate::before(&pipeline, &described) else {
             let attempt = Attempt::begin(pipeline, context, described, repeat);
             return Beginning::Known(Ok(Some(ready(attempt, self.asked))));
@@ -349,9 +344,6 @@ fn mapped(
 /// The context with a note of which required keys it lacks.
 #[inline]
 fn attributed(settings: &Settings, context: Context) -> crate::Result<Context> {
-    if settings.require.is_empty() {
-        return Ok(context);
-    }
     let missing = context.missing(settings.require);
     if missing.is_empty() { Ok(context) } else { unattributed(settings, context, missing) }
 }

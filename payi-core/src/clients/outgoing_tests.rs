@@ -45,7 +45,7 @@ fn is_read_later(
     request: &Outgoing<'_>,
     headers: &HeaderMap,
 ) -> bool {
-    unread(pipeline, context, request, headers).is_ok()
+    matches!(reading(pipeline, context, request, headers), Reading::Later(_))
 }
 
 #[test]

@@ -269,8 +269,8 @@ impl Live {
         receipt
     }
 
-    fn piece(&mut self) {
-        if let Some(open) = &mut self.open {
+    fn piece(&self) {
+        if let Some(open) = &self.open {
             open.piece();
         }
     }

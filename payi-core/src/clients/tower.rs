@@ -40,8 +40,8 @@ use crate::{
         body::{Tee, Watch},
         call::Repeat,
         capture::KEPT_MAX,
-        incoming,
-        outgoing::{self, Begun, Outgoing, Ready},
+        incoming::{self, Begun},
+        outgoing::{self, Outgoing, Ready},
     },
     context::Context,
 };

@@ -115,6 +115,7 @@ impl Context {
     }
 
     /// Which of `keys` have no value here.
+    #[inline]
     pub fn missing(&self, keys: KeySet) -> KeySet {
         if keys.is_empty() {
             return keys;
@@ -130,10 +131,10 @@ impl Context {
         Self { global: self.global.or_else(global), ..self }
     }
 
-    /// The same for a call that begins elsewhere, some time: it sees the process-wide root of that moment.
+    /// The same for a call that begins some time: it sees the process-wide root of that moment, and keeps none till then.
     #[cfg(feature = "relay")]
-    pub(crate) fn for_later(&self) -> Self {
-        Self { global: None, ..self.clone() }
+    pub(crate) fn for_later(self) -> Self {
+        Self { global: None, ..self }
     }
 
     /// The same, for a call made at `site`: whoever takes a snapshot on behalf of its caller says where.

@@ -20,7 +20,7 @@ pub use event::{CallId, Event, Exchange, LimitMark, Opening, Outcome, Verdict, i
 pub use mapping::{Mappings, ModelMapping};
 pub use pipeline::{Pipeline, Settings, Sink, StreamUsage};
 pub(crate) use secret::{PAY_I, PayIAccess, Secret};
-pub(crate) use under_way::Begun;
+pub(crate) use under_way::Opens;
 pub use under_way::UnderWay;
 #[cfg(feature = "ledger")]
 pub(crate) use unread::Defect;

@@ -9,17 +9,17 @@ use std::{
 use crate::events::Opening;
 
 /// An attempt as it began.
-pub(crate) trait Begun: Send + Sync {
+pub(crate) trait Opens: Send + Sync {
     /// What is known of it, of its request too.
     fn opening(&self) -> Opening;
 }
 
 /// An attempt that has begun, until its event is made. Who keeps this keeps nothing of what was asked.
 #[derive(Clone)]
-pub struct UnderWay(Weak<dyn Begun>);
+pub struct UnderWay(Weak<dyn Opens>);
 
 impl UnderWay {
-    pub(crate) fn new(begun: &Arc<impl Begun + 'static>) -> Self {
+    pub(crate) fn new(begun: &Arc<impl Opens + 'static>) -> Self {
         let begun = Arc::downgrade(begun);
         Self(begun)
     }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    events::{Begun, Event, Opening, Rest, UnderWay, Unread},
+    events::{Event, Opening, Opens, Rest, UnderWay, Unread},
     ledger::sample,
     sink::{Writer, WriterOptions, tests::Place},
 };
@@ -109,7 +109,7 @@ fn an_answer_that_cannot_be_read_is_one_loss_and_one_that_announces_another_is_n
 /// An attempt under way, and what its reading comes to.
 struct Call(Box<dyn Fn() -> Opening + Send + Sync>);
 
-impl Begun for Call {
+impl Opens for Call {
     fn opening(&self) -> Opening {
         (self.0)()
     }

@@ -12,7 +12,7 @@ use crate::usage::{
     sse::Sse,
 };
 
-/// Reads one answer as its bytes pass by, in pieces of any size, keeping some twenty kilobytes at most
+/// Reads one answer as its bytes pass by, in pieces of any size, keeping some thirty kilobytes at most
 /// (and no event of a stream beyond 256 KiB), however long the answer is.
 ///
 /// It never fails: what cannot be read is marked in the [`Reading`].
@@ -99,16 +99,13 @@ impl Meter {
     #[inline]
     pub fn push(&mut self, bytes: &[u8]) {
         // First, because nothing else comes in so many pieces.
-        if let Kind::Sse(sse) = &mut self.kind {
-            return sse.push(bytes);
-        }
-        self.push_other(bytes);
+        let Kind::Sse(sse) = &mut self.kind else { return self.push_other(bytes) };
+        sse.push(bytes);
     }
 
     fn push_other(&mut self, bytes: &[u8]) {
         self.any |= !bytes.is_empty();
         match &mut self.kind {
-            Kind::Sse(sse) => sse.push(bytes),
             Kind::Json(picker, sample) => {
                 picker.push(bytes);
                 // Only a document without its end is estimated.
@@ -120,7 +117,7 @@ impl Meter {
             Kind::Frames(frames) => frames.push(bytes),
             #[cfg(feature = "compression")]
             Kind::Packed(unpack) => unpack.push(bytes),
-            Kind::Opaque => {}
+            Kind::Sse(_) | Kind::Opaque => {}
         }
     }
 
@@ -150,8 +147,9 @@ impl Meter {
 
     /// Whether a JSON document has begun, or was to come, and its end is missing; `ended` says that nothing failed.
     pub(crate) fn is_cut(&mut self, ended: bool) -> bool {
+        let any = self.any();
         match &mut self.kind {
-            Kind::Json(picker, _) => !picker.is_done() && !picker.is_broken() && (self.any || !ended),
+            Kind::Json(picker, _) => !picker.is_done() && !picker.is_broken() && (any || !ended),
             #[cfg(feature = "compression")]
             Kind::Packed(unpack) => unpack.meter().0.is_cut(ended),
             _ => false,

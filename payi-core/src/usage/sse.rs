@@ -19,13 +19,13 @@ use crate::usage::{
 
 /// How many bytes are searched at a time, at least.
 const BATCH: usize = 4 * 1024;
-/// How many are held, with those of the last few events, which stay.
+/// For how many there is room from the beginning, with those of the last few events, which stay.
 const HELD: usize = 2 * BATCH;
-/// So much room is left for the piece with which there is enough to search.
+/// So much of that is left for the piece with which there is enough to search.
 const PIECE: usize = 512;
 /// The longest event that is kept whole; a longer one is walked as it passes.
 const EVENT_MAX: usize = 256 * 1024;
-/// The longest piece that is copied at once.
+/// The longest piece that is copied at once, unless a long event is on its way, which has room for more.
 const PIECE_MAX: usize = 64 * 1024;
 /// How many events are parsed in search of the answer's name.
 const HEAD_MAX: u8 = 8;
@@ -153,7 +153,8 @@ impl Sse {
         if open > EVENT_MAX {
             return self.open_giant();
         }
-        // Twice the event that is still incomplete, so that a long one is not searched again and again.
+        // All that there is room for; and twice the event that is still incomplete, so that a long one is not searched
+        // again and again.
         let enough = (self.buffer.len() + open + BATCH).max(HELD - PIECE);
         let named = self.head >= HEAD_MAX || self.answer.is_named();
         self.next = if named { enough.min(self.done + EVENT_MAX + 1) } else { 0 };

@@ -16,15 +16,16 @@ use crate::{
 };
 
 impl Attempt {
-    /// The answer's head has arrived, with a status and, where Pay-i keeps the exchange, with `headers`.
+    /// The answer's head has arrived, with a status and, where Pay-i keeps the exchange, with `headers`. The handle by which
+    /// the caller learns what it cost; and whether nobody else waits for what the answer says: no limit, and no span.
     pub(crate) fn answered(
         &self,
         status: u16,
         streamed: bool,
         headers: impl FnOnce() -> Vec<(Box<str>, Box<str>)>,
-    ) -> Answered {
+    ) -> (Option<Receipt>, bool) {
         self.change(|course| {
-            (course.status, course.streamed) = (Some(status), streamed);
+            course.head(status, streamed);
             if let Some(exchange) = &mut course.exchange {
                 exchange.response_headers = headers();
             }
@@ -32,7 +33,7 @@ impl Attempt {
             let observed = course.sent.is_some();
             #[cfg(not(feature = "tracing"))]
             let observed = false;
-            Answered { receipt: course.receipt.clone(), has_time: !observed && course.held.is_none() }
+            (course.receipt.clone(), !observed && course.held.is_none())
         })
         .unwrap_or_default()
     }
@@ -60,35 +61,32 @@ impl Attempt {
     pub(crate) fn settle_unread(mut self, kept: Kept, end: &End) {
         let Some(start) = self.0.take() else { return };
         let bytes = kept.size() + start.request.prompt.as_ref().map_or(0, Prompt::size);
-        let asked = start.change(|course| {
+        let receipt = start.change(|course| {
             course.ended = Some(start.started.elapsed());
-            course.receipt.take_if(|receipt| receipt.is_alone());
             course.unread = Some((kept, *end));
-            course.receipt.is_some()
+            // Who may still have wakers, which are not ours, lets go of them outside of the lock.
+            course.receipt.take_if(|receipt| receipt.is_alone())
         });
-        if asked == Some(true) {
-            if let Some(ended) = start.ended() {
-                ended.record();
+        match receipt {
+            // Nobody asks.
+            Some(Some(_)) => {
+                let pipeline = Arc::clone(&start.pipeline);
+                pipeline.sink.record_unread(Unread::new(start, bytes));
             }
-        } else {
-            let pipeline = Arc::clone(&start.pipeline);
-            pipeline.sink.record_unread(Unread::new(start, bytes));
+            Some(None) => {
+                if let Some(ended) = start.read_answer() {
+                    ended.record();
+                }
+            }
+            // It was over before.
+            None => {}
         }
     }
 }
 
-/// Of an attempt whose answer has begun to arrive.
-#[derive(Debug, Default)]
-pub(crate) struct Answered {
-    /// The handle by which the caller learns what it cost.
-    pub(crate) receipt: Option<Receipt>,
-    /// Nobody waits for what the answer says: no limit, and no span.
-    pub(crate) has_time: bool,
-}
-
 impl Start {
     /// Reads the answer to an attempt that has ended.
-    fn ended(self: Arc<Self>) -> Option<Ended> {
+    fn read_answer(self: Arc<Self>) -> Option<Ended> {
         let mut inner = Inner::of(self)?;
         let (kept, end) = inner.course.unread.take()?;
         let reading = inner.reading(kept.read(), &end);
@@ -98,7 +96,7 @@ impl Start {
 
 impl Rest for Start {
     fn read(self: Arc<Self>) -> Option<Event> {
-        self.ended().map(|ended| ended.event)
+        self.read_answer().map(|ended| ended.event)
     }
 }
 

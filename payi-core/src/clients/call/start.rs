@@ -1,5 +1,5 @@
-//! An attempt as it began: who it is for, and what is asked. Whoever follows it shares it with the note that it is
-//! under way.
+//! An attempt from its start: who it is for, and what is asked, and, as it goes on, how it has gone. Whoever follows it
+//! shares it with the note that it is under way.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -15,7 +15,7 @@ use crate::{
         receipt::Receipt,
     },
     context::{Context, Text},
-    events::{Begun, Exchange, Opening, Pipeline},
+    events::{Exchange, Opening, Opens, Pipeline},
     pricing::Cost,
     usage::{Bucket, Usage, sample::Prompt},
 };
@@ -114,7 +114,7 @@ impl Said {
     }
 }
 
-/// An attempt as it began.
+/// An attempt as it began, and how it has gone since.
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) pipeline: Arc<Pipeline>,
@@ -187,7 +187,7 @@ impl Start {
     }
 }
 
-impl Begun for Start {
+impl Opens for Start {
     fn opening(&self) -> Opening {
         let Endpoint { provider, operation, category, .. } = self.endpoint();
         Opening {

@@ -41,7 +41,7 @@ pub(crate) fn takes_over(host: &str, port: Option<u16>, context: &Context, heade
     let Some(relay) = at(host, port) else { return false };
     #[cfg(feature = "tracing")]
     crate::clients::tracing::passed_on(context.clone());
-    let ours = serve::cookie(&relay.table.keep(context.for_later()));
+    let ours = serve::cookie(&relay.table.keep(context.clone()));
     let cookies = match headers.get(header::COOKIE).and_then(|theirs| theirs.to_str().ok()) {
         Some(theirs) => format!("{theirs}; {ours}"),
         None => ours,

@@ -38,7 +38,7 @@ impl Table {
             }
         }
         kept.order.push_back(token);
-        kept.contexts.insert(token, context);
+        kept.contexts.insert(token, context.for_later());
         token
     }
 

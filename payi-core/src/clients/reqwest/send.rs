@@ -1,6 +1,11 @@
 //! One attempt: reqwest's requests and responses, as any client's.
 
-use std::{any::Any, future::Future};
+use std::{
+    any::Any,
+    future::{self, Future},
+    pin::Pin,
+    task::{Context as Task, Poll},
+};
 
 use super::{
     Error,
@@ -10,7 +15,8 @@ use crate::{
     clients::{
         body::Tee,
         call::Repeat,
-        outgoing::{self, AtOnce, Begun, Outgoing, Ready, Unprepared},
+        incoming::Begun,
+        outgoing::{self, AtOnce, Outgoing, Ready, Unprepared},
     },
     context::Context,
 };
@@ -27,7 +33,9 @@ pub(crate) fn send(
             Ok(request) => attempt(context, request, Repeat::NONE, MODULE).await?,
             Err(_) => None,
         };
-        let answer = client.execute(request?).await;
+        // In two statements: what `?` looks at would be kept until the answer comes.
+        let sending = client.execute(request?);
+        let answer = sending.await;
         Ok(match begun {
             Some(begun) => result(begun, answer)?,
             None => answer?,
@@ -38,19 +46,36 @@ pub(crate) fn send(
 /// How Pay-i knows the client.
 const MODULE: &str = "reqwest";
 
-/// Begins an attempt; `None` if nobody is listening, and the request is not touched then.
-#[expect(clippy::manual_async_fn, reason = "an async fn keeps its arguments twice, in every caller's future")]
-pub(crate) fn attempt(
+/// Begins an attempt; `None` if nobody is listening, or a relay of ours will count it. This is no `async fn`, so that what
+/// most calls need not wait for has no room in their futures.
+pub(crate) fn attempt<'r>(
     context: Context,
-    request: &mut Request,
+    request: &'r mut Request,
     repeat: Repeat,
     module: &'static str,
-) -> impl Future<Output = crate::Result<Option<Begun>>> + Send {
-    async move {
-        match outgoing::at_once(context, &outgoing(request, module), request.headers(), repeat) {
-            AtOnce::Known(begun) => begun,
-            // In a box, lest the futures of all calls have room for it.
-            AtOnce::NotYet(unprepared) => Box::pin(prepared(unprepared, request, repeat, module)).await,
+) -> Attempting<'r> {
+    match outgoing::at_once(context, &outgoing(request, module), request.headers(), repeat) {
+        AtOnce::Known(begun) => Attempting::Known(future::ready(begun)),
+        AtOnce::NotYet(unprepared) => {
+            Attempting::NotYet(Box::pin(prepared(unprepared, request, repeat, module)))
+        }
+    }
+}
+
+/// An attempt, once it has begun.
+#[must_use = "futures do nothing unless polled"]
+pub(crate) enum Attempting<'r> {
+    Known(future::Ready<crate::Result<Option<Begun>>>),
+    NotYet(Pin<Box<dyn Future<Output = crate::Result<Option<Begun>>> + Send + 'r>>),
+}
+
+impl Future for Attempting<'_> {
+    type Output = crate::Result<Option<Begun>>;
+
+    fn poll(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Known(begun) => Pin::new(begun).poll(task),
+            Self::NotYet(prepared) => prepared.as_mut().poll(task),
         }
     }
 }
