@@ -77,8 +77,7 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         if let Some(mut open) = self.open.take() {
-            // Clients stop at the mark of the end, and do not wait for the connection to agree. Few do with a document,
-            // which is looked at here although it may be read later.
+            // Clients stop at the mark of the end, and do not wait for the connection to agree.
             let end = if open.answer.is_complete() { End::Complete } else { End::Dropped };
             open.close(&end);
         }

@@ -89,7 +89,13 @@ impl Start {
     fn read_answer(self: Arc<Self>) -> Option<Ended> {
         let mut inner = Inner::of(self)?;
         let (kept, end) = inner.course.unread.take()?;
-        let reading = inner.reading(kept.read(), &end);
+        let mut reader = kept.read();
+        let end = match end {
+            // All of it was there: stopping was not stopping early.
+            End::Dropped if reader.meter.is_complete() => End::Complete,
+            end => end,
+        };
+        let reading = inner.reading(reader, &end);
         inner.ended(reading, end)
     }
 }

@@ -187,6 +187,10 @@ fn an_answer_that_is_read_later_comes_to_the_same() {
     assert_eq!(cut.outcome, Outcome::Aborted);
     assert!(cut.usage_estimated && cut.usage.output_tokens() > 100, "{:?}", cut.usage);
 
+    // Whoever has all of a document need not ask whether there is more.
+    let stopped = is_same(&Call { read: chat().answer.len(), announced: false, ..chat() });
+    assert_eq!((stopped.outcome, stopped.usage_estimated), (Outcome::Ok, false));
+
     let broken = is_same(&Call { answer: "{\"usage\": [".into(), ..chat() });
     assert!(broken.usage_suspect, "{broken:?}");
 }
