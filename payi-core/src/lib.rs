@@ -17,6 +17,8 @@
     allow(clippy::duplicate_mod, reason = "one wrapper, compiled once for each major version of reqwest")
 )]
 
+#[cfg(feature = "_calls")]
+mod defect;
 pub mod error;
 
 pub mod context;

@@ -23,6 +23,8 @@ use crate::{
         receipt::{Receipt, Settled},
     },
     context::Context,
+    defect::{Defect, guarded},
+    error::say,
     events::{Event, Exchange, LimitMark, Outcome, Pipeline, UnderWay},
     limits::{Estimate, Hold, Spent},
     money::Money,
@@ -240,8 +242,12 @@ impl Inner {
 
     /// Ends it, and hands over its event.
     fn end(self, reading: Reading, end: End) {
-        if let Some(ended) = self.ended(reading, end) {
-            ended.record();
+        match guarded(|| self.ended(reading, end)) {
+            Ok(Some(ended)) => ended.record(),
+            Ok(None) => {}
+            Err(Defect) => {
+                say!(error, target: "payi", "a call has ended, and is not recorded: a defect of payi's");
+            }
         }
     }
 

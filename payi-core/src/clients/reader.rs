@@ -2,6 +2,8 @@
 
 use crate::{
     clients::capture::{Capture, Keep},
+    defect::{Defect, guarded},
+    error::say,
     usage::{Api, Meter, Usage, buffer::Buffer},
 };
 
@@ -90,6 +92,8 @@ pub(crate) struct Reader {
     pub(crate) readable: bool,
     /// How long the head says it is, in bytes.
     pub(crate) length: Option<u64>,
+    #[cfg(test)]
+    has_defect: bool,
 }
 
 impl Reader {
@@ -101,10 +105,35 @@ impl Reader {
             meter.said(*said);
         }
         let length = head.length.filter(|_| !head.is_encoded());
-        Self { meter, capture, api, readable, length }
+        Self {
+            meter,
+            capture,
+            api,
+            readable,
+            length,
+            #[cfg(test)]
+            has_defect: false,
+        }
     }
 
-    fn push(&mut self, bytes: &[u8]) {
+    /// One that meets a defect of ours at the next piece.
+    #[cfg(test)]
+    pub(crate) fn with_defect(api: Api) -> Self {
+        Self { has_defect: true, ..Self::new(api, Head::JSON, None, Keep::Nothing) }
+    }
+
+    /// A piece has arrived. Where a defect of ours keeps it from being read, so it does the rest.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        if guarded(|| self.read_on(bytes)) == Err(Defect) {
+            say!(error, target: "payi",
+                        "an answer could not be read, and its call is recorded without what it used: a defect of payi's");
+            (self.meter, self.capture, self.readable) = (Meter::opaque(self.api), None, false);
+        }
+    }
+
+    fn read_on(&mut self, bytes: &[u8]) {
+        #[cfg(test)]
+        assert!(!std::mem::take(&mut self.has_defect), "a test of how defects end");
         self.meter.push(bytes);
         if let Some(capture) = &mut self.capture {
             capture.push(bytes);

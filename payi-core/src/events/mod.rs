@@ -22,8 +22,6 @@ pub use pipeline::{Pipeline, Settings, Sink, StreamUsage};
 pub(crate) use secret::{PAY_I, PayIAccess, Secret};
 pub(crate) use under_way::Opens;
 pub use under_way::UnderWay;
-#[cfg(feature = "ledger")]
-pub(crate) use unread::Defect;
 #[cfg(any(feature = "_http", all(test, feature = "ledger")))]
 pub(crate) use unread::Rest;
 pub use unread::Unread;

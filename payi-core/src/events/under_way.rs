@@ -2,11 +2,10 @@
 
 use std::{
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Weak},
 };
 
-use crate::events::Opening;
+use crate::{defect::guarded, events::Opening};
 
 /// An attempt as it began.
 pub(crate) trait Opens: Send + Sync {
@@ -27,7 +26,7 @@ impl UnderWay {
     /// What is known of it; `None` once its event is made, or where a defect of payi's keeps it from being read.
     pub fn read(&self) -> Option<Opening> {
         let begun = self.0.upgrade()?;
-        catch_unwind(AssertUnwindSafe(|| begun.opening())).ok()
+        guarded(|| begun.opening()).ok()
     }
 }
 

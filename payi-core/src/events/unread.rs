@@ -1,12 +1,9 @@
 //! Attempts that have ended, and whose answers are read afterwards: by whoever takes the event, where it suits him.
 
-use std::{
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{fmt, sync::Arc};
 
 use crate::{
+    defect::{Defect, guarded},
     error::say,
     events::{Event, Sink},
 };
@@ -16,10 +13,6 @@ pub(crate) trait Rest: Send + Sync {
     /// Does it; `None` if the call goes on, in the background.
     fn read(self: Arc<Self>) -> Option<Event>;
 }
-
-/// An answer could not be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Defect;
 
 /// An attempt that has ended, but its answer, which is all here, has yet to be read.
 ///
@@ -42,9 +35,9 @@ impl Unread {
         self.try_read().ok().flatten()
     }
 
-    /// The same, told apart: a panic in there is a defect of ours, and goes no further.
+    /// The same, told apart.
     pub(crate) fn try_read(self) -> Result<Option<Event>, Defect> {
-        catch_unwind(AssertUnwindSafe(|| self.rest.read())).map_err(|_panic| Defect)
+        guarded(|| self.rest.read())
     }
 
     /// Reads the answer here and now, for a sink that gets the event.

@@ -14,8 +14,9 @@ use std::{
 };
 
 use crate::{
+    defect::Defect,
     error::say,
-    events::{Defect, Event, Opening, Sink, UnderWay, Unread},
+    events::{Event, Opening, Sink, UnderWay, Unread},
     sink::losses::{LossReason, Losses},
 };
 

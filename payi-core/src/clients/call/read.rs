@@ -8,6 +8,7 @@ use crate::{
         reader::{Kept, Reader},
         receipt::Receipt,
     },
+    defect::{Defect, guarded},
     events::{Event, Rest, Unread},
     usage::{
         Api, Bucket, Reading,
@@ -51,8 +52,8 @@ impl Attempt {
     /// The answer has ended, and was read on its way.
     pub(crate) fn settle_read(mut self, reader: Reader, end: &End) {
         if let Some(mut inner) = self.0.take().and_then(Inner::of) {
-            let reading = inner.reading(reader, end);
-            inner.end(reading, *end);
+            let reading = guarded(|| inner.reading(reader, end));
+            inner.end(reading.unwrap_or_else(|Defect| unreadable()), *end);
         }
     }
 
@@ -106,6 +107,11 @@ impl Rest for Start {
     }
 }
 
+/// What is known of an answer that cannot be read.
+fn unreadable() -> Reading {
+    Reading { malformed: true, ..Reading::default() }
+}
+
 impl Inner {
     /// What the answer said, as far as it was read, and what has to be guessed.
     fn reading(&mut self, mut reader: Reader, end: &End) -> Reading {
@@ -116,7 +122,7 @@ impl Inner {
         }
         let mut reading = reader.meter.finish();
         if !reader.readable {
-            reading = Reading { malformed: true, ..Reading::default() };
+            reading = unreadable();
         }
         if let (Some(capture), Some(exchange)) = (reader.capture, self.course.exchange.as_deref_mut()) {
             reading.function_calls = capture.finish(reader.api, exchange);

@@ -9,15 +9,19 @@ use http::HeaderMap;
 use crate::{
     clients::{
         body::Tee,
-        call::Repeat,
+        call::{Attempt, End, Repeat, Request, Said},
+        detect::detect,
         outgoing::{self, Outgoing},
+        reader::Reader,
         receipt::Receipt,
         replay::{Pieces, drain},
     },
     context::{self, Context, Frame},
     events::{Event, Outcome, Pipeline, Sink, Unread},
     limits::{Gate, Limit, MemoryStore, Store as _, block_on},
+    pricing::CostSource,
     sink::Fan,
+    usage::Api,
 };
 
 /// A sink that reads answers when it is asked for events.
@@ -250,6 +254,27 @@ fn what_is_long_or_a_stream_or_made_in_the_background_is_read_on_its_way() {
         let event = at_once.first().or(later.first()).unwrap();
         assert!(!call.answer.contains("pad") || event.usage.output_tokens() == 2, "{event:?}");
     }
+}
+
+#[test]
+fn a_defect_of_ours_costs_a_call_what_it_used_and_nothing_else() {
+    let told = Arc::new(Told::default());
+    let pipeline = Arc::new(Pipeline::new(Arc::<Told>::clone(&told)));
+    let endpoint = detect("POST", "api.openai.com", "/v1/chat/completions");
+    let request = Request::read(endpoint, Said { model: Some("gpt-4o-mini".into()), ..Said::default() });
+    let attempt = Attempt::begin(pipeline, context::builder().user_id("ada").build(), request, Repeat::NONE);
+    let answer = chat().answer;
+    let mut reader = Reader::with_defect(Api::Chat);
+    for piece in answer.as_bytes().chunks(100) {
+        reader.push(piece);
+    }
+    attempt.answered(200, false, Vec::new);
+    attempt.settle_read(reader, &End::Complete);
+    let (events, _) = told.take();
+    let event = &events[0];
+    assert_eq!((event.outcome, event.cost.source), (Outcome::Ok, CostSource::Unpriced));
+    assert!(event.usage_suspect && event.usage.is_empty(), "{event:?}");
+    assert_eq!(event.context.resolve().user_id.as_deref(), Some("ada"));
 }
 
 #[test]
