@@ -76,8 +76,8 @@ pub(crate) struct Unprepared {
     endpoint: Option<Arc<Endpoint>>,
 }
 
-/// Begins an attempt, if its request is a short one that is sent as it was written, and of which nothing has to be known
-/// before; what it says is read by the thread that notes that it is under way, or with its answer.
+/// Begins an attempt, if its request is a short one that is sent as it was written, and of which nothing has to be
+/// known before; what it says is read by the thread that notes that it is under way, or with its answer.
 pub(crate) fn at_once(
     context: Context,
     request: &Outgoing<'_>,

@@ -17,8 +17,8 @@ use crate::{
 };
 
 impl Attempt {
-    /// The answer's head has arrived, with a status and, where Pay-i keeps the exchange, with `headers`. The handle by which
-    /// the caller learns what it cost; and whether nobody else waits for what the answer says: no limit, and no span.
+    /// The answer's head has arrived, with a status and, where Pay-i keeps the exchange, with `headers`. The handle by
+    /// which the caller learns what it cost; and whether nobody else waits for what the answer says: no limit, no span.
     pub(crate) fn answered(
         &self,
         status: u16,
