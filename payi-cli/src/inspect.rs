@@ -9,7 +9,7 @@ use payi_core::{
     events::{Event, Outcome},
     ledger::read::inert,
     money::Money,
-    pricing::{CostSource, MatchKind, PriceBook},
+    pricing::{CostSource, Explanation, MatchKind, PriceBook},
     usage::{Usage, load_tokenizer},
 };
 use serde_json::{Map, Value, json};
@@ -204,22 +204,41 @@ fn price_warning(event: &Event, book: &PriceBook) -> Option<String> {
     let reported = event.cost.source == CostSource::Reported;
     match server::sum_of(&explained).known() {
         None if reported => return None,
-        None => return Some("the book has no price for the model".to_owned()),
+        None => return Some(missing_price(event, &explained)),
         Some(sum) if reported => {
             return (Some(sum) != event.reported_cost).then(|| format!("the book makes it {sum} USD"));
         }
         Some(_) => {}
     }
-    explained.iter().find_map(|part| match &part.matched {
+    let found = explained.iter().find_map(|part| match &part.matched {
         None => Some("the book has no price for one of its models".to_owned()),
         Some(matched) if matched.kind == MatchKind::Similar => {
             Some(format!("priced as {}, whose name is only similar", matched.model))
         }
-        Some(_) => {
-            let unpriced = part.lines.iter().find(|line| line.amount.is_none())?;
-            Some(format!("{} has no price", unpriced.item))
-        }
+        Some(_) => unpriced_item(part),
+    });
+    let assumed =
+        event.cost.source == CostSource::Estimated && !event.usage_estimated && !event.usage_suspect;
+    found.or_else(|| {
+        assumed.then(|| {
+            "its price is assumed: the book has none that is sure for its time, tier or region".into()
+        })
     })
+}
+
+/// Why an answer whose usage is known has no price.
+fn missing_price(event: &Event, explained: &[Explanation]) -> String {
+    if event.response_model.is_none() && event.request_model.is_none() {
+        return "it names no model, and so has no price".to_owned();
+    }
+    let unpriced = explained.iter().filter(|part| part.matched.is_some()).find_map(unpriced_item);
+    unpriced.unwrap_or_else(|| "the book has no price for the model".to_owned())
+}
+
+/// What of its usage has no price.
+fn unpriced_item(explanation: &Explanation) -> Option<String> {
+    let line = explanation.lines.iter().find(|line| line.amount.is_none())?;
+    Some(format!("the book has no price for its {}", line.item))
 }
 
 #[cfg(test)]

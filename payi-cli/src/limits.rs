@@ -169,6 +169,17 @@ pub(crate) fn run(
             let whose = Subject::new(subject, account);
             let definition = of(file)?.change::<Failure>(id, |old| {
                 let mut limit = Limit::clone(&old.ok_or_else(|| none(id))?.limit);
+                if !limit.counts_apart(&whose) {
+                    return Err(Failure::Misuse(match limit.scope {
+                        Scope::Attached | Scope::Everyone => {
+                            format!(
+                                "{id} counts {} together: nobody has a maximum of his own there",
+                                scope(limit.scope)
+                            )
+                        }
+                        each => format!("{id} counts {}: --account is for limits of each user", scope(each)),
+                    }));
+                }
                 match max {
                     Some(max) => drop(limit.overrides.insert(whose.clone(), amount(&limit, max)?)),
                     None => drop(limit.overrides.remove(&whose)),
@@ -176,7 +187,11 @@ pub(crate) fn run(
                 Ok(limit)
             })?;
             let limit = &definition.limit;
-            let of = if account.is_empty() { String::new() } else { format!(" of {account}") };
+            let of = match (&**account, limit.scope) {
+                ("", Scope::EachUser) => " of no account (--account names one)".to_owned(),
+                ("", _) => String::new(),
+                (account, _) => format!(" of {account}"),
+            };
             match limit.overrides.get(&whose) {
                 Some(max) => writeln!(out, "{id}: {} for {subject}{of}", unit(limit, *max))?,
                 None => writeln!(out, "{id}: {} for {subject}{of}, as for others", unit(limit, limit.max))?,
@@ -184,7 +199,11 @@ pub(crate) fn run(
         }
         LimitsCommand::Reset { file, id } => {
             let history = of(file)?.reset(id, None)?.ok_or_else(|| none(id))?;
-            writeln!(out, "{id}: starts anew; it had come to {}", history.limit.show(history.settled))?;
+            writeln!(
+                out,
+                "{id}: starts anew; it had come to {}",
+                history.limit.measure.show(history.settled)
+            )?;
         }
         LimitsCommand::History { file, id } => {
             for history in LedgerStore::new(file.read()?).history(id)? {

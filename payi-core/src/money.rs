@@ -71,12 +71,13 @@ impl Sum for Money {
 /// Plain decimal USD with every digit that is not a trailing zero, as JSON and CSV carry it.
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.0 < 0 { "-" } else { "" };
         let magnitude = self.0.unsigned_abs();
         let (whole, pico) = (magnitude / PICO as u128, magnitude % PICO as u128);
         let fraction = format!("{pico:0DIGITS$}");
         let fraction = fraction.trim_end_matches('0');
-        if fraction.is_empty() { write!(f, "{sign}{whole}") } else { write!(f, "{sign}{whole}.{fraction}") }
+        let point = if fraction.is_empty() { "" } else { "." };
+        // Like a number, to the right of its column where there is a width.
+        f.pad_integral(self.0 >= 0, "", &format!("{whole}{point}{fraction}"))
     }
 }
 

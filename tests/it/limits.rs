@@ -78,6 +78,20 @@ async fn a_refused_call_never_leaves_and_says_why() {
 }
 
 #[tokio::test]
+async fn a_limit_on_calls_says_nothing_of_what_a_call_used() {
+    let (provider, http) = (Provider::start().unwrap(), payi::reqwest::Client::new());
+    let recorder = Recorder::new().limit(Limit::calls("c", 10).everyone()).unwrap();
+    provider.next(answer(1).delay(Duration::from_secs(5)));
+    let sending = recorder.scope(ask(&http, &provider, CHAT));
+    assert!(tokio::time::timeout(Duration::from_millis(300), sending).await.is_err());
+    let aborted = recorder.events().pop().unwrap();
+    assert_eq!((aborted.outcome, aborted.cost.source), (Outcome::Aborted, CostSource::Unpriced));
+    assert!(aborted.usage.is_empty() && !aborted.usage_estimated, "no money and no tokens were reserved");
+    let counted = recorder.limits().unwrap().standing("c", &Subject::default()).unwrap().unwrap();
+    assert_eq!(counted.settled, 1, "it was sent");
+}
+
+#[tokio::test]
 async fn every_end_gives_back_what_it_did_not_use() {
     let (provider, http) = (Provider::start().unwrap(), payi::reqwest::Client::new());
     let limit = Limit::block("l", "1".parse().unwrap()).everyone();

@@ -102,7 +102,10 @@ fn make(
         lines: lines(event, &explained),
         matched: explained.iter().flat_map(matched).collect(),
         differs: differs(event, &explained),
-        sum: sum(&explained).known().map_or_else(|| "no price is known".into(), format::money),
+        sum: sum(&explained)
+            .known()
+            .or_else(|| event.cost.known().filter(|_| explained.is_empty()))
+            .map_or_else(|| "no price is known".into(), format::money),
         request: exchange.and_then(|x| x.request_json.as_deref()).map(pretty),
         response: exchange.map(|x| x.response_json.iter().map(|j| pretty(j)).collect()).unwrap_or_default(),
         back: params.at("/requests"),
@@ -116,7 +119,12 @@ pub(crate) fn source(event: &Event) -> &'static str {
 
 /// How the book prices it today, by the names that it was priced by when it was made: first the model that answered,
 /// then each other that took part.
+///
+/// Empty where nothing was used, as far as anybody has said, and nothing is owed.
 pub(crate) fn explain(event: &Event, who: &Resolved, book: &PriceBook) -> Vec<Explanation> {
+    if event.usage.is_empty() && event.cost.known().is_none_or(|cost| cost == Money::ZERO) {
+        return Vec::new();
+    }
     let at_us = event.started_at.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_micros());
     let names = Names {
         called: &event.provider,
@@ -181,12 +189,26 @@ pub(crate) fn differs(event: &Event, explained: &[Explanation]) -> Option<String
             "The provider said what it costs; the lines are what this book would have charged.".into(),
         );
     }
+    if event.outcome == Outcome::Blocked {
+        return Some("A limit refused it before it was sent: nothing was used, and nothing is owed.".into());
+    }
+    if explained.is_empty() {
+        let unknown = event.cost.known().is_none();
+        return unknown.then(|| "Nobody has said what it used, so it has no price.".into());
+    }
     let unknown = explained.iter().all(|part| part.matched.is_none());
     if !event.category.starts_with("system.") && unknown && event.cost.known().is_some() {
         return Some("It was charged at prices of your own, put to the collector; the book has none.".into());
     }
     let now = sum(explained).known().unwrap_or(Money::ZERO);
     let then = event.cost.known().unwrap_or(Money::ZERO);
+    if now < then && event.usage_estimated && !event.limits.is_empty() {
+        return Some(
+            "Nobody has said what it used: it is charged what limits had reserved for it, which is the most that it \
+             can have come to."
+                .into(),
+        );
+    }
     (now != then).then(|| {
         format!(
             "The ledger says {}: prices were other ones when it was written. The ledger is not changed.",

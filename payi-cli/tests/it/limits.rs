@@ -168,6 +168,7 @@ async fn the_command_line_makes_them_and_exits_as_they_stand() {
         &["limits", "set", "x", "--usd", "1", "--per", "year"],
         &["limits", "delete", "nobody"],
         &["limits", "override", "u", "ada", "--max", "much"],
+        &["limits", "override", "soft", "ada", "--max", "1"],
     ] {
         assert_eq!(place.payi(wrong).0, 2, "{wrong:?}");
     }
@@ -190,7 +191,7 @@ async fn the_command_line_makes_them_and_exits_as_they_stand() {
     );
     assert_eq!(
         place.payi(&["limits", "reset", "soft"]).1.trim(),
-        "soft: starts anew; it had come to 0.00135"
+        "soft: starts anew; it had come to 0.00135 USD"
     );
     assert!(
         place

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     events::{LimitMark, Verdict},
-    limits::{LimitState, Rule, Spent, charge, gate::Shared, slice::Slice},
+    limits::{Limit, LimitState, Measure, Rule, Spent, charge, gate::Shared, slice::Slice},
 };
 
 /// A reservation with every limit that the call counts against. Dropping it gives everything back.
@@ -39,7 +39,8 @@ impl Hold {
 
     /// Whether money, or tokens, are reserved: what the call's end does not say is then charged by estimate.
     pub(crate) fn reserves(&self) -> bool {
-        self.parts.iter().any(|part| part.amount.is_some() && part.rule.limit.settles())
+        let bounded = |limit: &Limit| limit.settles() && limit.measure != Measure::Calls;
+        self.parts.iter().any(|part| part.amount.is_some() && bounded(&part.rule.limit))
     }
 
     /// For the call's event: which limits it holds.

@@ -298,7 +298,7 @@ impl Limit {
     }
 
     /// Whether the limit may have a counter for this subject alone.
-    pub(crate) fn counts_apart(&self, subject: &Subject) -> bool {
+    pub fn counts_apart(&self, subject: &Subject) -> bool {
         match self.scope {
             Scope::Attached | Scope::Everyone => *subject == Subject::default(),
             Scope::EachUser => true,

@@ -51,7 +51,9 @@ pub(crate) fn read(usage: Object<'_>, reading: &mut Reading) {
     let whole = total == 0 || total == sum || (live && total == sum - thoughts);
     reading.inconsistent |=
         !whole || is_odd(usage, &["promptTokenCount", said, "thoughtsTokenCount", "totalTokenCount"]);
-    if let Some(tier) = label(usage.get("serviceTier")) {
+    // Vertex says it in another word, also where it is the usual one.
+    let traffic = || label(usage.get("trafficType")).filter(|traffic| &**traffic != "ON_DEMAND");
+    if let Some(tier) = label(usage.get("serviceTier")).or_else(traffic) {
         reading.service_tier = Some(tier);
     }
     reading.usage = Some(counted);
@@ -78,6 +80,20 @@ mod tests {
 
     use super::read;
     use crate::usage::{Bucket, Reading, tree::Tree};
+
+    #[test]
+    fn vertex_says_its_tier_as_a_kind_of_traffic() {
+        let tier = |said: serde_json::Value| {
+            let mut usage = json!({"promptTokenCount": 5, "candidatesTokenCount": 1, "totalTokenCount": 6});
+            usage.as_object_mut().expect("an object").extend(said.as_object().expect("one more").clone());
+            let (json, mut reading) = (usage.to_string(), Reading::default());
+            read(Tree::read(json.as_bytes()).expect("JSON").object().expect("an object"), &mut reading);
+            reading.service_tier
+        };
+        assert_eq!(tier(json!({"trafficType": "ON_DEMAND"})), None);
+        assert_eq!(tier(json!({"trafficType": "ON_DEMAND_FLEX"})).as_deref(), Some("ON_DEMAND_FLEX"));
+        assert_eq!(tier(json!({"serviceTier": "flex"})).as_deref(), Some("flex"));
+    }
 
     #[test]
     fn thoughts_and_tool_use_are_added_and_modalities_taken_out() {

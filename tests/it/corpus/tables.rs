@@ -18,6 +18,11 @@ pub(super) const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "answered at the priority tier, twice the price; the oracles were shown the counts alone",
     ),
     (
+        "vertex/streamGenerateContent__test_google_vertex_service_tier_flex_stream__0.json",
+        "0.00015275",
+        "answered as flex (`trafficType`), at half the price; the oracles read the counts alone",
+    ),
+    (
         "openai/responses__test_openai_responses_model_web_search_tool_without_external_access__0.json",
         "0.049762",
         "one search at 0.01 USD, which is in the output and not in the usage the oracles were shown",

@@ -26,6 +26,8 @@
 )]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::pedantic, clippy::nursery, reason = "a test")]
 
+#[path = "../../../../payi-core/src/defect.rs"]
+mod defect;
 #[path = "../../../../payi-core/src/error.rs"]
 mod error;
 mod events;
