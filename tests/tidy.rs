@@ -11,7 +11,7 @@ use std::{
 
 /// Modules of `payi-core`; left may not import right. Those in one group do not know each other.
 const ORDER: &[&[&str]] = &[
-    &["error"],
+    &["defect", "error"],
     &["context"],
     &["money"],
     &["usage"],

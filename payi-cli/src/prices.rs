@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeSet,
     fs::File,
     io::{BufRead, BufReader, Write},
     path::PathBuf,
@@ -9,8 +10,11 @@ use std::{
 
 use clap::{Args, Subcommand, ValueEnum};
 use payi_core::{
-    pricing::{CostSource, Entry, Explanation, Listed, ListedRate, PriceBook, Query, Selector},
-    usage::{Api, Meter, Reading},
+    pricing::{
+        CostSource, Entry, Explanation, Listed, ListedRate, MatchKind, Matched, PriceBook, Priced, Query,
+        Selector,
+    },
+    usage::{Api, Meter, Reading, Usage},
 };
 use serde_json::{Value, json};
 
@@ -49,14 +53,18 @@ enum Command {
     },
     /// All prices of one model, past and future, of every tier and region.
     Show {
-        /// The provider and the model, as `openai/gpt-4o`.
+        /// The provider and the model, as `openai/gpt-4o`, by any name that a call of it is priced under.
         model: String,
     },
     /// Prices usages, one JSON object per line, and prints one JSON object for each.
     ///
-    /// A line is `{"provider", "model", "usage" | "response", "at"?, "service_tier"?, "processing"?, "speed"?}`: `usage` holds
-    /// totals that contain their parts (`input_tokens` contains `cache_read_tokens`), `response` a provider's answer.
-    /// A line that cannot be priced is named on standard error, the others are priced, and the exit code is 1.
+    /// A line is `{"provider", "model", "usage" | "response", "id"?, "at"?, "service_tier"?, "processing"?, "speed"?,
+    /// "search_context_size"?, "geo"?}`: `usage` holds totals that contain their parts (`input_tokens` is all input, and
+    /// contains `cache_read_tokens`), `response` a provider's answer. Other keys are named on standard error, once each,
+    /// and ignored.
+    ///
+    /// A line that cannot be read is named on standard error, the others are priced, and the exit code is 1. A model
+    /// without a price is no such line: its answer says `unpriced`, its cost is null, and the exit code stays 0.
     Cost {
         /// The file with the lines; standard input where it is left out.
         file: Option<PathBuf>,
@@ -130,16 +138,20 @@ fn show(book: &PriceBook, model: &str, out: &mut dyn Write) -> Result<(), Failur
     let (provider, id) = model.split_once('/').ok_or_else(|| {
         Failure::Misuse(format!("\"{model}\" is not a provider and a model, as openai/gpt-4o"))
     })?;
-    let named = |entry: &Entry<'_>| {
-        entry.provider() == provider
-            && (entry.model().eq_ignore_ascii_case(id) || entry.ids().any(|other| other == id))
+    let found = named(book, provider, id).and_then(|matched| Some((entry(book, &matched)?, matched.kind)));
+    let Some((entry, kind)) = found else {
+        // As the book spells it, which is how a list of it is asked for.
+        let known = book.models().map(|entry| entry.provider()).find(|id| id.eq_ignore_ascii_case(provider));
+        let only = known.map(|id| format!(" --provider {id}")).unwrap_or_default();
+        let message = format!("the book has no {model}; `payi prices list{only}` names what it has");
+        return Err(Failure::Misuse(message));
     };
-    let entry = book.models().find(named).ok_or_else(|| {
-        Failure::Misuse(format!(
-            "the book has no {model}; `payi prices list --provider {provider}` names what it has"
-        ))
-    })?;
-    writeln!(out, "{}/{}", entry.provider(), entry.model())?;
+    let how = match kind {
+        MatchKind::Exact if entry.provider().eq_ignore_ascii_case(provider) => String::new(),
+        MatchKind::Similar => format!(" ({}, and so estimated: {model})", kind.name()),
+        _ => format!(" ({}: {model})", kind.name()),
+    };
+    writeln!(out, "{}/{}{how}", entry.provider(), entry.model())?;
     let ids: Vec<_> = entry.ids().collect();
     if !ids.is_empty() {
         writeln!(out, "also: {}", ids.join(", "))?;
@@ -156,6 +168,17 @@ fn show(book: &PriceBook, model: &str, out: &mut dyn Write) -> Result<(), Failur
         writeln!(out, "  {}{}", heading(&listed), rates(&listed))?;
     }
     Ok(())
+}
+
+/// What a call of that name is priced by.
+fn named(book: &PriceBook, provider: &str, model: &str) -> Option<Matched> {
+    // The name alone decides; when it was called, and what was used, do not.
+    let what = Priced { provider, model, at_us: 0, service_tier: None, geo: None, usage: &Usage::new() };
+    book.explain(&what).matched
+}
+
+fn entry<'b>(book: &'b PriceBook, matched: &Matched) -> Option<Entry<'b>> {
+    book.models().find(|entry| entry.provider() == &*matched.provider && entry.model() == &*matched.model)
 }
 
 fn heading(listed: &Listed) -> String {
@@ -224,7 +247,23 @@ fn timestamp(us: i64) -> Option<String> {
     jiff::Timestamp::from_microsecond(us).ok().map(|at| at.to_string())
 }
 
-/// One answer for each line. A line that cannot be priced is told by its number, and the others are priced all
+/// The keys of a line that are read.
+const KEYS: [&str; 12] = [
+    "id",
+    "provider",
+    "model",
+    "usage",
+    "response",
+    "at",
+    "service_tier",
+    "processing",
+    "speed",
+    "search_context_size",
+    "geo",
+    "inference_geo",
+];
+
+/// One answer for each line. A line that cannot be read is told by its number, and the others are priced all
 /// the same.
 fn cost(
     book: &PriceBook,
@@ -233,6 +272,7 @@ fn cost(
     err: &mut dyn Write,
 ) -> Result<(), Failure> {
     let mut refused = false;
+    let mut ignored = BTreeSet::new();
     let mut line = Vec::new();
     for number in 1_u64.. {
         line.clear();
@@ -252,6 +292,13 @@ fn cost(
         })?;
         // What the caller calls the line comes back with it.
         let asked: Value = serde_json::from_str(text).unwrap_or(Value::Null);
+        // Files made for other tools say more on every line.
+        for key in asked.as_object().into_iter().flat_map(|line| line.keys()) {
+            if !KEYS.contains(&&**key) && ignored.insert(key.clone()) {
+                let meant = if key == "tier" { "; the service tier is \"service_tier\"" } else { "" };
+                writeln!(err, "payi: line {number}: the key {key:?} is not known, and is ignored{meant}")?;
+            }
+        }
         if let (Some(id), Some(answer)) = (asked.get("id"), answer.as_object_mut()) {
             answer.insert("id".to_owned(), id.clone());
         }
@@ -290,12 +337,7 @@ fn priced(book: &PriceBook, line: &str) -> Result<Value, String> {
 }
 
 /// At the model that answered; at the one that was asked for where the book does not know the former.
-fn explained(
-    book: &PriceBook,
-    query: &mut Query,
-    model: Option<&str>,
-    usage: &payi_core::usage::Usage,
-) -> Explanation {
+fn explained(book: &PriceBook, query: &mut Query, model: Option<&str>, usage: &Usage) -> Explanation {
     let asked = query.model.clone();
     if let Some(model) = model {
         model.clone_into(&mut query.model);
@@ -395,10 +437,20 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_that_the_book_does_not_have_is_no_empty_list() {
-        let listed = |provider| list(PriceBook::embedded(), Some(provider), Format::Csv, &mut Vec::new());
-        assert!(listed("openai").is_ok());
-        assert!(matches!(listed("nosuch"), Err(Failure::Misuse(why)) if why.contains("nosuch")));
+    fn a_key_is_said_to_be_known_only_if_it_is_read() {
+        for key in KEYS {
+            let line = json!({"id": 1, "provider": "openai", "model": "gpt-4o", "usage": {}, "response": {}});
+            let mut line = line.as_object().unwrap().clone();
+            line.insert(key.to_owned(), json!([]));
+            let line = Value::Object(line).to_string();
+            let (answers, said, _) = asked(&line);
+            assert!(!said.contains("is not known"), "{said}");
+            match key {
+                "id" => assert_eq!(answers[0]["id"], json!([])),
+                "response" => assert!(said.contains("response"), "{said}"),
+                _ => assert!(Query::read(&line).is_err(), "{key}"),
+            }
+        }
     }
 
     #[test]
@@ -427,25 +479,5 @@ mod tests {
         assert_eq!((&all[2]["cost_usd"], &all[2]["source"]), (&Value::Null, &json!("unpriced")));
         assert!(all[3]["error"].as_str().unwrap().contains("provider"));
         assert_eq!(all.len(), 4);
-    }
-
-    #[test]
-    fn shows_a_model_and_lists_a_provider() {
-        let mut out = Vec::new();
-        assert!(show(PriceBook::embedded(), "openai/gpt-5.6", &mut out).is_ok());
-        let text = String::from_utf8(out).unwrap();
-        assert!(text.contains("from 2026-08-21T00:00:00Z: input 4 (above 272000: 8)"), "{text}");
-        assert!(text.contains("tier batch") && text.contains("region us × 11/10\n"), "{text}");
-        assert!(matches!(
-            show(PriceBook::embedded(), "openai/none", &mut Vec::new()),
-            Err(Failure::Misuse(_))
-        ));
-
-        for format in [Format::Table, Format::Json, Format::Csv] {
-            let mut out = Vec::new();
-            assert!(list(PriceBook::embedded(), Some("anthropic"), format, &mut out).is_ok());
-            let text = String::from_utf8(out).unwrap();
-            assert!(text.contains("claude-opus-5") && !text.contains("gpt-4o"));
-        }
     }
 }

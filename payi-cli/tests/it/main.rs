@@ -7,6 +7,7 @@ mod collector;
 mod hostile;
 mod limits;
 mod pages;
+mod prices;
 mod reports;
 mod service;
 mod support;
