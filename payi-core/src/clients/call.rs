@@ -242,13 +242,7 @@ impl Inner {
 
     /// Ends it, and hands over its event.
     fn end(self, reading: Reading, end: End) {
-        match guarded(|| self.ended(reading, end)) {
-            Ok(Some(ended)) => ended.record(),
-            Ok(None) => {}
-            Err(Defect) => {
-                say!(error, target: "payi", "a call has ended, and is not recorded: a defect of payi's");
-            }
-        }
+        Ended::record_unless_defect(|| self.ended(reading, end));
     }
 
     /// Ends it; `None` if it goes on in the background.
@@ -369,6 +363,17 @@ struct Ended {
 }
 
 impl Ended {
+    /// Records what `end` makes of an attempt, if it makes anything; a defect of ours in there is nobody else's trouble.
+    fn record_unless_defect(end: impl FnOnce() -> Option<Self>) {
+        match guarded(end) {
+            Ok(Some(ended)) => ended.record(),
+            Ok(None) => {}
+            Err(Defect) => {
+                say!(error, target: "payi", "a call has ended, and is not recorded: a defect of payi's");
+            }
+        }
+    }
+
     /// Hands the event over, and tells whoever asks for it what the attempt cost.
     fn record(self) {
         let Event { outcome, usage, cost, .. } = self.event;

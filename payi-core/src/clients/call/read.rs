@@ -74,11 +74,7 @@ impl Attempt {
                 let pipeline = Arc::clone(&start.pipeline);
                 pipeline.sink.record_unread(Unread::new(start, bytes));
             }
-            Some(None) => {
-                if let Some(ended) = start.read_answer() {
-                    ended.record();
-                }
-            }
+            Some(None) => Ended::record_unless_defect(|| start.read_answer()),
             // It was over before.
             None => {}
         }
