@@ -293,7 +293,9 @@ fn cost(
         // What the caller calls the line comes back with it.
         let asked: Value = serde_json::from_str(text).unwrap_or(Value::Null);
         // Files made for other tools say more on every line.
-        for key in asked.as_object().into_iter().flat_map(|line| line.keys()) {
+        let mut keys: Vec<_> = asked.as_object().into_iter().flat_map(|line| line.keys()).collect();
+        keys.sort_unstable();
+        for key in keys {
             if !KEYS.contains(&&**key) && ignored.insert(key.clone()) {
                 let meant = if key == "tier" { "; the service tier is \"service_tier\"" } else { "" };
                 writeln!(err, "payi: line {number}: the key {key:?} is not known, and is ignored{meant}")?;
