@@ -18,7 +18,7 @@ const ANCHOR: f64 = 13.0;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let chunk = chunk();
     let finder = memchr::memmem::Finder::new(b"\"usage\":{");
-    let (mut metered, mut searched) = (Vec::new(), Vec::new());
+    let (mut metered, mut searched, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS + 20 {
         let searching = per_chunk(|| {
             for _ in 0..CHUNKS {
@@ -35,16 +35,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if round >= 20 {
             metered.push(metering);
             searched.push(searching);
+            ratios.push(metering / searching);
         }
     }
     let (metered, searched) = (median(&mut metered), median(&mut searched));
+    // Of the same rounds: a machine that changes its speed halfway has medians of both that are not of one time.
+    let ratio = median(&mut ratios);
     let allowed = TARGET * (searched / ANCHOR).max(1.0);
     println!(
         "evidence bench-stream: {metered:.1} ns for a chunk of {} bytes without usage ({allowed:.1} are allowed where \
-         searching it takes {searched:.1})",
+         searching it takes {searched:.1}; {ratio:.2} of that in the same round)",
         chunk.len()
     );
-    if metered <= allowed { Ok(()) } else { Err("target 5 is missed".into()) }
+    if metered <= TARGET || ratio <= TARGET / ANCHOR { Ok(()) } else { Err("target 5 is missed".into()) }
 }
 
 /// Nanoseconds per chunk.
