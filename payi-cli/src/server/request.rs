@@ -203,11 +203,7 @@ pub(crate) fn differs(event: &Event, explained: &[Explanation]) -> Option<String
     let now = sum(explained).known().unwrap_or(Money::ZERO);
     let then = event.cost.known().unwrap_or(Money::ZERO);
     if now < then && event.usage_estimated && !event.limits.is_empty() {
-        return Some(
-            "Nobody has said what it used: it is charged what limits had reserved for it, which is the most that it \
-             can have come to."
-                .into(),
-        );
+        return Some("Nobody has said what it used: it is charged what limits had reserved for it.".into());
     }
     (now != then).then(|| {
         format!(

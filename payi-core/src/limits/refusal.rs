@@ -44,9 +44,7 @@ impl Refusal {
     pub fn show(&self, amount: i128) -> String {
         self.measure.show(amount)
     }
-}
 
-impl Refusal {
     /// The short code that the call is recorded with.
     #[cfg(feature = "_http")]
     pub(crate) fn code(&self) -> &'static str {
@@ -57,9 +55,7 @@ impl Refusal {
             _ => "limit_reached",
         }
     }
-}
 
-impl Refusal {
     /// Whether something is left, which a call that may write less might do with.
     fn may_fit(&self) -> bool {
         let by_length = matches!(self.measure, Measure::Cost | Measure::Tokens);

@@ -178,7 +178,7 @@ fn the_future_of_a_call_has_room_for_little_besides_reqwests_own() {
     let plain = tracked.as_reqwest();
     let url = "http://localhost/v1/chat/completions";
     let (ours, theirs) = (size_of_val(&tracked.post(url).send()), size_of_val(&plain.post(url).send()));
-    // The request is built at the first poll, which is when the attempt begins: that is most of it.
+    // The request is in there until the first poll, which is when the attempt begins: that is most of it.
     let request = size_of::<reqwest::Client>() + size_of::<reqwest::Request>();
     assert!(ours <= theirs + request + 64, "{ours} bytes beside {theirs} and {request}");
 }
